@@ -1,0 +1,61 @@
+namespace Legato.Runtime.Plans;
+
+/// <summary>What the backward pass keeps of the forward pass.</summary>
+public enum Rematerialisation
+{
+    /// <summary>Every value that the gradient needs, but for elementwise ones that are cheap to compute again.</summary>
+    None,
+
+    /// <summary>Each block's input alone; the block's forward pass runs again in the backward pass.</summary>
+    Block,
+}
+
+/// <summary>AdamW (Loshchilov and Hutter 2019, algorithm 2) and clipping by the global norm; constants of a training plan.</summary>
+/// <param name="Clip">The largest gradient norm; 0 turns clipping off.</param>
+public sealed record OptimizerSettings(double Beta1, double Beta2, double Epsilon, double WeightDecay, double Clip)
+{
+    public static OptimizerSettings Default { get; } = new(0.9, 0.95, 1e-8, 0.1, 1.0);
+}
+
+/// <summary>
+/// Asks for a plan. Batch, Sequence and Context are the sizes of training and evaluation, and the upper bounds of the
+/// dynamic dimensions of prefill and decode (Context: tokens a row that the cache holds).
+/// </summary>
+/// <param name="Precision">fp32, or a storage type of the parameters for inference: bf16, fp16.</param>
+/// <param name="Accumulate">Training: micro-batches of Batch rows whose gradients are summed in one step.</param>
+public sealed record PlanRequest(
+    Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
+    Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null);
+
+/// <summary>A slice of a checkpoint's tensor along one of its axes, in elements.</summary>
+public sealed record WeightPart(int Axis, long Start, long Length);
+
+/// <summary>
+/// Where a parameter lies in a checkpoint. <paramref name="Name"/> holds {0}, {1}, … for the indices of the leading
+/// axes (layer, expert) that the model stacks and the checkpoint keeps as tensors of their own.
+/// <paramref name="Transposed"/>: the checkpoint stores the two-dimensional tensor (after the slice) with its axes swapped.
+/// </summary>
+public sealed record WeightSource(string Path, string Name, bool Transposed = false, WeightPart? Part = null);
+
+/// <summary>
+/// A family's table from parameter paths to checkpoint names, used in both directions. A checkpoint may put any one of
+/// <paramref name="Prefixes"/> before every name (the first is the one written); names that match
+/// <paramref name="Ignored"/> ({0} stands for a number) are buffers that carry no weight.
+/// </summary>
+public sealed record WeightMap(IReadOnlyList<WeightSource> Sources, IReadOnlyList<string> Prefixes, IReadOnlyList<string> Ignored);
+
+/// <summary>What the runtime knows of a model beside its plans.</summary>
+/// <param name="Config">The text of its config.json.</param>
+/// <param name="Context">The longest sequence that it was declared for.</param>
+public sealed record ModelDescription(
+    string Name, string Config, long Vocabulary, long Context, int? BeginToken, IReadOnlyList<int> EndTokens,
+    IReadOnlyList<PlanParameter> Parameters, WeightMap Weights);
+
+/// <summary>Gives plans: the compiler does, and so does a folder of saved ones.</summary>
+public interface IPlanSource
+{
+    ModelDescription Model { get; }
+
+    /// <exception cref="LegatoException">The request can't be met (an unknown precision, a sequence beyond the context, no such saved plan).</exception>
+    Plan Plan(PlanRequest request);
+}
