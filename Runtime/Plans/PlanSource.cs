@@ -34,8 +34,11 @@ public sealed record WeightPart(int Axis, long Start, long Length);
 /// Where a parameter lies in a checkpoint. <paramref name="Name"/> holds {0}, {1}, … for the indices of the leading
 /// axes (layer, expert) that the model stacks and the checkpoint keeps as tensors of their own.
 /// <paramref name="Transposed"/>: the checkpoint stores the two-dimensional tensor (after the slice) with its axes swapped.
+/// <paramref name="Grouping"/>: how many of the parameter's axes (after the stacked ones) make up each axis of the
+/// tensor before it is transposed, such as [1, 2] for embed × (heads, head size) kept as a matrix; null: one each.
 /// </summary>
-public sealed record WeightSource(string Path, string Name, bool Transposed = false, WeightPart? Part = null);
+public sealed record WeightSource(
+    string Path, string Name, bool Transposed = false, WeightPart? Part = null, IReadOnlyList<int>? Grouping = null);
 
 /// <summary>
 /// A family's table from parameter paths to checkpoint names, used in both directions. A checkpoint may put any one of
