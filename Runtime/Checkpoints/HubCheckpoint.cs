@@ -1,0 +1,47 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Checkpoints;
+
+/// <summary>
+/// Model weights in the Hugging Face layout, moved between a folder and a device by a family's
+/// <see cref="WeightMap"/>.
+/// </summary>
+public static class HubCheckpoint
+{
+    /// <summary>
+    /// Fills every parameter of a model from a folder, converting element types. Large tensors are copied in pieces by
+    /// several threads; <see cref="Devices.IDeviceMemory.Write"/> must bear disjoint writes at once.
+    /// </summary>
+    /// <param name="parameter">Where a parameter, given by its path, is to go.</param>
+    /// <exception cref="LegatoException">
+    /// The folder can't be read, or weights are missing, left over, misshapen or of a type that doesn't convert: all of
+    /// them are listed. No parameter is written then.
+    /// </exception>
+    public static void Load(string folder, ModelDescription model, Func<string, ParameterMemory> parameter)
+    {
+        using var checkpoint = new CheckpointFolder(folder);
+        WeightLoader.Load(checkpoint, model, parameter);
+    }
+
+    /// <summary>
+    /// Writes model.safetensors under the family's names, config.json and tokenizer.json. Each file is replaced as a
+    /// whole; for the folder as a whole wrap the call in <see cref="AtomicWrite.Folder"/>.
+    /// </summary>
+    /// <param name="tokenizer">The text of tokenizer.json, where there is one.</param>
+    /// <exception cref="LegatoException">The folder can't be written.</exception>
+    public static void Save(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, string? tokenizer = null)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LegatoException($"can't make the folder: {e.Message}", folder, "choose a folder that you may write to", e);
+        }
+        AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.ConfigFile), model.Config);
+        if (tokenizer is not null)
+            AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.TokenizerFile), tokenizer);
+        WeightSaver.Save(Path.Combine(folder, CheckpointFolder.WeightsFile), model, parameter);
+    }
+}

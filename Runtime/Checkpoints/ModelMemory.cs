@@ -1,0 +1,62 @@
+using Legato.Runtime.Devices;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Checkpoints;
+
+/// <summary>A parameter on a device: its bytes and the type of its elements.</summary>
+public readonly record struct ParameterMemory(IDeviceMemory Memory, ScalarType Type);
+
+/// <summary>
+/// What a model keeps on a device between launches: parameters, optimizer state, caches and constants, by name, shared
+/// by all plans of the model.
+/// </summary>
+public sealed class ModelMemory(IDevice device) : IDisposable
+{
+    private readonly Dictionary<string, IDeviceMemory> byName = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PlanBuffer> declared = new(StringComparer.Ordinal);
+
+    public IDevice Device => device;
+
+    /// <summary>The memory of every persistent buffer, for <see cref="IDevice.Compile"/>.</summary>
+    public IReadOnlyDictionary<string, IDeviceMemory> ByName => byName;
+
+    /// <summary>Allocates, zeroed, what the plan keeps and no plan before it has asked for; then makes the plan ready.</summary>
+    /// <exception cref="LegatoException">Two plans give one name different sizes or types.</exception>
+    public IExecutable Compile(Plan plan)
+    {
+        foreach (PlanBuffer buffer in plan.Buffers)
+            if (buffer.IsPersistent)
+                Add(plan, buffer);
+        return device.Compile(plan, byName);
+    }
+
+    /// <summary>The parameter of that path.</summary>
+    public ParameterMemory Parameter(string path) => new(byName[path], declared[path].Type);
+
+    /// <summary>The buffers of a class, by name.</summary>
+    public IEnumerable<PlanBuffer> Buffers(BufferClass kind) =>
+        declared.Values.Where(b => b.Class == kind).OrderBy(b => b.Name, StringComparer.Ordinal);
+
+    public void Dispose()
+    {
+        foreach (IDeviceMemory memory in byName.Values)
+            memory.Dispose();
+        byName.Clear();
+    }
+
+    private void Add(Plan plan, PlanBuffer buffer)
+    {
+        long bytes = plan.Maximum(buffer.Bytes);
+        if (!byName.TryGetValue(buffer.Name, out IDeviceMemory? memory))
+        {
+            byName.Add(buffer.Name, device.Allocate(bytes));
+            declared.Add(buffer.Name, buffer);
+        }
+        else if (memory.Bytes != bytes || declared[buffer.Name].Type != buffer.Type)
+        {
+            throw new LegatoException(
+                $"two plans of {plan.Model} disagree about '{buffer.Name}': {memory.Bytes} bytes of {declared[buffer.Name].Type}, and {bytes} of {buffer.Type}",
+                buffer.Name, "ask for both plans with the same precision, batch and context");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Legato.Runtime;
+using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+public sealed class CheckpointTests
+{
+    private readonly TemporaryFolder folder = new();
+
+    [OneTimeTearDown]
+    public void RemoveFolder() => folder.Dispose();
+
+    private static PlanParameter Parameter(string path, params long[] sizes) =>
+        new(path, [.. sizes.Select((s, i) => new PlanAxis($"axis{i}", s))], new Initializer(InitializerKind.Zeros, 0), true, []);
+
+    private static ModelDescription Model(PlanParameter[] parameters, WeightSource[] sources, string[]? prefixes = null, string[]? ignored = null) =>
+        new("test", "{}", 256, 64, null, [], parameters, new WeightMap(sources, prefixes ?? [""], ignored ?? []));
+
+    private static readonly ModelDescription Small = Model(
+        [Parameter("wte", 4, 3), Parameter("blocks.q", 2, 3, 2, 1), Parameter("blocks.k", 2, 3, 2), Parameter("blocks.up", 2, 3, 5), Parameter("norm", 3)],
+        [
+            new WeightSource("wte", "wte.weight"),
+            new WeightSource("blocks.q", "h.{0}.qk.weight", Part: new WeightPart(1, 0, 2), Grouping: [1, 2]),
+            new WeightSource("blocks.k", "h.{0}.qk.weight", Part: new WeightPart(1, 2, 2)),
+            new WeightSource("blocks.up", "h.{0}.up.weight", Transposed: true),
+            new WeightSource("norm", "norm.weight"),
+        ],
+        ["transformer.", ""],
+        ["h.{0}.mask", "lm_head.weight"]);
+
+    private static Dictionary<string, float[]> SmallTensors(string prefix) => new()
+    {
+        [prefix + "wte.weight"] = Numbers(12, 0),
+        [prefix + "h.0.qk.weight"] = Numbers(12, 100),
+        [prefix + "h.1.qk.weight"] = Numbers(12, 200),
+        [prefix + "h.0.up.weight"] = Numbers(15, 300),
+        [prefix + "h.1.up.weight"] = Numbers(15, 400),
+        [prefix + "norm.weight"] = Numbers(3, 500),
+    };
+
+    private static readonly Dictionary<string, long[]> SmallShapes = new()
+    {
+        ["wte.weight"] = [4, 3],
+        ["qk.weight"] = [3, 4],
+        ["up.weight"] = [5, 3],
+        ["norm.weight"] = [3],
+        ["mask"] = [2],
+    };
+
+    [TestCase("transformer.")]
+    [TestCase("")]
+    public void SlicesTranspositionsAndStacksFindTheirPlaces(string prefix)
+    {
+        string path = Write("places" + prefix.Length, SmallTensors(prefix));
+        var memory = new Memories(Small);
+
+        HubCheckpoint.Load(path, Small, memory.Parameter);
+
+        Assert.That(memory.Singles("wte"), Is.EqualTo(Numbers(12, 0)));
+        Assert.That(memory.Singles("blocks.q"), Is.EqualTo(new float[] { 100, 101, 104, 105, 108, 109, 200, 201, 204, 205, 208, 209 }));
+        Assert.That(memory.Singles("blocks.k"), Is.EqualTo(new float[] { 102, 103, 106, 107, 110, 111, 202, 203, 206, 207, 210, 211 }));
+        Assert.That(memory.Singles("blocks.up")[..6], Is.EqualTo(new float[] { 300, 303, 306, 309, 312, 301 }));
+        Assert.That(memory.Singles("blocks.up")[15], Is.EqualTo(400));
+    }
+
+    [Test]
+    public void WhatIsWrittenIsWhatWasRead()
+    {
+        string path = Write("source", SmallTensors("transformer."));
+        var memory = new Memories(Small);
+        HubCheckpoint.Load(path, Small, memory.Parameter);
+        string copy = folder.File("copy");
+        HubCheckpoint.Save(copy, Small, memory.Parameter, tokenizer: "{\"model\":{}}");
+
+        Assert.That(File.ReadAllBytes(Path.Combine(copy, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(path, "model.safetensors"))));
+        Assert.That(File.ReadAllText(Path.Combine(copy, "config.json")), Is.EqualTo("{}"));
+        Assert.That(File.ReadAllText(Path.Combine(copy, "tokenizer.json")), Is.EqualTo("{\"model\":{}}"));
+    }
+
+    [Test]
+    public void EveryMistakeIsListedAtOnce()
+    {
+        Dictionary<string, float[]> tensors = SmallTensors("");
+        tensors.Remove("norm.weight");
+        tensors.Remove("h.1.up.weight");
+        tensors["h.0.mask"] = Numbers(2, 0);
+        tensors["stray"] = Numbers(2, 0);
+        string path = Write("mistakes", tensors, new() { ["wte.weight"] = [3, 4], ["stray"] = [2] });
+        var memory = new Memories(Small);
+
+        LegatoException error = Assert.Throws<LegatoException>(() => HubCheckpoint.Load(path, Small, memory.Parameter))!;
+
+        Assert.That(error.What, Does.Contain("missing: norm.weight").And.Contain("missing: h.1.up.weight")
+            .And.Contain("wrong shape: wte.weight is [3, 4], the model's is [4, 3]").And.Contain("unknown: stray")
+            .And.Not.Contain("mask"));
+        Assert.That(memory.Singles("blocks.q"), Is.All.Zero);
+    }
+
+    [Test]
+    public void IntegersAreNoWeights()
+    {
+        ModelDescription model = Model([Parameter("a", 2)], [new WeightSource("a", "a")]);
+        string path = folder.File("integers");
+        Directory.CreateDirectory(path);
+        SafetensorsWriter.Write(Path.Combine(path, "model.safetensors"), [new TensorToWrite("a", TensorType.I32, [2], s => s.Write(new byte[8]))]);
+
+        Assert.That(
+            () => HubCheckpoint.Load(path, model, new Memories(model).Parameter),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("wrong type: a holds I32"));
+    }
+
+    [Test]
+    public void ShardsAreOneCheckpoint()
+    {
+        string path = folder.File("shards");
+        Directory.CreateDirectory(path);
+        Dictionary<string, float[]> tensors = SmallTensors("");
+        string[] names = [.. tensors.Keys];
+        foreach ((string file, string[] part) in new[] { ("one.safetensors", names[..3]), ("two.safetensors", names[3..]) })
+            SafetensorsWriter.Write(Path.Combine(path, file), part.Select(n => SafetensorsTests.Singles(n, Shape(n, null), tensors[n])));
+        string index = string.Join(",", names.Select((n, i) => $"\"{n}\":\"{(i < 3 ? "one" : "two")}.safetensors\""));
+        File.WriteAllText(Path.Combine(path, CheckpointFolder.IndexFile), $"{{\"weight_map\":{{{index}}}}}");
+        var memory = new Memories(Small);
+
+        HubCheckpoint.Load(path, Small, memory.Parameter);
+        Assert.That(memory.Singles("norm"), Is.EqualTo(Numbers(3, 500)));
+
+        File.Delete(Path.Combine(path, "two.safetensors"));
+        Assert.That(
+            () => HubCheckpoint.Load(path, Small, memory.Parameter),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("1 of 2 shards are missing: two.safetensors"));
+    }
+
+    [TestCase("{\"weight_map\":{\"a\":\"../a.safetensors\"}}")]
+    [TestCase("{\"weight_map\":{\"a\":3}}")]
+    [TestCase("{\"weight_map\":[]}")]
+    [TestCase("{}")]
+    [TestCase("not json")]
+    [TestCase("{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"y.safetensors\"}}")]
+    public void ADamagedIndexIsRefused(string text)
+    {
+        string path = folder.File("index");
+        Directory.CreateDirectory(path);
+        File.WriteAllText(Path.Combine(path, CheckpointFolder.IndexFile), text);
+
+        Assert.That(() => new CheckpointFolder(path), Throws.TypeOf<LegatoException>());
+    }
+
+    [Test]
+    public void AFolderWithoutWeightsSaysSo()
+    {
+        string path = folder.File("nothing");
+        Directory.CreateDirectory(path);
+        Assert.That(() => new CheckpointFolder(path), Throws.TypeOf<LegatoException>().With.Message.Contains("no weights"));
+        Assert.That(() => new CheckpointFolder(path + "-at-all"), Throws.TypeOf<LegatoException>().With.Message.Contains("no such"));
+        Assert.That(() => CheckpointFolder.ReadConfig(path), Throws.TypeOf<LegatoException>().With.Message.Contains("config.json"));
+    }
+
+    [Test]
+    public void TypesAreConvertedOnTheWay([Values] TensorKind kind, [Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType target)
+    {
+        ModelDescription model = Model([Parameter("a", 3000, 2)], [new WeightSource("a", "a", Transposed: true)]);
+        float[] values = [.. Enumerable.Range(0, 6000).Select(i => (i % 64) / 8f)];
+        TensorType type = (TensorType)kind;
+        string path = folder.File($"type{kind}{target}");
+        Directory.CreateDirectory(path);
+        SafetensorsWriter.Write(Path.Combine(path, "model.safetensors"), [new TensorToWrite("a", type, [2, 3000], s => s.Write(Encode(type, values)))]);
+        var memory = new Memories(model, target);
+
+        HubCheckpoint.Load(path, model, memory.Parameter);
+
+        float[] loaded = memory.Singles("a");
+        for (int i = 0; i < 3000; i++)
+            Assert.That((loaded[2 * i], loaded[2 * i + 1]), Is.EqualTo((values[i], values[3000 + i])));
+    }
+
+    public enum TensorKind
+    {
+        F64 = TensorType.F64,
+        F32 = TensorType.F32,
+        F16 = TensorType.F16,
+        BF16 = TensorType.BF16,
+    }
+
+    [Test]
+    public void AReferenceCheckpointIsExportedByteForByte()
+    {
+        string golden = SharedFolder.Require("goldens/llama");
+        ModelDescription model = TinyLlama(golden);
+        var memory = new Memories(model);
+        HubCheckpoint.Load(golden, model, memory.Parameter);
+        string copy = folder.File("llama");
+        HubCheckpoint.Save(copy, model, memory.Parameter);
+
+        Assert.That(File.ReadAllBytes(Path.Combine(copy, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(golden, "model.safetensors"))));
+    }
+
+    [Test]
+    [Explicit("writes 2 GB")]
+    public void LargeCheckpointsLoadAtTheSpeedOfMemory()
+    {
+        ModelDescription model = Model(
+            [Parameter("plain", 8, 4096, 4096), Parameter("turned", 8, 4096, 4096)],
+            [new WeightSource("plain", "p.{0}"), new WeightSource("turned", "t.{0}", Transposed: true)]);
+        var memory = new Memories(model);
+        string path = folder.File("large");
+        HubCheckpoint.Save(path, model, memory.Parameter);
+        for (int round = 0; round < 3; round++)
+        {
+            var clock = Stopwatch.StartNew();
+            HubCheckpoint.Load(path, model, memory.Parameter);
+            TestContext.Out.WriteLine($"{new FileInfo(Path.Combine(path, "model.safetensors")).Length / clock.Elapsed.TotalSeconds / 1e9:F2} GB/s");
+        }
+    }
+
+    // A LLaMA's names with 2 layers, 4 heads of 16 over 2 key heads, as the golden checkpoint has them.
+    private static ModelDescription TinyLlama(string golden)
+    {
+        using var checkpoint = new CheckpointFolder(golden);
+        long[] Sizes(string name) => [.. checkpoint.Find(name)!.Value.Tensor.Shape];
+        (string Path, string Name, bool Turned)[] layer =
+        [
+            ("attn.q", "self_attn.q_proj", true), ("attn.k", "self_attn.k_proj", true), ("attn.v", "self_attn.v_proj", true),
+            ("attn.o", "self_attn.o_proj", true), ("mlp.gate", "mlp.gate_proj", true), ("mlp.up", "mlp.up_proj", true),
+            ("mlp.down", "mlp.down_proj", true), ("attn_norm", "input_layernorm", false), ("ffn_norm", "post_attention_layernorm", false),
+        ];
+        var parameters = new List<PlanParameter>();
+        var sources = new List<WeightSource>();
+        foreach ((string path, string name) in new[] { ("embed", "model.embed_tokens.weight"), ("norm", "model.norm.weight"), ("head", "lm_head.weight") })
+        {
+            parameters.Add(Parameter(path, Sizes(name)));
+            sources.Add(new WeightSource(path, name));
+        }
+        foreach ((string path, string name, bool turned) in layer)
+        {
+            long[] sizes = Sizes($"model.layers.0.{name}.weight");
+            if (turned)
+                Array.Reverse(sizes);
+            bool toHeads = path is "attn.q" or "attn.k" or "attn.v";
+            bool fromHeads = path is "attn.o";
+            long[] axes = toHeads ? [sizes[0], sizes[1] / 16, 16] : fromHeads ? [sizes[0] / 16, 16, sizes[1]] : sizes;
+            parameters.Add(Parameter(path, [2, .. axes]));
+            sources.Add(new WeightSource(path, $"model.layers.{{0}}.{name}.weight", turned, Grouping: toHeads ? [1, 2] : fromHeads ? [2, 1] : null));
+        }
+        return Model([.. parameters], [.. sources]);
+    }
+
+    private string Write(string name, Dictionary<string, float[]> tensors, Dictionary<string, long[]>? shapes = null)
+    {
+        string path = folder.File(name);
+        Directory.CreateDirectory(path);
+        SafetensorsWriter.Write(
+            Path.Combine(path, "model.safetensors"),
+            tensors.Select(t => SafetensorsTests.Singles(t.Key, Shape(t.Key, shapes), t.Value)),
+            new Dictionary<string, string> { ["format"] = "pt" });
+        return path;
+    }
+
+    private static long[] Shape(string name, Dictionary<string, long[]>? shapes) =>
+        shapes is not null && shapes.TryGetValue(name, out long[]? shape) ? shape : SmallShapes.First(s => name.EndsWith(s.Key)).Value;
+
+    private static float[] Numbers(int count, int from) => [.. Enumerable.Range(from, count).Select(i => (float)i)];
+
+    private static byte[] Encode(TensorType type, float[] values)
+    {
+        if (type == TensorType.F64)
+            return MemoryMarshal.AsBytes<double>([.. values.Select(v => (double)v)]).ToArray();
+        ScalarType scalar = type == TensorType.F32 ? ScalarType.F32 : type == TensorType.BF16 ? ScalarType.BF16 : ScalarType.F16;
+        byte[] bytes = new byte[values.Length * scalar.Size()];
+        ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes<float>(values), scalar, bytes);
+        return bytes;
+    }
+
+    private sealed class Memories(ModelDescription model, ScalarType type = ScalarType.F32)
+    {
+        private readonly Dictionary<string, ArrayMemory> byPath =
+            model.Parameters.ToDictionary(p => p.Path, p => new ArrayMemory(p.Elements * type.Size()));
+
+        public ParameterMemory Parameter(string path) => new(byPath[path], type);
+
+        public float[] Singles(string path)
+        {
+            byte[] content = byPath[path].Content;
+            var values = new float[content.Length / type.Size()];
+            ElementConversion.ToSingle(type.TensorType(), content, values);
+            return values;
+        }
+    }
+}
