@@ -1,0 +1,169 @@
+using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>How a <see cref="Team"/> is made.</summary>
+/// <param name="Threads">How many workers; 0 for one a physical core that the process may use.</param>
+/// <param name="Pin">Whether each worker is bound to a core of its own (Linux only).</param>
+/// <param name="FirstCore">Which of the available cores worker 0 takes, so that two teams needn't share cores.</param>
+public sealed record TeamOptions(int Threads = 0, bool Pin = true, int FirstCore = 0);
+
+/// <summary>
+/// The CPU's threads, executing one program together (SPMD): <see cref="Run"/> wakes all workers once, each executes
+/// the same code, and barriers keep them in step. One run is meant to hold a whole plan of hundreds of steps.
+/// The team owns all its threads, worker 0 too: the caller's thread is never pinned and sleeps while the team works.
+/// Idle workers sleep.
+/// </summary>
+/// <remarks>A run allocates nothing if the caller keeps its delegate. Runs from several threads queue up.</remarks>
+public sealed class Team : IDisposable
+{
+    private const double IdleSpinMicroseconds = 30;
+    private const double BarrierSpinMicroseconds = 50;
+    private const double BarrierYieldMicroseconds = 2000;
+
+    private readonly object _runLock = new();
+    private readonly Worker[] _workers;
+    private readonly Thread[] _threads;
+    private readonly TeamGate _start = new(IdleSpinMicroseconds, 0);
+    private readonly TeamGate _barrier = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
+    private readonly TeamGate _done = new(0, 0);
+    private PaddedInt _arrived;
+    private PaddedInt _claims;
+    private PaddedInt _running;
+    private Action<Worker>? _body;
+    private ExceptionDispatchInfo? _failure;
+    private volatile bool _disposed;
+
+    /// <exception cref="LegatoException">The thread count or the first core is out of range.</exception>
+    public Team(TeamOptions? options = null)
+    {
+        options ??= new TeamOptions();
+        int count = options.Threads == 0 ? TeamPinning.DefaultThreads : options.Threads;
+        if (count is < 0 or > 1024)
+            throw new LegatoException($"a team of {count} threads can't be made", "threads", "choose 1 to 1024, or 0 for one a core");
+        if (options.FirstCore < 0)
+            throw new LegatoException($"there is no core {options.FirstCore}", "first core", "count the available cores from 0");
+        _workers = new Worker[count];
+        _threads = new Thread[count];
+        for (int i = 0; i < count; i++) _workers[i] = new Worker(this, i);
+        for (int i = 0; i < count; i++) _threads[i] = StartThread(_workers[i], options);
+    }
+
+    /// <summary>How many workers the team has.</summary>
+    public int Count => _workers.Length;
+
+    /// <summary>
+    /// Executes <paramref name="body"/> on all workers and returns when the last has finished. The first exception that a
+    /// worker throws is rethrown here, after the others have stopped at their next barrier; the team stays usable.
+    /// </summary>
+    public void Run(Action<Worker> body)
+    {
+        ArgumentNullException.ThrowIfNull(body);
+        if (Array.IndexOf(_threads, Thread.CurrentThread) >= 0)
+            throw new InvalidOperationException("a worker can't start a run of its own team");
+        lock (_runLock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            _body = body;
+            _failure = null;
+            _arrived.Value = 0;
+            _claims.Value = 0;
+            _running.Value = Count;
+            int turn = _done.Turn;
+            _start.Advance();
+            _done.Await(turn);
+            _body = null;
+            _failure?.Throw();
+        }
+    }
+
+    /// <summary>Stops the threads, after a run in progress.</summary>
+    public void Dispose()
+    {
+        lock (_runLock)
+        {
+            if (_disposed) return;
+            _disposed = true;
+            _start.Advance();
+        }
+        foreach (Thread thread in _threads) thread.Join();
+    }
+
+    internal int Claim() => Interlocked.Increment(ref _claims.Value) - 1;
+
+    internal void Barrier()
+    {
+        // The turn is read before the failure: a failing worker sets the failure and then advances the turn,
+        // so whoever misses the failure here is released by that advance.
+        int turn = _barrier.Turn;
+        ThrowIfFailed();
+        if (Interlocked.Increment(ref _arrived.Value) == Count)
+        {
+            _arrived.Value = 0;
+            _claims.Value = 0;
+            _barrier.Advance();
+        }
+        else _barrier.Await(turn);
+        ThrowIfFailed();
+    }
+
+    internal void AwaitAtLeast(ref int counter, int value)
+    {
+        long spinUntil = 0;
+        while (Volatile.Read(ref counter) < value)
+        {
+            ThrowIfFailed();
+            long now = Stopwatch.GetTimestamp();
+            if (spinUntil == 0) spinUntil = now + (long)(BarrierSpinMicroseconds * Stopwatch.Frequency / 1e6);
+            if (now < spinUntil) TeamGate.Pause();
+            else Thread.Yield();
+        }
+    }
+
+    private Thread StartThread(Worker worker, TeamOptions options)
+    {
+        int core = TeamPinning.Cores[(options.FirstCore + worker.Index) % TeamPinning.Cores.Length];
+        bool pin = options.Pin && Count <= TeamPinning.Cores.Length;
+        var thread = new Thread(() => Work(worker, pin ? core : -1)) { IsBackground = true, Name = $"Legato worker {worker.Index}" };
+        thread.Start();
+        return thread;
+    }
+
+    private void Work(Worker worker, int core)
+    {
+        if (core >= 0) TeamPinning.Pin(core);
+        for (int turn = 0; ; turn++)
+        {
+            _start.Await(turn);
+            if (_disposed) return;
+            Execute(worker);
+            if (Interlocked.Decrement(ref _running.Value) == 0) _done.Advance();
+        }
+    }
+
+    private void Execute(Worker worker)
+    {
+        try
+        {
+            _body!(worker);
+        }
+        catch (StoppedByPeerException)
+        {
+            // The peer's own exception is the one to report.
+        }
+        catch (Exception exception)
+        {
+            Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(exception), null);
+            _barrier.Advance();
+        }
+    }
+
+    private void ThrowIfFailed()
+    {
+        if (Volatile.Read(ref _failure) is not null) throw new StoppedByPeerException();
+    }
+
+    /// <summary>Unwinds a worker whose peer has failed.</summary>
+    private sealed class StoppedByPeerException : Exception;
+}

@@ -1,0 +1,36 @@
+namespace Legato.Runtime.Cpu;
+
+/// <summary>
+/// One thread of a <see cref="Team"/>, as the code that it executes sees it. All workers of a run execute the same code;
+/// they divide the work by <see cref="Index"/> or by claims, and meet at barriers.
+/// </summary>
+public sealed class Worker
+{
+    private readonly Team _team;
+
+    internal Worker(Team team, int index) => (_team, Index) = (team, index);
+
+    /// <summary>This worker's number, from 0 to <see cref="Count"/> - 1.</summary>
+    public int Index { get; }
+
+    /// <summary>How many workers execute the run.</summary>
+    public int Count => _team.Count;
+
+    /// <summary>
+    /// Waits for all workers; what any of them wrote before is visible to all after. Claims count from 0 again.
+    /// Every worker must pass the same barriers in the same order.
+    /// </summary>
+    public void Barrier() => _team.Barrier();
+
+    /// <summary>The next work item since the last barrier: 0, 1, 2, … each given to exactly one worker.</summary>
+    public int Claim() => _team.Claim();
+
+    /// <summary>Claims the next work item of <paramref name="count"/>; false once all are given away.</summary>
+    public bool TryClaim(int count, out int item) => (item = _team.Claim()) < count;
+
+    /// <summary>
+    /// Waits until <paramref name="counter"/>, which other workers increase, has reached <paramref name="value"/>.
+    /// The work waited for must be in a peer's hands already, or the wait never ends.
+    /// </summary>
+    public void AwaitAtLeast(ref int counter, int value) => _team.AwaitAtLeast(ref counter, value);
+}
