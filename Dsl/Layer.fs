@@ -1,0 +1,266 @@
+namespace Legato.Dsl
+
+open System
+open System.Collections.Generic
+
+/// The sizes of a call: what batch, sequence and context are for one elaboration.
+type CallSizes =
+    { Batch: Size
+      Sequence: Size
+      Context: Size }
+
+/// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.
+type Declared =
+    { Parameter: Parameter
+      Node: Node }
+
+/// One surrounding combinator that puts an axis before every parameter inside.
+[<NoComparison; NoEquality>]
+type internal Frame =
+    /// A loop: inside, a parameter is one slice. Lists slices and states in the order of their declaration.
+    | Stacked of Dim * slices: List<Node * Node> * updates: List<Node * Node>
+    /// A plain extra axis.
+    | Widened of Dim
+
+/// What a layer's elaboration knows and collects.
+type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, declared: Dictionary<string, Declared>, axes: Dictionary<string, Size * string>, updates: List<Node * Node>) =
+    static member internal Root sizes = Scope([], [], sizes, Dictionary(), Dictionary(), List())
+    member _.Sizes = sizes
+    member _.Declared = declared.Values :> seq<Declared>
+    /// States with their values after the call.
+    member _.Updates = updates :> seq<Node * Node>
+    member internal _.Within name = Scope(path @ [ name ], frames, sizes, declared, axes, updates)
+    member internal _.Framed frame = Scope(path, frames @ [ frame ], sizes, declared, axes, updates)
+    member _.PathOf name = String.Join('.', path @ [ name ])
+
+    member private _.Prefix = frames |> List.map (function Stacked(d, _, _) -> d | Widened d -> d)
+
+    member private _.Check(where: string, dims: Dim list) =
+        for d in dims do
+            match axes.TryGetValue d.Name with
+            | true, (size, first) when size <> d.Size ->
+                raise (
+                    ModelError(
+                        $"the axis {d.Name} has two sizes: {size} at {first}, {d.Size} at {where}",
+                        $"{first} and {where}",
+                        $"use one axis value for {d.Name}, or two axis types"
+                    )
+                )
+            | true, _ -> ()
+            | _ -> axes[d.Name] <- (d.Size, where)
+
+    // What a tensor that lies outside all loops is inside them: one slice for each.
+    member private _.Enter(node: Node) =
+        (node, frames)
+        ||> List.fold (fun node frame ->
+            match frame with
+            | Widened _ -> node
+            | Stacked(dim, slices, _) ->
+                let slice = Node.placeholder "slice" (node.Dims |> List.filter (fun d -> d.Name <> dim.Name)) node.Type
+                slices.Add(slice, node)
+                slice)
+
+    member internal this.Declare(name, dims: Dim list, initializer, decays) : Node =
+        let full = this.PathOf name
+        let all = this.Prefix @ dims
+        this.Check(full, all)
+
+        if declared.ContainsKey full then
+            raise (ModelError($"the parameter {full} is declared twice", full, "give one of the two layers another name"))
+
+        let parameter = { Path = full; Initializer = initializer; Decays = decays }
+        let node = Node.make (Op.Param(parameter, all)) []
+        declared[full] <- { Parameter = parameter; Node = node }
+        this.Enter node
+
+    /// A state (a cache) and how its value after the call is told.
+    member internal this.State(name, dims: Dim list) : Node * (Node -> unit) =
+        let node = Node.make (Op.State(this.PathOf name, this.Prefix @ dims)) []
+        let inner = this.Enter node
+
+        let told =
+            frames
+            |> List.tryFindBack (function Stacked _ -> true | Widened _ -> false)
+            |> function
+                | Some(Stacked(_, _, inside)) -> inside
+                | _ -> updates
+
+        inner, fun updated -> told.Add(inner, updated)
+
+    /// The updates of the loop around the innermost one, or of the whole call.
+    member internal _.Outward =
+        frames
+        |> List.tryFindBack (function Stacked _ -> true | Widened _ -> false)
+        |> function
+            | Some(Stacked(_, _, inside)) -> inside
+            | _ -> updates
+
+/// A piece of a model: parameters under a path, and what they compute.
+[<Sealed>]
+type Layer<'T> internal (elaborate: Scope -> 'T) =
+    member internal _.Elaborate scope = elaborate scope
+
+[<RequireQualifiedAccess>]
+module Layer =
+    /// A layer without parameters.
+    let value x = Layer(fun _ -> x)
+
+/// The builder behind `layer "name" { let! … and! … return … }`.
+[<Sealed>]
+type LayerBuilder internal (name: string) =
+    member _.MergeSources(a: Layer<'A>, b: Layer<'B>) : Layer<'A * 'B> = Layer(fun scope -> let x = a.Elaborate scope in x, b.Elaborate scope)
+    member _.BindReturn(a: Layer<'A>, f: 'A -> 'B) : Layer<'B> = Layer(fun scope -> f (a.Elaborate scope))
+    member _.Bind(a: Layer<'A>, f: 'A -> Layer<'B>) : Layer<'B> = Layer(fun scope -> (f (a.Elaborate scope)).Elaborate scope)
+    member _.Return(x: 'A) : Layer<'A> = Layer(fun _ -> x)
+    member _.Run(a: Layer<'A>) : Layer<'A> = Layer(fun scope -> a.Elaborate(scope.Within name))
+
+/// Keys and values of earlier positions: a pure value. `Append` gives the extended keys and values.
+[<Sealed>]
+type Cache<'Heads, 'Dim> internal (append: Node -> Node -> Node * Node) =
+    member _.Append(k: Tensor<'B * Seq, 'Heads * 'Dim>, v: Tensor<'B * Seq, 'Heads * 'Dim>) : Tensor<'B * Context, 'Heads * 'Dim> * Tensor<'B * Context, 'Heads * 'Dim> =
+        let keys, values = append k.Node v.Node
+        Tensor keys, Tensor values
+
+[<AutoOpen>]
+module LayerFunctions =
+    /// Names a group of parameters: `layer "mlp" { let! up = weight "up" c.Embed c.Mlp … }`.
+    let layer name = LayerBuilder name
+
+    let private pathIsPlain (name: string) =
+        name <> "" && name |> Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '_')
+
+    let private checkName name (scope: Scope) =
+        if not (pathIsPlain name) then
+            raise (ModelError($"'{name}' can't name a parameter", scope.PathOf name, "use letters, digits and _"))
+
+    /// A matrix with its own initialiser.
+    let weightOf (initializer: Initializer) name (input: Axis<'In>) (output: Axis<'Out>) : Layer<Weight<'In, 'Out>> =
+        Layer(fun scope ->
+            checkName name scope
+            let outNames = output.Dims |> List.map (fun d -> d.Name)
+            // A matrix from an axis to itself needs two names for it.
+            let primed (d: Dim) = if List.contains d.Name outNames then { d with Name = d.Name + "'" } else d
+            let inDims = List.map primed input.Dims
+            let renamed = List.zip input.Dims inDims |> List.choose (fun (a, b) -> if a.Name = b.Name then None else Some(a.Name, b.Name))
+            let node = scope.Declare(name, output.Dims @ inDims, initializer, true)
+            Weight(node, inDims |> List.map (fun d -> d.Name), renamed))
+
+    /// A matrix, at first normal with deviation 0.02 (Radford et al. 2019).
+    let weight name (input: Axis<'In>) (output: Axis<'Out>) : Layer<Weight<'In, 'Out>> = weightOf (Normal 0.02) name input output
+
+    let private vector initializer name (feature: Axis<'Feat>) : Layer<Vector<'Feat>> =
+        Layer(fun scope ->
+            checkName name scope
+            Vector(scope.Declare(name, feature.Dims, initializer, false)))
+
+    /// A vector to multiply with, at first ones.
+    let gain name feature = vector Ones name feature
+
+    /// A vector to add, at first zeros.
+    let bias name feature = vector Zeros name feature
+
+    let embeddingOf (initializer: Initializer) name (index: Axis<'Index>) (feature: Axis<'Feat>) : Layer<Embedding<'Index, 'Feat>> =
+        Layer(fun scope ->
+            checkName name scope
+            Embedding(scope.Declare(name, index.Dims @ feature.Dims, initializer, true), index.Dims.Head.Name))
+
+    /// A table of rows, at first normal with deviation 0.02.
+    let embedding name (index: Axis<'Index>) (feature: Axis<'Feat>) = embeddingOf (Normal 0.02) name index feature
+
+    let private pastOf (batch: Dim list) = Node.input "past" batch Integer
+
+    /// Positions of the call's tokens: those in the cache come before.
+    let positions (tokens: Tensor<Batch * Seq, 'Feat>) : Tensor<Batch * Seq, unit> =
+        let dims = tokens.Node.Dims
+        let batch = dims |> List.filter (fun d -> d.Name = "Batch")
+        Tensor(Node.add (pastOf batch) (Node.iota (Node.dim "Seq" tokens.Node)))
+
+    /// A cache of keys and values for as many positions as the call asks for, at most `context`.
+    let cache name (context: Axis<Context>) (heads: Axis<'Heads>) (dim: Axis<'Dim>) : Layer<Cache<'Heads, 'Dim>> =
+        Layer(fun scope ->
+            checkName name scope
+            let limit = int64 context.Size
+
+            match scope.Sizes.Context with
+            | Fixed n when n > limit ->
+                let remedy = $"use a context of at most {limit}"
+                raise (ModelError($"a cache of {n} positions goes beyond the model's context of {limit}", scope.PathOf name, remedy))
+            | _ -> ()
+
+            let batch = { Name = "Batch"; Size = scope.Sizes.Batch }
+            let context = { Name = "Context"; Size = scope.Sizes.Context }
+            let dims = batch :: context :: heads.Dims @ dim.Dims
+            let keys, tellKeys = scope.State(name + "_k", dims)
+            let values, tellValues = scope.State(name + "_v", dims)
+
+            let append state tell (value: Node) =
+                let updated = Node.make (Op.Append("Context", "Seq")) [ state; value; pastOf [ batch ] ]
+                tell updated
+                updated
+
+            Cache(fun k v -> append keys tellKeys k, append values tellValues v))
+
+    /// The layer `count` times in a row, its parameters with the axis in front: one loop in the plan.
+    let stack (count: Axis<'Count>) (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+        Layer(fun scope ->
+            let dim = List.exactlyOne count.Dims
+            let slices, updates = List<Node * Node>(), List<Node * Node>()
+            let f = inner.Elaborate(scope.Framed(Stacked(dim, slices, updates)))
+
+            fun x ->
+                let carry = Node.placeholder "carry" x.Node.Dims x.Node.Type
+                updates.Clear()
+                let y = f (Tensor carry)
+                let stacked = slices |> List.ofSeq
+                let states = updates |> List.ofSeq
+                let loop = Node.scan dim false [ carry, x.Node ] stacked [ y.Node ] (states |> List.map snd)
+
+                states
+                |> List.iteri (fun i (slice, _) ->
+                    let whole = stacked |> List.find (fun (p, _) -> p = slice) |> snd
+                    scope.Outward.Add(whole, Node.item (1 + i) loop))
+
+                Tensor(Node.item 0 loop))
+
+    /// Left to right composition of layers.
+    let (>=>) (f: Layer<'A -> 'B>) (g: Layer<'B -> 'C>) : Layer<'A -> 'C> =
+        Layer(fun scope ->
+            let first = f.Elaborate scope
+            first >> g.Elaborate scope)
+
+    let private normOf (f: Node -> Node -> Node) (shift: bool) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+        layer name {
+            let! g = gain "gain" feature
+            and! b = (if shift then Layer(fun scope -> Some((bias "bias" feature).Elaborate scope)) else Layer(fun _ -> None))
+
+            return
+                fun (x: Tensor<'Pos, 'Feat>) ->
+                    let y = f x.Node g.Node
+                    Tensor(match b with Some b -> Node.add y b.Node | None -> y)
+        }
+
+    let private meanOver axes (count: int) x = Node.map1 (fun a -> a * Num(1.0 / float count)) (Node.reduce Sum axes x)
+
+    /// x / √(mean x² + ε) · gain (Zhang and Sennrich 2019).
+    let rmsNormOf (epsilon: float) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+        let norm x g =
+            let square = meanOver (axisNames<'Feat>) feature.Size (Node.map1 (fun a -> a * a) x)
+            let scale = Node.map1 (fun s -> Un(Rsqrt, s + Num epsilon)) square
+            Node.mul (Node.mul x scale) g
+
+        normOf norm false name feature
+
+    let rmsNorm name feature = rmsNormOf 1e-5 name feature
+
+    /// (x − mean) / √(variance + ε) · gain + bias (Ba et al. 2016).
+    let layerNormOf (epsilon: float) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+        let norm x g =
+            let mean = meanOver (axisNames<'Feat>) feature.Size
+            let centred = Node.map2 (-) x (mean x)
+            let variance = mean (Node.map1 (fun a -> a * a) centred)
+            let scale = Node.map1 (fun s -> Un(Rsqrt, s + Num epsilon)) variance
+            Node.mul (Node.mul centred scale) g
+
+        normOf norm true name feature
+
+    let layerNorm name feature = layerNormOf 1e-5 name feature

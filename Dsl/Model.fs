@@ -1,0 +1,106 @@
+namespace Legato.Dsl
+
+/// A slice of a checkpoint's tensor along one axis, in elements.
+type Part = { Axis: int; Start: int; Length: int }
+
+/// Where a parameter lies in a checkpoint: `Name` holds {0}, {1}, … for the indices of stacked axes.
+type WeightName =
+    {
+        Path: string
+        Name: string
+        /// The checkpoint stores the matrix with its two axes swapped.
+        Transposed: bool
+        Part: Part option
+    }
+
+/// A family's table between parameter paths and checkpoint names.
+type WeightNames =
+    {
+        Names: WeightName list
+        /// What a checkpoint may put before every name; the first is written.
+        Prefixes: string list
+        /// Tensors that carry no weight.
+        Ignored: string list
+    }
+
+/// An axis of a mesh of devices.
+type MeshAxis =
+    | Data
+    | TensorParallel
+    | ExpertParallel
+    | PipelineParallel
+
+/// A rule from an axis of the model to an axis of the mesh.
+type PlacementRule =
+    { Axis: string
+      Mesh: MeshAxis }
+
+[<AutoOpen>]
+module Placement =
+    /// Places an axis: `on<Heads> TensorParallel`.
+    let on<'Axis> mesh =
+        { Axis = List.exactlyOne axisNames<'Axis>
+          Mesh = mesh }
+
+/// A call of the model, elaborated.
+type Elaborated =
+    {
+        Tokens: Node
+        Logits: Node
+        Parameters: Declared list
+        /// Caches with their values after the call.
+        Updates: (Node * Node) list
+    }
+
+/// A model, its types erased: what the compiler and the runtime take.
+[<NoComparison; NoEquality>]
+type ModelDef =
+    {
+        Name: string
+        /// The text of its config.json.
+        Config: string
+        Vocabulary: int
+        /// The longest sequence it is meant for.
+        Context: int
+        BeginToken: int option
+        EndTokens: int list
+        Body: Layer<Tokens -> Tensor<Batch * Seq, Vocab>>
+        Weights: WeightNames
+        Placement: PlacementRule list
+    }
+
+[<RequireQualifiedAccess>]
+module ModelDef =
+    let private plainNames: WeightNames = { Names = []; Prefixes = [ "" ]; Ignored = [] }
+
+    /// A model of your own. Its checkpoints use the parameter paths as names.
+    let create name (vocab: Axis<Vocab>) (context: Axis<Context>) body : ModelDef =
+        { Name = name
+          Config = $"{{\n  \"model_type\": \"{name}\",\n  \"vocab_size\": {vocab.Size},\n  \"max_position_embeddings\": {context.Size}\n}}\n"
+          Vocabulary = vocab.Size
+          Context = context.Size
+          BeginToken = None
+          EndTokens = []
+          Body = body
+          Weights = plainNames
+          Placement = [] }
+
+    /// Builds the graph of one call: logits of every position.
+    /// <exception cref="ModelError">Sizes that don't fit; the message names the axis and the parameters.</exception>
+    let elaborate (sizes: CallSizes) (model: ModelDef) : Elaborated =
+        let scope = Scope.Root sizes
+        let f = model.Body.Elaborate scope
+        let dims = [ { Name = "Batch"; Size = sizes.Batch }; { Name = "Seq"; Size = sizes.Sequence } ]
+        let tokens = Node.input "tokens" dims Integer
+        let logits = f (Tensor tokens)
+
+        match logits.Node.Dims |> List.filter (fun d -> d.Name <> "Batch" && d.Name <> "Seq") with
+        | [ { Name = "Vocab"; Size = Fixed n } ] when n = int64 model.Vocabulary -> ()
+        | other ->
+            let found = System.String.Join(", ", other)
+            raise (ModelError($"the model's output has the features [{found}], not Vocab:{model.Vocabulary}", model.Name, "end the model in an output head over the vocabulary"))
+
+        { Tokens = tokens
+          Logits = logits.Node
+          Parameters = List.ofSeq scope.Declared
+          Updates = List.ofSeq scope.Updates }
