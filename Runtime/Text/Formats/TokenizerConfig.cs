@@ -1,0 +1,98 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Legato.Runtime.Text.Pipeline;
+
+namespace Legato.Runtime.Text.Formats;
+
+/// <summary>tokenizer_config.json: which token plays which part, and the chat template.</summary>
+internal static class TokenizerConfig
+{
+    public const string FileName = "tokenizer_config.json";
+
+    private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Completes a definition by what the files beside it say, and by custom where they say nothing.</summary>
+    public static TokenizerDefinition Complete(TokenizerDefinition definition, string folder)
+    {
+        string config = Path.Combine(folder, FileName);
+        if (File.Exists(config))
+            definition = JsonValue.Read(File.ReadAllBytes(config), config, root => definition with
+            {
+                Names = ReadNames(root, definition.Names),
+                ChatTemplate = ReadTemplate(root),
+            });
+        string template = Path.Combine(folder, "chat_template.jinja");
+        if (File.Exists(template))
+            definition = definition with { ChatTemplate = File.ReadAllText(template) };
+        return definition with { Names = ByCustom(definition) };
+    }
+
+    public static byte[] Write(TokenizerDefinition definition)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream, Options))
+        {
+            json.WriteStartObject();
+            WriteName(json, "bos_token", definition.Names.BeginOfSequence);
+            WriteName(json, "eos_token", definition.Names.EndOfSequence);
+            WriteName(json, "unk_token", definition.Names.Unknown);
+            WriteName(json, "pad_token", definition.Names.Padding);
+            WriteName(json, "chat_template", definition.ChatTemplate);
+            json.WriteBoolean("clean_up_tokenization_spaces", false);
+            json.WriteString("tokenizer_class", "PreTrainedTokenizerFast");
+            json.WriteEndObject();
+        }
+        return stream.ToArray();
+    }
+
+    private static void WriteName(Utf8JsonWriter json, string name, string? value)
+    {
+        if (value is not null)
+            json.WriteString(name, value);
+    }
+
+    private static SpecialTokenNames ReadNames(JsonValue root, SpecialTokenNames names) => new()
+    {
+        BeginOfSequence = ReadName(root, "bos_token") ?? ReadName(root, "cls_token") ?? names.BeginOfSequence,
+        EndOfSequence = ReadName(root, "eos_token") ?? ReadName(root, "sep_token") ?? names.EndOfSequence,
+        Unknown = ReadName(root, "unk_token") ?? names.Unknown,
+        Padding = ReadName(root, "pad_token") ?? names.Padding,
+    };
+
+    // A spelling, or an added token as an object.
+    private static string? ReadName(JsonValue root, string name) => root.Optional(name) switch
+    {
+        null => null,
+        { Kind: JsonValueKind.Object } token => token["content"].String(),
+        { } token => token.String(),
+    };
+
+    // One template, or several with names, of which "default" counts.
+    private static string? ReadTemplate(JsonValue root)
+    {
+        if (root.Optional("chat_template") is not { } template)
+            return null;
+        if (template.Kind == JsonValueKind.String)
+            return template.String();
+        foreach (var named in template.Items())
+            if (named["name"].String() == "default")
+                return named["template"].String();
+        return null;
+    }
+
+    private static SpecialTokenNames ByCustom(TokenizerDefinition definition)
+    {
+        string? First(params string[] names) => names.FirstOrDefault(name =>
+            definition.AddedTokens.Any(token => token.Content == name && token.Special)
+            || name.StartsWith('<') && definition.Model.Vocabulary.IdOf(name) is not null);
+        var known = definition.Names;
+        return known with
+        {
+            BeginOfSequence = known.BeginOfSequence ?? First("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "[CLS]"),
+            EndOfSequence = known.EndOfSequence
+                ?? First("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>", "[SEP]"),
+            Unknown = known.Unknown ?? First("<unk>", "[UNK]"),
+            Padding = known.Padding ?? First("<pad>", "[PAD]"),
+        };
+    }
+}

@@ -1,0 +1,67 @@
+namespace Legato.Runtime.Text.Pipeline;
+
+/// <summary>
+/// Cuts added tokens out of a text: first those looked for in the raw text, then, after normalizing what is between
+/// them, those looked for in the normalized text.
+/// </summary>
+internal sealed class AddedTokenSplitter
+{
+    private readonly INormalizer? normalizer;
+    private readonly AddedTokenMatcher raw;
+    private readonly AddedTokenMatcher normalized;
+
+    public AddedTokenSplitter(TokenizerDefinition definition, bool recogniseSpecial)
+    {
+        normalizer = definition.Normalizer;
+        var tokens = definition.AddedTokens.Where(token => recogniseSpecial || !token.Special).ToList();
+        // Without a normalizer both kinds are looked for in the same text.
+        raw = new AddedTokenMatcher(tokens.Where(token => !token.Normalized).Select(token => (token.Content, token)));
+        normalized = new AddedTokenMatcher(tokens.Where(token => token.Normalized).Select(token => (Normalize(token.Content), token)));
+    }
+
+    public bool IsEmpty => raw.IsEmpty && normalized.IsEmpty;
+
+    /// <summary>A part of the text: an added token, or text for the pre-tokenizer.</summary>
+    public readonly record struct Part(TextPiece Piece, AddedToken? Token);
+
+    /// <summary>For definitions without a normalizer and with one kind of added tokens: the next token in the text.</summary>
+    public bool TryFindRaw(ReadOnlySpan<char> text, int from, out AddedTokenMatcher.Match match) =>
+        (raw.IsEmpty ? normalized : raw).TryFind(text, from, out match, out _);
+
+
+    public List<Part> Split(ReadOnlySpan<char> text)
+    {
+        var parts = new List<Part>();
+        int at = 0;
+        while (raw.TryFind(text, at, out var match, out int resume))
+        {
+            SplitNormalized(text[at..match.Start], at, parts);
+            parts.Add(new Part(TextPiece.Whole(AlignedText.FromSource(text[match.Start..match.End], match.Start)), match.Token));
+            at = resume;
+        }
+        SplitNormalized(text[at..], at, parts);
+        return parts;
+    }
+
+    private void SplitNormalized(ReadOnlySpan<char> text, int sourceStart, List<Part> parts)
+    {
+        if (text.IsEmpty)
+            return;
+        var whole = AlignedText.FromSource(text, sourceStart);
+        if (normalizer is not null)
+            whole = normalizer.Normalize(whole);
+        int at = 0;
+        while (normalized.TryFind(whole.Chars, at, out var match, out int resume))
+        {
+            if (match.Start > at)
+                parts.Add(new Part(new TextPiece(whole, at, match.Start), null));
+            parts.Add(new Part(new TextPiece(whole, match.Start, match.End), match.Token));
+            at = resume;
+        }
+        if (at < whole.Length)
+            parts.Add(new Part(new TextPiece(whole, at, whole.Length), null));
+    }
+
+    private string Normalize(string content) =>
+        normalizer is null ? content : normalizer.Normalize(AlignedText.FromSource(content, 0)).Chars.ToString();
+}
