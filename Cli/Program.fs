@@ -1,12 +1,113 @@
+/// The program: finds the verb, reads its flags, runs it, and turns what went wrong into an exit code.
 module Legato.Cli.Program
 
+open System
+open System.Reflection
+open Argu
 open Legato.Runtime
 
-let private usage = "usage: legato VERB"
+type LegatoArgument =
+    | [<CliPrefix(CliPrefix.None)>] Train of ParseResults<Train.TrainArgument>
+    | [<CliPrefix(CliPrefix.None)>] Generate of ParseResults<Generate.GenerateArgument>
+    | [<CliPrefix(CliPrefix.None)>] Plan of ParseResults<PlanVerb.PlanArgument>
+    | [<CliPrefix(CliPrefix.None)>] Verify of ParseResults<Verify.VerifyArgument>
+    | [<CliPrefix(CliPrefix.None)>] Bench of ParseResults<Bench.BenchArgument>
+    | [<CliPrefix(CliPrefix.None)>] Tokenize of ParseResults<Tokenize.TokenizeArgument>
+    | [<CliPrefix(CliPrefix.None)>] Doctor of ParseResults<Doctor.DoctorArgument>
+    | Version
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Train _ -> "train a model"
+            | Generate _ -> "let a model go on from a prompt"
+            | Plan _ -> "show what would run, how long it takes and how much memory it needs"
+            | Verify _ -> "recompute recorded results and tell the difference"
+            | Bench _ -> "measure this machine, and Legato on it"
+            | Tokenize _ -> "train, use and compare tokenizers; render chats"
+            | Doctor _ -> "show what Legato sees of this machine"
+            | Version -> "print the version"
+
+/// Columns of the help text: fixed, so that it reads the same everywhere.
+let private helpWidth = 100
+
+let private verbOf =
+    function
+    | [] -> None
+    | (word: string) :: _ when word.StartsWith '-' -> None
+    | word :: _ -> Some word
+
+/// The words that name a parser: the verb, and its action if it has one.
+let rec private find (parser: ArgumentParser) (words: string list) : ArgumentParser * string list =
+    let child =
+        parser.GetSubCommandParsers()
+        |> List.tryFind (fun child ->
+            verbOf words = (child.ParentInfo |> Option.map (fun case -> case.Name.Value)))
+
+    match child with
+    | Some child ->
+        let found, path = find child words.Tail
+        found, words.Head :: path
+    | None -> parser, []
+
+let private parser =
+    lazy (ArgumentParser.Create<LegatoArgument>(programName = "legato", usageStringCharacterWidth = helpWidth, checkStructure = false))
+
+/// The help text of the program, of a verb (`["train"]`) or of an action (`["tokenize"; "train"]`).
+let help words =
+    (fst (find parser.Value words)).PrintUsage(usageStringCharacterWidth = helpWidth)
+
+/// Every text that `help` can give, by the words that ask for it.
+let helpTopics =
+    let rec below (parser: ArgumentParser) path =
+        path
+        :: (parser.GetSubCommandParsers()
+            |> List.collect (fun child -> below child (path @ [ child.ParentInfo.Value.Name.Value ])))
+
+    lazy (below parser.Value [])
+
+let private namesOf (parser: ArgumentParser) =
+    parser.GetArgumentCases()
+    |> List.collect (fun case ->
+        if case.ArgumentType = ArgumentType.SubCommand then [ case.Name.Value ] else case.CommandLineNames.Value)
+
+let private unreadable words (error: ArguParseException) =
+    let parser, path = find parser.Value words
+    let where = String.concat " " ("legato" :: path)
+    ErrorReport.print (ErrorReport.ofCommandLine where (namesOf parser) error)
+
+let private version () =
+    Assembly.GetExecutingAssembly().GetName().Version.ToString 3
+
+/// Runs a verb on its options, or reports what is wrong with them.
+let private perform (run: 'Options -> int) (options: Result<'Options, LegatoException list>) =
+    match options with
+    | Ok options -> run options
+    | Error mistakes -> ErrorReport.printAll mistakes
+
+let private dispatch (given: ParseResults<LegatoArgument>) =
+    match given.GetAllResults() with
+    | Train flags :: _ -> perform Train.run (Train.options flags)
+    | Generate flags :: _ -> perform Generate.run (Generate.options flags)
+    | Plan flags :: _ -> perform PlanVerb.run (PlanVerb.options flags)
+    | Verify flags :: _ -> perform Verify.run (Verify.options flags)
+    | Bench flags :: _ -> perform Bench.run (Bench.options flags)
+    | Tokenize flags :: _ -> perform Tokenize.run (Tokenize.options flags)
+    | Doctor flags :: _ -> perform Doctor.run (Doctor.options flags)
+    | Version :: _ ->
+        printfn "legato %s" (version ())
+        0
+    | [] ->
+        printfn "%s" (help [])
+        ErrorReport.userMistake
 
 [<EntryPoint>]
 let main argv =
-    let given = String.concat " " argv
-    let error = LegatoException($"no verb is called '{given}'", remedy = usage)
-    eprintfn "error: %s" error.Message
-    2
+    try
+        dispatch (parser.Value.Parse argv)
+    with
+    | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
+        printfn "%s" request.Message
+        0
+    | :? ArguParseException as error -> unreadable (List.ofArray argv) error
+    | error -> ErrorReport.ofException error

@@ -1,0 +1,138 @@
+/// `legato bench`: what this machine can do, and how much of it Legato uses.
+module Legato.Cli.Bench
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+
+type BenchArgument =
+    | [<MainCommand>] Suite of suite: string list
+    | Batch of sequences: int
+    | Seq of positions: int
+    | Tokens of tokens: int
+    | Size of size: int
+    | Precision of Precision
+    | Threads of threads: int
+    | Rounds of rounds: int
+    | Config of file: string
+    | Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Suite _ -> "machine, gemm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+            | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
+            | Seq _ -> "positions a sequence (train; default: 256)"
+            | Tokens _ -> "tokens to prefill or to decode (default: 512 or 128)"
+            | Size _ -> "rows, columns and depth of the matrix product (gemm; default: 2048)"
+            | Precision _ -> "the type of the weights (default: fp32)"
+            | Threads _ -> "worker threads (default: one a core)"
+            | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
+            | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
+            | Json -> "print figures, machine and sizes as JSON"
+
+/// What is measured.
+[<RequireQualifiedAccess>]
+type Suite =
+    | Machine
+    | Gemm
+    | Train
+    | Prefill
+    | Decode
+    | Tokenize
+
+type BenchOptions =
+    {
+        Suite: Suite
+        /// None: the suite's own.
+        Model: string option
+        Batch: int
+        Sequence: int
+        /// None: the suite's own.
+        Tokens: int option
+        Size: int
+        Precision: Precision
+        /// None: one a core.
+        Threads: int option
+        Rounds: int
+        Json: bool
+    }
+
+let private defaults =
+    { Suite = Suite.Machine
+      Model = None
+      Batch = 1
+      Sequence = 256
+      Tokens = None
+      Size = 2048
+      Precision = Precision.Fp32
+      Threads = None
+      Rounds = 5
+      Json = false }
+
+let private where = "legato bench"
+
+let private suites =
+    [ "machine", Suite.Machine
+      "gemm", Suite.Gemm
+      "train", Suite.Train
+      "prefill", Suite.Prefill
+      "decode", Suite.Decode
+      "tokenize", Suite.Tokenize ]
+
+let private apply options argument =
+    match argument with
+    | Batch sequences -> { options with Batch = sequences }
+    | Seq positions -> { options with Sequence = positions }
+    | Tokens tokens -> { options with Tokens = Some tokens }
+    | Size size -> { options with Size = size }
+    | Precision precision -> { options with Precision = precision }
+    | Threads threads -> { options with Threads = Some threads }
+    | Rounds rounds -> { options with Rounds = rounds }
+    | Json -> { options with Json = true }
+    | Suite _
+    | Config _ -> options
+
+/// The suite and the model that the words before the flags name.
+let private subject words options =
+    let known = List.map fst suites
+
+    match words with
+    | name :: model when model.Length <= 1 ->
+        match List.tryFind (fun (suite, _) -> suite = name) suites with
+        | Some(_, suite) -> Ok { options with Suite = suite; Model = List.tryHead model }
+        | None -> Error [ Mistake.at where (Mistake.chooseAmong known name) $"no suite is called '{name}'" ]
+    | [] -> Error [ Mistake.at where ("known are: " + String.concat ", " known) "no suite is given" ]
+    | surplus -> Error [ Mistake.at where "give a suite and a model" $"too many words: {surplus}" ]
+
+let private checks options =
+    [ Limits.atLeast 1 "--batch" options.Batch
+      Limits.atLeast 1 "--seq" options.Sequence
+      Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
+      Limits.atLeast 1 "--size" options.Size
+      Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+      Limits.atLeast 1 "--rounds" options.Rounds ]
+
+/// The measurement that a command line asks for; or everything that is wrong with it.
+let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoException list> =
+    result {
+        let! arguments =
+            Arguments.gather
+                where
+                (function
+                | Config file -> Some file
+                | _ -> None)
+                given
+
+        let words =
+            arguments
+            |> List.collect (function
+                | Suite words -> words
+                | _ -> [])
+
+        let! options = List.fold apply defaults arguments |> subject words
+        return! Limits.hold where (checks options) options
+    }
+
+let run (_: BenchOptions) : int =
+    raise (LegatoException("this build cannot do this yet", "legato bench"))

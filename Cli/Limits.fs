@@ -1,0 +1,50 @@
+/// Bounds on what a flag may carry. Each check gives the mistake, or nothing.
+module Legato.Cli.Limits
+
+let private unless holds what remedy where = if holds then None else Some(Mistake.at where remedy what)
+
+let atLeast (least: int) flag (value: int) =
+    unless (value >= least) $"{flag} must be at least {least}, not {value}" $"give {flag} {least} or more"
+
+let notNegative flag (value: float) =
+    unless (value >= 0.0 && value < infinity) $"{flag} must be 0 or more, not {value}" $"give {flag} 0 or more"
+
+let above (bound: float) flag (value: float) =
+    unless (value > bound) $"{flag} must be greater than {bound}, not {value}" $"give {flag} a greater number"
+
+/// From the lower bound to the upper one, both included.
+let within (low: float, high: float) flag (value: float) =
+    unless
+        (value >= low && value <= high)
+        $"{flag} must lie between {low} and {high}, not {value}"
+        $"give {flag} a number in that range"
+
+/// From the lower bound, included, to the upper one, excluded.
+let below (low: float, high: float) flag (value: float) =
+    unless
+        (value >= low && value < high)
+        $"{flag} must be at least {low} and less than {high}, not {value}"
+        $"give {flag} a number in that range"
+
+/// Every assignment has a field and a value.
+let assignments flag (pairs: (string * string) list) where =
+    pairs
+    |> List.tryFind (fun (field, value) -> field = "" || value = "")
+    |> Option.bind (fun (field, value) ->
+        let missing = if field = "" then "field" else "value"
+        unless false $"an assignment lacks its {missing}: '{field}={value}'" $"write {flag} field=value" where)
+
+/// A check on a flag that may be absent.
+let optional check flag value where = value |> Option.bind (fun given -> check flag given where)
+
+/// The main argument, which a verb can't do without.
+let given name (value: string) = unless (value <> "") $"{name} is not given" $"give {name}; --help tells what it is"
+
+let notBoth (first, isFirst) (second, isSecond) =
+    unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"
+
+/// The options if no check finds a mistake, else all mistakes.
+let hold where checks options =
+    match checks |> List.choose (fun check -> check where) with
+    | [] -> Ok options
+    | mistakes -> Error mistakes

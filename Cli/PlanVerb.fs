@@ -1,0 +1,137 @@
+/// `legato plan`: what would run, how long it would take, and how much memory it needs, before anything runs.
+module Legato.Cli.PlanVerb
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+
+type PlanArgument =
+    | [<MainCommand>] Model of model: string
+    | Train
+    | Prefill
+    | Decode
+    | Evaluate
+    | Batch of sequences: int
+    | Seq of positions: int
+    | Context of positions: int
+    | Precision of Precision
+    | Remat of Rematerialization
+    | Graph
+    | Kernels
+    | Save of dir: string
+    | Config of file: string
+    | Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Model _ -> "a preset or a checkpoint folder"
+            | Train -> "plan a training step (the default)"
+            | Prefill -> "plan the prefill of a prompt"
+            | Decode -> "plan the decoding of one token a sequence"
+            | Evaluate -> "plan an evaluation of the loss"
+            | Batch _ -> "sequences a batch (default: 1)"
+            | Seq _ -> "positions a sequence (default: the model's context)"
+            | Context _ -> "positions that the cache holds (default: the model's context)"
+            | Precision _ -> "the type of the weights (default: fp32)"
+            | Remat _ -> "what the backward pass computes again to save memory (default: none)"
+            | Graph -> "print the graph that the plan was made from"
+            | Kernels -> "print the kernels of the plan's steps"
+            | Save _ -> "save the plan into this folder, to be run without the compiler"
+            | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
+            | Json -> "print the plan as JSON"
+
+/// What a plan is for.
+[<RequireQualifiedAccess>]
+type Purpose =
+    | Train
+    | Prefill
+    | Decode
+    | Evaluate
+
+type PlanOptions =
+    {
+        Model: string
+        Purpose: Purpose
+        Batch: int
+        /// None: the model's context.
+        Sequence: int option
+        /// None: the model's context.
+        Context: int option
+        Precision: Precision
+        Rematerialization: Rematerialization
+        Graph: bool
+        Kernels: bool
+        Save: string option
+        Json: bool
+    }
+
+let private defaults =
+    { Model = ""
+      Purpose = Purpose.Train
+      Batch = 1
+      Sequence = None
+      Context = None
+      Precision = Precision.Fp32
+      Rematerialization = Rematerialization.None
+      Graph = false
+      Kernels = false
+      Save = None
+      Json = false }
+
+let private where = "legato plan"
+
+let private apply options argument =
+    match argument with
+    | Model name -> { options with Model = name }
+    | Train -> { options with Purpose = Purpose.Train }
+    | Prefill -> { options with Purpose = Purpose.Prefill }
+    | Decode -> { options with Purpose = Purpose.Decode }
+    | Evaluate -> { options with Purpose = Purpose.Evaluate }
+    | Batch sequences -> { options with Batch = sequences }
+    | Seq positions -> { options with Sequence = Some positions }
+    | Context positions -> { options with Context = Some positions }
+    | Precision precision -> { options with Precision = precision }
+    | Remat policy -> { options with Rematerialization = policy }
+    | Graph -> { options with Graph = true }
+    | Kernels -> { options with Kernels = true }
+    | Save folder -> { options with Save = Some folder }
+    | Json -> { options with Json = true }
+    | Config _ -> options
+
+let private onePurpose (arguments: PlanArgument list) =
+    let purposes =
+        [ "--train", List.contains Train arguments
+          "--prefill", List.contains Prefill arguments
+          "--decode", List.contains Decode arguments
+          "--evaluate", List.contains Evaluate arguments ]
+        |> List.filter snd
+
+    match purposes with
+    | first :: second :: _ -> Limits.notBoth first second
+    | _ -> fun _ -> None
+
+let private checks arguments options =
+    [ Limits.given "MODEL" options.Model
+      onePurpose arguments
+      Limits.atLeast 1 "--batch" options.Batch
+      Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+      Limits.optional (Limits.atLeast 1) "--context" options.Context ]
+
+/// The plan that a command line asks for; or everything that is wrong with it.
+let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoException list> =
+    result {
+        let! arguments =
+            Arguments.gather
+                where
+                (function
+                | Config file -> Some file
+                | _ -> None)
+                given
+
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where (checks arguments options) options
+    }
+
+let run (_: PlanOptions) : int =
+    raise (LegatoException("this build cannot do this yet", "legato plan"))

@@ -1,0 +1,279 @@
+/// `legato train`: from a preset, or from where a checkpoint stands, to a trained model in a run folder.
+module Legato.Cli.Train
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+
+type TrainArgument =
+    | [<MainCommand>] Model of model: string
+    | Data of path: string list
+    | Tokenizer of tokenizer: string
+    | Vocab of tokens: int
+    | Out of dir: string
+    | Resume of dir: string option
+    | Steps of steps: int
+    | Batch of sequences: int
+    | Seq of positions: int
+    | Accumulate of batches: int
+    | Lr of rate: float
+    | Min_Lr_Ratio of share: float
+    | Schedule of Schedule
+    | Warmup of steps: int
+    | Decay_Steps of steps: int
+    | Weight_Decay of decay: float
+    | Beta1 of beta: float
+    | Beta2 of beta: float
+    | Eps of epsilon: float
+    | Clip of norm: float
+    | Dropout of share: float
+    | Seed of seed: uint64
+    | Eval_Every of steps: int
+    | Eval_Batches of batches: int
+    | Checkpoint_Every of steps: int
+    | Keep of checkpoints: int
+    | Precision of TrainingPrecision
+    | Remat of Rematerialization
+    | Threads of threads: int
+    | No_Pin
+    | Device of Device
+    | Sample_Prompt of text: string
+    | Set of assignment: string list
+    | Config of file: string
+    | Json
+    | Quiet
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Model _ -> "a preset or a checkpoint folder (default: the main job's tiny model)"
+            | Data _ -> "text files or folders to learn from (default: the built-in stories and sums)"
+            | Tokenizer _ -> "char, bytes, bpe (trained on the data), or a saved tokenizer (default: char)"
+            | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
+            | Out _ -> "the run's folder: checkpoints, metrics, report (default: a new one in runs/)"
+            | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"
+            | Steps _ -> "optimizer steps (default: 600)"
+            | Batch _ -> "sequences a batch (default: 16)"
+            | Seq _ -> "positions a sequence (default: the model's context)"
+            | Accumulate _ -> "batches whose gradients are added up before each step (default: 1)"
+            | Lr _ -> "the highest learning rate (default: 0.001)"
+            | Min_Lr_Ratio _ -> "the last learning rate as a share of the highest (default: 0.1)"
+            | Schedule _ -> "how the learning rate falls after the warm-up (default: cosine)"
+            | Warmup _ -> "steps over which the learning rate rises from zero (default: 50)"
+            | Decay_Steps _ -> "steps over which wsd falls at the end (default: a fifth of all)"
+            | Weight_Decay _ -> "decoupled decay of matrices, none of vectors (default: 0.1)"
+            | Beta1 _ -> "AdamW's first decay rate (default: 0.9)"
+            | Beta2 _ -> "AdamW's second decay rate (default: 0.95)"
+            | Eps _ -> "AdamW's epsilon (default: 1e-8)"
+            | Clip _ -> "the global gradient norm to clip at; 0 never clips (default: 1)"
+            | Dropout _ -> "share of activations dropped in training (default: 0)"
+            | Seed _ -> "where every random choice of the run comes from (default: 1)"
+            | Eval_Every _ -> "steps between evaluations on the held-out part; 0 for none (default: 100)"
+            | Eval_Batches _ -> "batches an evaluation (default: 8)"
+            | Checkpoint_Every _ -> "steps between checkpoints; 0 for one at the end (default: 200)"
+            | Keep _ -> "how many checkpoints to keep (default: 2)"
+            | Precision _ -> "the type of the weights (default: fp32)"
+            | Remat _ -> "what the backward pass computes again to save memory (default: none)"
+            | Threads _ -> "worker threads (default: one a core)"
+            | No_Pin -> "don't pin the worker threads to cores"
+            | Device _ -> "where to run (default: cpu)"
+            | Sample_Prompt _ -> "a text for the model to go on from at each evaluation"
+            | Set _ -> "override fields of the model's config, as in layers=4 embed=256"
+            | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
+            | Json -> "print metrics as JSON, one object a line"
+            | Quiet -> "no progress"
+
+/// The trained model's tokenizer.
+[<RequireQualifiedAccess>]
+type Tokenizer =
+    | Characters
+    | Bytes
+    | BytePairs
+    | Saved of path: string
+
+/// Where training starts.
+[<RequireQualifiedAccess>]
+type Start =
+    | Fresh
+    /// The newest run in `runs/`.
+    | Latest
+    | From of folder: string
+
+type TrainOptions =
+    {
+        Model: string
+        /// Files and folders; none: the built-in corpus.
+        Data: string list
+        Tokenizer: Tokenizer
+        Vocabulary: int
+        Out: string option
+        Start: Start
+        Steps: int
+        Batch: int
+        /// None: the model's context.
+        Sequence: int option
+        Accumulate: int
+        LearningRate: float
+        MinLearningRateRatio: float
+        Schedule: Schedule
+        Warmup: int
+        /// None: a fifth of all steps.
+        DecaySteps: int option
+        WeightDecay: float
+        Beta1: float
+        Beta2: float
+        Epsilon: float
+        /// 0: never.
+        Clip: float
+        Dropout: float
+        Seed: uint64
+        EvaluateEvery: int
+        EvaluateBatches: int
+        CheckpointEvery: int
+        Keep: int
+        Precision: TrainingPrecision
+        Rematerialization: Rematerialization
+        /// None: one a core.
+        Threads: int option
+        Pin: bool
+        Device: Device
+        SamplePrompt: string option
+        /// Fields of the model's config and their new values.
+        Overrides: (string * string) list
+        Json: bool
+        Quiet: bool
+    }
+
+/// The main job: what a bare `legato train` does.
+let defaults =
+    { Model = "llama-tiny"
+      Data = []
+      Tokenizer = Tokenizer.Characters
+      Vocabulary = 1024
+      Out = None
+      Start = Start.Fresh
+      Steps = 600
+      Batch = 16
+      Sequence = None
+      Accumulate = 1
+      LearningRate = 1e-3
+      MinLearningRateRatio = 0.1
+      Schedule = Schedule.Cosine
+      Warmup = 50
+      DecaySteps = None
+      WeightDecay = 0.1
+      Beta1 = 0.9
+      Beta2 = 0.95
+      Epsilon = 1e-8
+      Clip = 1.0
+      Dropout = 0.0
+      Seed = 1UL
+      EvaluateEvery = 100
+      EvaluateBatches = 8
+      CheckpointEvery = 200
+      Keep = 2
+      Precision = TrainingPrecision.Fp32
+      Rematerialization = Rematerialization.None
+      Threads = None
+      Pin = true
+      Device = Device.Cpu
+      SamplePrompt = None
+      Overrides = []
+      Json = false
+      Quiet = false }
+
+let private where = "legato train"
+
+let private tokenizer word =
+    match word with
+    | "char" -> Tokenizer.Characters
+    | "bytes" -> Tokenizer.Bytes
+    | "bpe" -> Tokenizer.BytePairs
+    | path -> Tokenizer.Saved path
+
+/// "layers=4" as a field and its value; either is empty where the text lacks it.
+let private assignment (text: string) =
+    match text.IndexOf '=' with
+    | -1 -> text, ""
+    | middle -> text[.. middle - 1], text[middle + 1 ..]
+
+let private apply options argument =
+    match argument with
+    | Model name -> { options with Model = name }
+    | Data paths -> { options with Data = options.Data @ paths }
+    | Tokenizer word -> { options with Tokenizer = tokenizer word }
+    | Vocab tokens -> { options with Vocabulary = tokens }
+    | Out folder -> { options with Out = Some folder }
+    | Resume(Some folder) -> { options with Start = Start.From folder }
+    | Resume None -> { options with Start = Start.Latest }
+    | Steps steps -> { options with Steps = steps }
+    | Batch sequences -> { options with Batch = sequences }
+    | Seq positions -> { options with Sequence = Some positions }
+    | Accumulate batches -> { options with Accumulate = batches }
+    | Lr rate -> { options with LearningRate = rate }
+    | Min_Lr_Ratio share -> { options with MinLearningRateRatio = share }
+    | Schedule schedule -> { options with Schedule = schedule }
+    | Warmup steps -> { options with Warmup = steps }
+    | Decay_Steps steps -> { options with DecaySteps = Some steps }
+    | Weight_Decay decay -> { options with WeightDecay = decay }
+    | Beta1 beta -> { options with Beta1 = beta }
+    | Beta2 beta -> { options with Beta2 = beta }
+    | Eps epsilon -> { options with Epsilon = epsilon }
+    | Clip norm -> { options with Clip = norm }
+    | Dropout share -> { options with Dropout = share }
+    | Seed seed -> { options with Seed = seed }
+    | Eval_Every steps -> { options with EvaluateEvery = steps }
+    | Eval_Batches batches -> { options with EvaluateBatches = batches }
+    | Checkpoint_Every steps -> { options with CheckpointEvery = steps }
+    | Keep checkpoints -> { options with Keep = checkpoints }
+    | Precision precision -> { options with Precision = precision }
+    | Remat policy -> { options with Rematerialization = policy }
+    | Threads threads -> { options with Threads = Some threads }
+    | No_Pin -> { options with Pin = false }
+    | Device device -> { options with Device = device }
+    | Sample_Prompt text -> { options with SamplePrompt = Some text }
+    | Set assignments -> { options with Overrides = options.Overrides @ List.map assignment assignments }
+    | Json -> { options with Json = true }
+    | Quiet -> { options with Quiet = true }
+    | Config _ -> options
+
+let private checks options =
+    [ Limits.atLeast 1 "--vocab" options.Vocabulary
+      Limits.atLeast 1 "--steps" options.Steps
+      Limits.atLeast 1 "--batch" options.Batch
+      Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+      Limits.atLeast 1 "--accumulate" options.Accumulate
+      Limits.above 0.0 "--lr" options.LearningRate
+      Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
+      Limits.atLeast 0 "--warmup" options.Warmup
+      Limits.optional (Limits.atLeast 1) "--decay-steps" options.DecaySteps
+      Limits.notNegative "--weight-decay" options.WeightDecay
+      Limits.below (0.0, 1.0) "--beta1" options.Beta1
+      Limits.below (0.0, 1.0) "--beta2" options.Beta2
+      Limits.above 0.0 "--eps" options.Epsilon
+      Limits.notNegative "--clip" options.Clip
+      Limits.below (0.0, 1.0) "--dropout" options.Dropout
+      Limits.atLeast 0 "--eval-every" options.EvaluateEvery
+      Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
+      Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
+      Limits.atLeast 1 "--keep" options.Keep
+      Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+      Limits.assignments "--set" options.Overrides ]
+
+/// The run that a command line, and the config file that it names, ask for; or everything that is wrong with them.
+let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
+    result {
+        let! arguments =
+            Arguments.gather
+                where
+                (function
+                | Config file -> Some file
+                | _ -> None)
+                given
+
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where (checks options) options
+    }
+
+let run (_: TrainOptions) : int =
+    raise (LegatoException("this build cannot do this yet", "legato train"))

@@ -1,0 +1,61 @@
+/// `legato verify`: recomputes what a folder has recorded, and tells how far off the result is.
+module Legato.Cli.Verify
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+
+type VerifyArgument =
+    | [<MainCommand>] Folder of dir: string
+    | Tolerance of difference: float
+    | Device of Device
+    | Precision of Precision
+    | Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Folder _ -> "a checkpoint folder with recorded logits and tokens, or with a recorded training run"
+            | Tolerance _ -> "the largest absolute difference of logits that passes (default: 1e-4)"
+            | Device _ -> "where to run (default: cpu)"
+            | Precision _ -> "the type to hold the weights in (default: fp32)"
+            | Json -> "print the differences as JSON"
+
+type VerifyOptions =
+    { Folder: string
+      Tolerance: float
+      Device: Device
+      Precision: Precision
+      Json: bool }
+
+let private defaults =
+    { Folder = ""
+      Tolerance = 1e-4
+      Device = Device.Cpu
+      Precision = Precision.Fp32
+      Json = false }
+
+let private where = "legato verify"
+
+let private apply options argument =
+    match argument with
+    | Folder folder -> { options with Folder = folder }
+    | Tolerance difference -> { options with Tolerance = difference }
+    | Device device -> { options with Device = device }
+    | Precision precision -> { options with Precision = precision }
+    | Json -> { options with Json = true }
+
+let private checks options =
+    [ Limits.given "DIR" options.Folder
+      Limits.notNegative "--tolerance" options.Tolerance ]
+
+/// The comparison that a command line asks for; or everything that is wrong with it.
+let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, LegatoException list> =
+    result {
+        let! arguments = Arguments.gather where Arguments.noConfig given
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where (checks options) options
+    }
+
+let run (_: VerifyOptions) : int =
+    raise (LegatoException("this build cannot do this yet", "legato verify"))
