@@ -24,8 +24,7 @@ let private openWords (parser: ArgumentParser<'Argument>) argument =
     elif case.ArgumentType = ArgumentType.Primitive then []
     else words.Tail
 
-let private looksLikeFlag (word: string) =
-    word.Length > 2 && word.StartsWith "--" && Char.IsAsciiLetter word[2]
+let private looksLikeFlag (word: string) = word.Length > 2 && word.StartsWith "--" && Char.IsAsciiLetter word[2]
 
 let private unknownFlags (parser: ArgumentParser<'Argument>) where arguments =
     let known = parser.GetArgumentCases() |> List.collect _.CommandLineNames.Value
@@ -59,7 +58,9 @@ let gather
             |> Option.map (ConfigFile.load parser)
             |> Option.defaultValue (Ok [])
 
-        return (fromFile |> List.filter (fun argument -> not (overridden.Contains(parser.GetTag argument)))) @ fromLine
+        return
+            (fromFile |> List.filter (fun argument -> not (overridden.Contains(parser.GetTag argument))))
+            @ fromLine
     }
 
 let noConfig (_: 'Argument) : string option = None

@@ -59,26 +59,30 @@ type BenchOptions =
     }
 
 let private defaults =
-    { Suite = Suite.Machine
-      Model = None
-      Batch = 1
-      Sequence = 256
-      Tokens = None
-      Size = 2048
-      Precision = Precision.Fp32
-      Threads = None
-      Rounds = 5
-      Json = false }
+    {
+        Suite = Suite.Machine
+        Model = None
+        Batch = 1
+        Sequence = 256
+        Tokens = None
+        Size = 2048
+        Precision = Precision.Fp32
+        Threads = None
+        Rounds = 5
+        Json = false
+    }
 
 let private where = "legato bench"
 
 let private suites =
-    [ "machine", Suite.Machine
-      "gemm", Suite.Gemm
-      "train", Suite.Train
-      "prefill", Suite.Prefill
-      "decode", Suite.Decode
-      "tokenize", Suite.Tokenize ]
+    [
+        "machine", Suite.Machine
+        "gemm", Suite.Gemm
+        "train", Suite.Train
+        "prefill", Suite.Prefill
+        "decode", Suite.Decode
+        "tokenize", Suite.Tokenize
+    ]
 
 let private apply options argument =
     match argument with
@@ -100,18 +104,33 @@ let private subject words options =
     match words with
     | name :: model when model.Length <= 1 ->
         match List.tryFind (fun (suite, _) -> suite = name) suites with
-        | Some(_, suite) -> Ok { options with Suite = suite; Model = List.tryHead model }
-        | None -> Error [ Mistake.at where (Mistake.chooseAmong known name) $"no suite is called '{name}'" ]
-    | [] -> Error [ Mistake.at where ("known are: " + String.concat ", " known) "no suite is given" ]
+        | Some(_, suite) ->
+            Ok
+                { options with
+                    Suite = suite
+                    Model = List.tryHead model
+                }
+        | None ->
+            Error
+                [
+                    Mistake.at where (Mistake.chooseAmong known name) $"no suite is called '{name}'"
+                ]
+    | [] ->
+        Error
+            [
+                Mistake.at where ("known are: " + String.concat ", " known) "no suite is given"
+            ]
     | surplus -> Error [ Mistake.at where "give a suite and a model" $"too many words: {surplus}" ]
 
 let private checks options =
-    [ Limits.atLeast 1 "--batch" options.Batch
-      Limits.atLeast 1 "--seq" options.Sequence
-      Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
-      Limits.atLeast 1 "--size" options.Size
-      Limits.optional (Limits.atLeast 1) "--threads" options.Threads
-      Limits.atLeast 1 "--rounds" options.Rounds ]
+    [
+        Limits.atLeast 1 "--batch" options.Batch
+        Limits.atLeast 1 "--seq" options.Sequence
+        Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
+        Limits.atLeast 1 "--size" options.Size
+        Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+        Limits.atLeast 1 "--rounds" options.Rounds
+    ]
 
 /// The measurement that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoException list> =
@@ -134,5 +153,4 @@ let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoEx
         return! Limits.hold where (checks options) options
     }
 
-let run (_: BenchOptions) : int =
-    raise (LegatoException("this build cannot do this yet", "legato bench"))
+let run (_: BenchOptions) : int = raise (LegatoException("this build cannot do this yet", "legato bench"))

@@ -12,15 +12,22 @@ open Legato.Runtime
 /// One setting: the key, the line it stands on, and its value.
 [<NoComparison>]
 type private Setting =
-    { Key: string
-      Line: int
-      Value: JsonElement }
+    {
+        Key: string
+        Line: int
+        Value: JsonElement
+    }
 
 let private read path =
     try
         Ok(File.ReadAllBytes path)
-    with :? IOException | :? UnauthorizedAccessException as error ->
-        Error [ Mistake.at path "give a file that can be read" $"the config can't be read: {error.Message}" ]
+    with
+    | :? IOException
+    | :? UnauthorizedAccessException as error ->
+        Error
+            [
+                Mistake.at path "give a file that can be read" $"the config can't be read: {error.Message}"
+            ]
 
 /// The lines of the outermost object's keys, in order.
 let private keyLines (bytes: byte[]) =
@@ -39,14 +46,26 @@ let private settings path (bytes: byte[]) =
         let document = JsonDocument.Parse(ReadOnlyMemory bytes).RootElement
 
         if document.ValueKind <> JsonValueKind.Object then
-            Error [ Mistake.at path "write one object, such as { \"steps\": 100 }" "a config is one JSON object" ]
+            Error
+                [
+                    Mistake.at path "write one object, such as { \"steps\": 100 }" "a config is one JSON object"
+                ]
         else
             List.zip (keyLines bytes) (List.ofSeq (document.EnumerateObject()))
-            |> List.map (fun (line, property) -> { Key = property.Name; Line = line; Value = property.Value })
+            |> List.map (fun (line, property) ->
+                {
+                    Key = property.Name
+                    Line = line
+                    Value = property.Value
+                })
             |> Ok
     with :? JsonException as error ->
         let line = error.LineNumber.GetValueOrDefault() + 1L
-        Error [ Mistake.at $"{path}, line {line}" "correct the JSON there" "the config isn't valid JSON" ]
+
+        Error
+            [
+                Mistake.at $"{path}, line {line}" "correct the JSON there" "the config isn't valid JSON"
+            ]
 
 let private flagOf key = "--" + key
 
@@ -67,8 +86,7 @@ let private assignment (property: JsonProperty) =
     scalar property.Value |> Option.map (fun text -> $"{property.Name}={text}")
 
 /// All the values, or None if one of them is missing.
-let private all values =
-    if List.forall Option.isSome values then Some(List.choose id values) else None
+let private all values = if List.forall Option.isSome values then Some(List.choose id values) else None
 
 /// The value as the words that would follow the flag on a command line; None where no word can say it.
 let private words (value: JsonElement) =
@@ -92,12 +110,19 @@ let private parse (parser: ArgumentParser<'Argument>) path (cases: Map<string, A
     let where = $"{path}, line {setting.Line}, key '{setting.Key}'"
 
     let unfit () =
-        Error [ Mistake.at where "see the flag's help" $"{setting.Value.GetRawText()} is no value for this key" ]
+        Error
+            [
+                Mistake.at where "see the flag's help" $"{setting.Value.GetRawText()} is no value for this key"
+            ]
 
     match cases.TryFind setting.Key |> Option.map (fun case -> tokens case setting) with
     | None ->
         let known = cases |> Map.toSeq |> Seq.map fst
-        Error [ Mistake.at where (Mistake.chooseAmong known setting.Key) $"unknown config key '{setting.Key}'" ]
+
+        Error
+            [
+                Mistake.at where (Mistake.chooseAmong known setting.Key) $"unknown config key '{setting.Key}'"
+            ]
     | Some None -> unfit ()
     | Some(Some line) ->
         try
@@ -126,6 +151,9 @@ let load (parser: ArgumentParser<'Argument>) path : Result<'Argument list, Legat
         let! bytes = read path
         let! settings = settings path bytes
         let! settings = unique path settings
-        let! arguments = settings |> List.traverseResultA (parse parser path cases) |> Result.mapError List.concat
+
+        let! arguments =
+            settings |> List.traverseResultA (parse parser path cases) |> Result.mapError List.concat
+
         return List.concat arguments
     }

@@ -28,16 +28,18 @@ let private gibibytes (bytes: int64) = $"%.1f{float bytes / float (1L <<< 30)} G
 let private table (machine: Machine.Machine) =
     let processor, memory, disk = machine.Processor, machine.Memory, machine.Disk
 
-    [ "system", machine.System
-      "runtime", machine.Runtime
-      "SDK", machine.Sdk |> Option.defaultValue "none (needed to build, not to run)"
-      "processor", $"{processor.Name} ({processor.Architecture})"
-      "cores", string processor.Cores
-      "caches", String.concat ", " processor.Caches
-      "instructions", String.concat " " processor.InstructionSets
-      "kernels", processor.Kernels
-      "memory", $"{gibibytes memory.Total}, {gibibytes memory.Available} available"
-      "disk", $"{gibibytes disk.Free} of {gibibytes disk.Total} free at {disk.Folder}" ]
+    [
+        "system", machine.System
+        "runtime", machine.Runtime
+        "SDK", machine.Sdk |> Option.defaultValue "none (needed to build, not to run)"
+        "processor", $"{processor.Name} ({processor.Architecture})"
+        "cores", string processor.Cores
+        "caches", String.concat ", " processor.Caches
+        "instructions", String.concat " " processor.InstructionSets
+        "kernels", processor.Kernels
+        "memory", $"{gibibytes memory.Total}, {gibibytes memory.Available} available"
+        "disk", $"{gibibytes disk.Free} of {gibibytes disk.Total} free at {disk.Folder}"
+    ]
 
 let run (options: DoctorOptions) =
     let machine = Machine.describe ()

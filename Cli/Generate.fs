@@ -73,35 +73,49 @@ type GenerateOptions =
     }
 
 let private defaults =
-    { Model = ""
-      Prompt = Prompt.Text ""
-      MaxTokens = 200
-      Temperature = 0.8
-      TopK = None
-      TopP = 1.0
-      Seed = None
-      Stop = []
-      Samples = 1
-      Device = Device.Cpu
-      Precision = Precision.Fp32
-      Threads = None
-      Pin = true
-      Json = false }
+    {
+        Model = ""
+        Prompt = Prompt.Text ""
+        MaxTokens = 200
+        Temperature = 0.8
+        TopK = None
+        TopP = 1.0
+        Seed = None
+        Stop = []
+        Samples = 1
+        Device = Device.Cpu
+        Precision = Precision.Fp32
+        Threads = None
+        Pin = true
+        Json = false
+    }
 
 let private where = "legato generate"
 
 let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
-    | Prompt text -> { options with Prompt = Prompt.Text text }
-    | Prompt_File path -> { options with Prompt = Prompt.File path }
+    | Prompt text ->
+        { options with
+            Prompt = Prompt.Text text
+        }
+    | Prompt_File path ->
+        { options with
+            Prompt = Prompt.File path
+        }
     | Max_Tokens tokens -> { options with MaxTokens = tokens }
-    | Temperature temperature -> { options with Temperature = temperature }
+    | Temperature temperature ->
+        { options with
+            Temperature = temperature
+        }
     | Top_K tokens -> { options with TopK = Some tokens }
     | Top_P share -> { options with TopP = share }
     | Greedy -> { options with Temperature = 0.0 }
     | Seed seed -> { options with Seed = Some seed }
-    | Stop texts -> { options with Stop = options.Stop @ texts }
+    | Stop texts ->
+        { options with
+            Stop = options.Stop @ texts
+        }
     | Samples samples -> { options with Samples = samples }
     | Device device -> { options with Device = device }
     | Precision precision -> { options with Precision = precision }
@@ -113,15 +127,17 @@ let private apply options argument =
 let private checks (arguments: GenerateArgument list) options =
     let given (holds: GenerateArgument -> bool) = List.exists holds arguments
 
-    [ Limits.given "MODEL" options.Model
-      Limits.notBoth ("--prompt", given _.IsPrompt) ("--prompt-file", given _.IsPrompt_File)
-      Limits.notBoth ("--greedy", given _.IsGreedy) ("--temperature", given _.IsTemperature)
-      Limits.atLeast 1 "--max-tokens" options.MaxTokens
-      Limits.notNegative "--temperature" options.Temperature
-      Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
-      Limits.within (0.0, 1.0) "--top-p" options.TopP
-      Limits.atLeast 1 "--samples" options.Samples
-      Limits.optional (Limits.atLeast 1) "--threads" options.Threads ]
+    [
+        Limits.given "MODEL" options.Model
+        Limits.notBoth ("--prompt", given _.IsPrompt) ("--prompt-file", given _.IsPrompt_File)
+        Limits.notBoth ("--greedy", given _.IsGreedy) ("--temperature", given _.IsTemperature)
+        Limits.atLeast 1 "--max-tokens" options.MaxTokens
+        Limits.notNegative "--temperature" options.Temperature
+        Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
+        Limits.within (0.0, 1.0) "--top-p" options.TopP
+        Limits.atLeast 1 "--samples" options.Samples
+        Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+    ]
 
 /// The generation that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<GenerateArgument>) : Result<GenerateOptions, LegatoException list> =
@@ -138,5 +154,4 @@ let options (given: ParseResults<GenerateArgument>) : Result<GenerateOptions, Le
         return! Limits.hold where (checks arguments options) options
     }
 
-let run (_: GenerateOptions) : int =
-    raise (LegatoException("this build cannot do this yet", "legato generate"))
+let run (_: GenerateOptions) : int = raise (LegatoException("this build cannot do this yet", "legato generate"))

@@ -9,7 +9,10 @@ let private options =
         (let options =
             JsonSerializerOptions(PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true)
 
-         options.Converters.Add(JsonFSharpConverter(JsonUnionEncoding.UnwrapFieldlessTags ||| JsonUnionEncoding.UnwrapOption))
+         options.Converters.Add(
+             JsonFSharpConverter(JsonUnionEncoding.UnwrapFieldlessTags ||| JsonUnionEncoding.UnwrapOption)
+         )
+
          options)
 
 let print (value: 'T) = printfn "%s" (JsonSerializer.Serialize(value, options.Value))

@@ -27,9 +27,11 @@ type Memory = { Total: int64; Available: int64 }
 
 /// Bytes on the disk of a folder.
 type Disk =
-    { Folder: string
-      Total: int64
-      Free: int64 }
+    {
+        Folder: string
+        Total: int64
+        Free: int64
+    }
 
 type Machine =
     {
@@ -71,15 +73,17 @@ let private processorName () =
     |> Option.defaultValue "unknown"
 
 let private instructionSets () =
-    [ "avx2", Avx2.IsSupported
-      "fma", Fma.IsSupported
-      "avx512f", Avx512F.IsSupported
-      "avx512bw", Avx512BW.IsSupported
-      "avx512dq", Avx512DQ.IsSupported
-      "avx512vl", Avx512F.VL.IsSupported
-      "avx512vbmi", Avx512Vbmi.IsSupported
-      "neon", AdvSimd.IsSupported
-      "dotprod", Dp.IsSupported ]
+    [
+        "avx2", Avx2.IsSupported
+        "fma", Fma.IsSupported
+        "avx512f", Avx512F.IsSupported
+        "avx512bw", Avx512BW.IsSupported
+        "avx512dq", Avx512DQ.IsSupported
+        "avx512vl", Avx512F.VL.IsSupported
+        "avx512vbmi", Avx512Vbmi.IsSupported
+        "neon", AdvSimd.IsSupported
+        "dotprod", Dp.IsSupported
+    ]
     |> List.choose (fun (name, isSupported) -> if isSupported then Some name else None)
 
 let private caches () =
@@ -96,35 +100,42 @@ let private caches () =
         []
 
 let private processor () =
-    { Name = processorName ()
-      Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()
-      Cores = Environment.ProcessorCount
-      InstructionSets = instructionSets ()
-      Kernels = CpuIsaChoice.Active.ToString().ToLowerInvariant()
-      Caches = caches () }
+    {
+        Name = processorName ()
+        Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()
+        Cores = Environment.ProcessorCount
+        InstructionSets = instructionSets ()
+        Kernels = CpuIsaChoice.Active.ToString().ToLowerInvariant()
+        Caches = caches ()
+    }
 
 /// /proc/meminfo counts in KiB; elsewhere the runtime's own view of the machine stands in.
 let private memory () =
-    let kibibytes name =
-        field "/proc/meminfo" name |> Option.map (fun text -> 1024L * Int64.Parse(text.Split(' ').[0]))
+    let kibibytes name = field "/proc/meminfo" name |> Option.map (fun text -> 1024L * Int64.Parse(text.Split(' ').[0]))
 
     let info = GC.GetGCMemoryInfo()
     let total = info.TotalAvailableMemoryBytes
 
-    { Total = kibibytes "MemTotal" |> Option.defaultValue total
-      Available = kibibytes "MemAvailable" |> Option.defaultValue (total - info.MemoryLoadBytes) }
+    {
+        Total = kibibytes "MemTotal" |> Option.defaultValue total
+        Available = kibibytes "MemAvailable" |> Option.defaultValue (total - info.MemoryLoadBytes)
+    }
 
 let private disk folder =
     let drive = DriveInfo folder
 
-    { Folder = folder
-      Total = drive.TotalSize
-      Free = drive.AvailableFreeSpace }
+    {
+        Folder = folder
+        Total = drive.TotalSize
+        Free = drive.AvailableFreeSpace
+    }
 
 let describe () =
-    { System = $"{RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier})"
-      Runtime = RuntimeInformation.FrameworkDescription
-      Sdk = outputOf "dotnet" "--version"
-      Processor = processor ()
-      Memory = memory ()
-      Disk = disk Environment.CurrentDirectory }
+    {
+        System = $"{RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier})"
+        Runtime = RuntimeInformation.FrameworkDescription
+        Sdk = outputOf "dotnet" "--version"
+        Processor = processor ()
+        Memory = memory ()
+        Disk = disk Environment.CurrentDirectory
+    }

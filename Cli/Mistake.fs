@@ -26,7 +26,7 @@ let nearest (known: string seq) (given: string) =
     let near =
         known
         |> Seq.map (fun word -> word, distance word given)
-        |> Seq.filter (fun (word, letters) -> letters <= max 1 (word.TrimStart('-').Length / 3))
+        |> Seq.filter (fun (word, letters) -> letters <= max 1 ((word.TrimStart('-').Length - 1) / 2))
         |> List.ofSeq
 
     if near.IsEmpty then None else Some(fst (List.minBy snd near))

@@ -67,17 +67,19 @@ type PlanOptions =
     }
 
 let private defaults =
-    { Model = ""
-      Purpose = Purpose.Train
-      Batch = 1
-      Sequence = None
-      Context = None
-      Precision = Precision.Fp32
-      Rematerialization = Rematerialization.None
-      Graph = false
-      Kernels = false
-      Save = None
-      Json = false }
+    {
+        Model = ""
+        Purpose = Purpose.Train
+        Batch = 1
+        Sequence = None
+        Context = None
+        Precision = Precision.Fp32
+        Rematerialization = Rematerialization.None
+        Graph = false
+        Kernels = false
+        Save = None
+        Json = false
+    }
 
 let private where = "legato plan"
 
@@ -85,14 +87,32 @@ let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
     | Train -> { options with Purpose = Purpose.Train }
-    | Prefill -> { options with Purpose = Purpose.Prefill }
-    | Decode -> { options with Purpose = Purpose.Decode }
-    | Evaluate -> { options with Purpose = Purpose.Evaluate }
+    | Prefill ->
+        { options with
+            Purpose = Purpose.Prefill
+        }
+    | Decode ->
+        { options with
+            Purpose = Purpose.Decode
+        }
+    | Evaluate ->
+        { options with
+            Purpose = Purpose.Evaluate
+        }
     | Batch sequences -> { options with Batch = sequences }
-    | Seq positions -> { options with Sequence = Some positions }
-    | Context positions -> { options with Context = Some positions }
+    | Seq positions ->
+        { options with
+            Sequence = Some positions
+        }
+    | Context positions ->
+        { options with
+            Context = Some positions
+        }
     | Precision precision -> { options with Precision = precision }
-    | Remat policy -> { options with Rematerialization = policy }
+    | Remat policy ->
+        { options with
+            Rematerialization = policy
+        }
     | Graph -> { options with Graph = true }
     | Kernels -> { options with Kernels = true }
     | Save folder -> { options with Save = Some folder }
@@ -101,10 +121,12 @@ let private apply options argument =
 
 let private onePurpose (arguments: PlanArgument list) =
     let purposes =
-        [ "--train", List.contains Train arguments
-          "--prefill", List.contains Prefill arguments
-          "--decode", List.contains Decode arguments
-          "--evaluate", List.contains Evaluate arguments ]
+        [
+            "--train", List.contains Train arguments
+            "--prefill", List.contains Prefill arguments
+            "--decode", List.contains Decode arguments
+            "--evaluate", List.contains Evaluate arguments
+        ]
         |> List.filter snd
 
     match purposes with
@@ -112,11 +134,13 @@ let private onePurpose (arguments: PlanArgument list) =
     | _ -> fun _ -> None
 
 let private checks arguments options =
-    [ Limits.given "MODEL" options.Model
-      onePurpose arguments
-      Limits.atLeast 1 "--batch" options.Batch
-      Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
-      Limits.optional (Limits.atLeast 1) "--context" options.Context ]
+    [
+        Limits.given "MODEL" options.Model
+        onePurpose arguments
+        Limits.atLeast 1 "--batch" options.Batch
+        Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+        Limits.optional (Limits.atLeast 1) "--context" options.Context
+    ]
 
 /// The plan that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoException list> =
@@ -133,5 +157,4 @@ let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoExce
         return! Limits.hold where (checks arguments options) options
     }
 
-let run (_: PlanOptions) : int =
-    raise (LegatoException("this build cannot do this yet", "legato plan"))
+let run (_: PlanOptions) : int = raise (LegatoException("this build cannot do this yet", "legato plan"))

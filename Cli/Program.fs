@@ -41,8 +41,7 @@ let private verbOf =
 let rec private find (parser: ArgumentParser) (words: string list) : ArgumentParser * string list =
     let child =
         parser.GetSubCommandParsers()
-        |> List.tryFind (fun child ->
-            verbOf words = (child.ParentInfo |> Option.map (fun case -> case.Name.Value)))
+        |> List.tryFind (fun child -> verbOf words = (child.ParentInfo |> Option.map (fun case -> case.Name.Value)))
 
     match child with
     | Some child ->
@@ -51,33 +50,39 @@ let rec private find (parser: ArgumentParser) (words: string list) : ArgumentPar
     | None -> parser, []
 
 let private parser =
-    lazy (ArgumentParser.Create<LegatoArgument>(programName = "legato", usageStringCharacterWidth = helpWidth, checkStructure = false))
+    lazy
+        (ArgumentParser.Create<LegatoArgument>(
+            programName = "legato",
+            usageStringCharacterWidth = helpWidth,
+            checkStructure = false
+        ))
 
 /// The help text of the program, of a verb (`["train"]`) or of an action (`["tokenize"; "train"]`).
-let help words =
-    (fst (find parser.Value words)).PrintUsage(usageStringCharacterWidth = helpWidth)
+let help words = (fst (find parser.Value words)).PrintUsage(usageStringCharacterWidth = helpWidth)
 
 /// Every text that `help` can give, by the words that ask for it.
-let helpTopics =
+let helpTopics () =
     let rec below (parser: ArgumentParser) path =
         path
         :: (parser.GetSubCommandParsers()
             |> List.collect (fun child -> below child (path @ [ child.ParentInfo.Value.Name.Value ])))
 
-    lazy (below parser.Value [])
+    below parser.Value []
 
 let private namesOf (parser: ArgumentParser) =
     parser.GetArgumentCases()
     |> List.collect (fun case ->
-        if case.ArgumentType = ArgumentType.SubCommand then [ case.Name.Value ] else case.CommandLineNames.Value)
+        if case.ArgumentType = ArgumentType.SubCommand then
+            [ case.Name.Value ]
+        else
+            case.CommandLineNames.Value)
 
 let private unreadable words (error: ArguParseException) =
     let parser, path = find parser.Value words
     let where = String.concat " " ("legato" :: path)
     ErrorReport.print (ErrorReport.ofCommandLine where (namesOf parser) error)
 
-let private version () =
-    Assembly.GetExecutingAssembly().GetName().Version.ToString 3
+let private version () = Assembly.GetExecutingAssembly().GetName().Version.ToString 3
 
 /// Runs a verb on its options, or reports what is wrong with them.
 let private perform (run: 'Options -> int) (options: Result<'Options, LegatoException list>) =

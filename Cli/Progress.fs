@@ -25,14 +25,15 @@ let private lines title (whole: int64) (work: Report -> 'T) =
             eprintfn "%s %d/%d  %s  %s left" title finished whole said left)
 
 let private bar (title: string) (whole: int64) (work: Report -> 'T) =
-    let console =
-        AnsiConsole.Create(AnsiConsoleSettings(Out = AnsiConsoleOutput Console.Error))
+    let console = AnsiConsole.Create(AnsiConsoleSettings(Out = AnsiConsoleOutput Console.Error))
 
     let columns: ProgressColumn[] =
-        [| TaskDescriptionColumn(Alignment = Justify.Left)
-           ProgressBarColumn()
-           PercentageColumn()
-           RemainingTimeColumn() |]
+        [|
+            TaskDescriptionColumn(Alignment = Justify.Left)
+            ProgressBarColumn()
+            PercentageColumn()
+            RemainingTimeColumn()
+        |]
 
     console
         .Progress()

@@ -22,18 +22,22 @@ type VerifyArgument =
             | Json -> "print the differences as JSON"
 
 type VerifyOptions =
-    { Folder: string
-      Tolerance: float
-      Device: Device
-      Precision: Precision
-      Json: bool }
+    {
+        Folder: string
+        Tolerance: float
+        Device: Device
+        Precision: Precision
+        Json: bool
+    }
 
 let private defaults =
-    { Folder = ""
-      Tolerance = 1e-4
-      Device = Device.Cpu
-      Precision = Precision.Fp32
-      Json = false }
+    {
+        Folder = ""
+        Tolerance = 1e-4
+        Device = Device.Cpu
+        Precision = Precision.Fp32
+        Json = false
+    }
 
 let private where = "legato verify"
 
@@ -46,8 +50,10 @@ let private apply options argument =
     | Json -> { options with Json = true }
 
 let private checks options =
-    [ Limits.given "DIR" options.Folder
-      Limits.notNegative "--tolerance" options.Tolerance ]
+    [
+        Limits.given "DIR" options.Folder
+        Limits.notNegative "--tolerance" options.Tolerance
+    ]
 
 /// The comparison that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, LegatoException list> =
@@ -57,5 +63,4 @@ let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, Legato
         return! Limits.hold where (checks options) options
     }
 
-let run (_: VerifyOptions) : int =
-    raise (LegatoException("this build cannot do this yet", "legato verify"))
+let run (_: VerifyOptions) : int = raise (LegatoException("this build cannot do this yet", "legato verify"))

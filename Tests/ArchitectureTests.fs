@@ -8,20 +8,10 @@ open System.Reflection.Metadata
 open System.Reflection.PortableExecutable
 open NUnit.Framework
 
-/// The repository's root: the nearest folder above the test assembly that holds the solution.
-let private root =
-    let rec climb (folder: DirectoryInfo) =
-        match folder with
-        | null -> failwith "no folder above the tests holds Legato.slnx"
-        | found when File.Exists(Path.Combine(found.FullName, "Legato.slnx")) -> found.FullName
-        | deeper -> climb deeper.Parent
-
-    climb (DirectoryInfo AppContext.BaseDirectory)
-
 let private trackedFiles =
     lazy
         (let info =
-            ProcessStartInfo("git", [ "ls-files" ], WorkingDirectory = root, RedirectStandardOutput = true)
+            ProcessStartInfo("git", [ "ls-files" ], WorkingDirectory = Repository.root, RedirectStandardOutput = true)
 
          use git = Process.Start info
          let listing = git.StandardOutput.ReadToEnd()
@@ -30,7 +20,7 @@ let private trackedFiles =
 
 /// Tracked paths, relative to the root; outside a git clone nothing is tracked and the test is skipped.
 let private tracked () =
-    if not (Path.Exists(Path.Combine(root, ".git"))) then
+    if not (Path.Exists(Path.Combine(Repository.root, ".git"))) then
         Assert.Ignore "not a git clone"
 
     trackedFiles.Value
@@ -94,7 +84,7 @@ let ``no file hides behind a name that says nothing`` () =
     Assert.That(tracked () |> Array.filter (says >> not), Is.Empty)
 
 let private mentions (word: string) path =
-    File.ReadAllText(Path.Combine(root, path)).Contains(word, StringComparison.OrdinalIgnoreCase)
+    File.ReadAllText(Path.Combine(Repository.root, path)).Contains(word, StringComparison.OrdinalIgnoreCase)
 
 /// The host of the package source in use, where it is a remote one.
 let private feedHost () =
