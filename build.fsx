@@ -16,13 +16,12 @@ let mainJob = [ "train" ]
 
 let testProjects = [ "Tests/CSharp/Legato.Tests.CSharp"; "Tests/Legato.Tests" ]
 
-let libraries =
-    [
-        "Dsl/Legato.Dsl.fsproj"
-        "Runtime/Legato.Runtime.csproj"
-        "Compiler/Legato.Compiler.fsproj"
-        "Models/Legato.Models.fsproj"
-    ]
+let libraries = [
+    "Dsl/Legato.Dsl.fsproj"
+    "Runtime/Legato.Runtime.csproj"
+    "Compiler/Legato.Compiler.fsproj"
+    "Models/Legato.Models.fsproj"
+]
 
 let fsharpSources = [ "Dsl"; "Compiler"; "Models"; "Cli"; "Tests"; "build.fsx" ]
 let csharpProjects = [ "Runtime/Legato.Runtime.csproj"; "Tests/CSharp/Legato.Tests.CSharp.csproj" ]
@@ -87,19 +86,17 @@ let runMainJob () =
     build ()
     dotnet (cli :: mainJob)
 
-type Counts =
-    {
-        Passed: int
-        Failed: int
-        Skipped: int
-    }
+type Counts = {
+    Passed: int
+    Failed: int
+    Skipped: int
+} with
 
-    static member (+)(a, b) =
-        {
-            Passed = a.Passed + b.Passed
-            Failed = a.Failed + b.Failed
-            Skipped = a.Skipped + b.Skipped
-        }
+    static member (+)(a, b) = {
+        Passed = a.Passed + b.Passed
+        Failed = a.Failed + b.Failed
+        Skipped = a.Skipped + b.Skipped
+    }
 
     override counts.ToString() = $"{counts.Passed} passed, {counts.Failed} failed, {counts.Skipped} skipped"
 
@@ -139,16 +136,7 @@ let runTests filter (results: string) (project: string) =
 
     let exitCode =
         exitCodeOf (
-            [
-                "test"
-                project + extension
-                "-c"
-                "Release"
-                "--no-build"
-                "--nologo"
-                "-v"
-                "quiet"
-            ]
+            [ "test"; project + extension; "-c"; "Release"; "--no-build"; "--nologo"; "-v"; "quiet" ]
             @ [ "--logger"; $"trx;LogFileName={file}"; "--results-directory"; results ]
             @ filter
         )
@@ -202,19 +190,18 @@ let bench () =
 let pack () =
     build ()
 
-    dotnet
-        [
-            "publish"
-            "Cli/legato.fsproj"
-            "-c"
-            "Release"
-            "--no-build"
-            "-o"
-            "artifacts/legato"
-            "-v"
-            "quiet"
-            "-nologo"
-        ]
+    dotnet [
+        "publish"
+        "Cli/legato.fsproj"
+        "-c"
+        "Release"
+        "--no-build"
+        "-o"
+        "artifacts/legato"
+        "-v"
+        "quiet"
+        "-nologo"
+    ]
 
     printfn "packed into artifacts/legato"
 
@@ -226,19 +213,18 @@ let lock () =
     let file = Path.Combine(root, "paket.lock")
     File.WriteAllText(file, Regex.Replace(File.ReadAllText file, "(?m)^(  remote: ).*$", $"$1%%{feedVariable}%%"))
 
-let targets =
-    [
-        "run", "restore, build, train the default model and let it speak (also without a target)", runMainJob
-        "restore", "fetch the tools and packages", restore
-        "build", "restore and build everything (Release)", build
-        "test", "build, then run the tests but the heavy ones", test
-        "test-heavy", "build, then run all tests", testHeavy
-        "format", "rewrite the sources in the project's format", format
-        "check-format", "fail where a source is not in the project's format", checkFormat
-        "bench", "build, then measure this machine and Legato on it", bench
-        "pack", "publish the program into artifacts/", pack
-        "lock", "resolve paket.dependencies anew into paket.lock", lock
-    ]
+let targets = [
+    "run", "restore, build, train the default model and let it speak (also without a target)", runMainJob
+    "restore", "fetch the tools and packages", restore
+    "build", "restore and build everything (Release)", build
+    "test", "build, then run the tests but the heavy ones", test
+    "test-heavy", "build, then run all tests", testHeavy
+    "format", "rewrite the sources in the project's format", format
+    "check-format", "fail where a source is not in the project's format", checkFormat
+    "bench", "build, then measure this machine and Legato on it", bench
+    "pack", "publish the program into artifacts/", pack
+    "lock", "resolve paket.dependencies anew into paket.lock", lock
+]
 
 let help () =
     printfn "usage: dotnet fsi build.fsx [TARGET]\n"

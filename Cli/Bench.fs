@@ -41,48 +41,45 @@ type Suite =
     | Decode
     | Tokenize
 
-type BenchOptions =
-    {
-        Suite: Suite
-        /// None: the suite's own.
-        Model: string option
-        Batch: int
-        Sequence: int
-        /// None: the suite's own.
-        Tokens: int option
-        Size: int
-        Precision: Precision
-        /// None: one a core.
-        Threads: int option
-        Rounds: int
-        Json: bool
-    }
+type BenchOptions = {
+    Suite: Suite
+    /// None: the suite's own.
+    Model: string option
+    Batch: int
+    Sequence: int
+    /// None: the suite's own.
+    Tokens: int option
+    Size: int
+    Precision: Precision
+    /// None: one a core.
+    Threads: int option
+    Rounds: int
+    Json: bool
+}
 
-let private defaults =
-    {
-        Suite = Suite.Machine
-        Model = None
-        Batch = 1
-        Sequence = 256
-        Tokens = None
-        Size = 2048
-        Precision = Precision.Fp32
-        Threads = None
-        Rounds = 5
-        Json = false
-    }
+let private defaults = {
+    Suite = Suite.Machine
+    Model = None
+    Batch = 1
+    Sequence = 256
+    Tokens = None
+    Size = 2048
+    Precision = Precision.Fp32
+    Threads = None
+    Rounds = 5
+    Json = false
+}
 
 let private where = "legato bench"
 
-let private suites =
-    [
-        "machine", Suite.Machine
-        "gemm", Suite.Gemm
-        "train", Suite.Train
-        "prefill", Suite.Prefill
-        "decode", Suite.Decode
-        "tokenize", Suite.Tokenize
-    ]
+let private suites = [
+    "machine", Suite.Machine
+    "gemm", Suite.Gemm
+    "train", Suite.Train
+    "prefill", Suite.Prefill
+    "decode", Suite.Decode
+    "tokenize", Suite.Tokenize
+]
 
 let private apply options argument =
     match argument with
@@ -104,44 +101,29 @@ let private subject words options =
     match words with
     | name :: model when model.Length <= 1 ->
         match List.tryFind (fun (suite, _) -> suite = name) suites with
-        | Some(_, suite) ->
-            Ok
-                { options with
-                    Suite = suite
-                    Model = List.tryHead model
-                }
-        | None ->
-            Error
-                [
-                    Mistake.at where (Mistake.chooseAmong known name) $"no suite is called '{name}'"
-                ]
-    | [] ->
-        Error
-            [
-                Mistake.at where ("known are: " + String.concat ", " known) "no suite is given"
-            ]
+        | Some(_, suite) -> Ok { options with Suite = suite; Model = List.tryHead model }
+        | None -> Error [ Mistake.at where (Mistake.chooseAmong known name) $"no suite is called '{name}'" ]
+    | [] -> Error [ Mistake.at where ("known are: " + String.concat ", " known) "no suite is given" ]
     | surplus -> Error [ Mistake.at where "give a suite and a model" $"too many words: {surplus}" ]
 
-let private checks options =
-    [
-        Limits.atLeast 1 "--batch" options.Batch
-        Limits.atLeast 1 "--seq" options.Sequence
-        Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
-        Limits.atLeast 1 "--size" options.Size
-        Limits.optional (Limits.atLeast 1) "--threads" options.Threads
-        Limits.atLeast 1 "--rounds" options.Rounds
-    ]
+let private checks options = [
+    Limits.atLeast 1 "--batch" options.Batch
+    Limits.atLeast 1 "--seq" options.Sequence
+    Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
+    Limits.atLeast 1 "--size" options.Size
+    Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+    Limits.atLeast 1 "--rounds" options.Rounds
+]
+
+let private configOf argument =
+    match argument with
+    | Config file -> Some file
+    | _ -> None
 
 /// The measurement that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoException list> =
     result {
-        let! arguments =
-            Arguments.gather
-                where
-                (function
-                | Config file -> Some file
-                | _ -> None)
-                given
+        let! arguments = Arguments.gather where configOf given
 
         let words =
             arguments

@@ -11,12 +11,7 @@ open Legato.Runtime
 
 /// One setting: the key, the line it stands on, and its value.
 [<NoComparison>]
-type private Setting =
-    {
-        Key: string
-        Line: int
-        Value: JsonElement
-    }
+type private Setting = { Key: string; Line: int; Value: JsonElement }
 
 let private read path =
     try
@@ -24,10 +19,7 @@ let private read path =
     with
     | :? IOException
     | :? UnauthorizedAccessException as error ->
-        Error
-            [
-                Mistake.at path "give a file that can be read" $"the config can't be read: {error.Message}"
-            ]
+        Error [ Mistake.at path "give a file that can be read" $"the config can't be read: {error.Message}" ]
 
 /// The lines of the outermost object's keys, in order.
 let private keyLines (bytes: byte[]) =
@@ -46,26 +38,15 @@ let private settings path (bytes: byte[]) =
         let document = JsonDocument.Parse(ReadOnlyMemory bytes).RootElement
 
         if document.ValueKind <> JsonValueKind.Object then
-            Error
-                [
-                    Mistake.at path "write one object, such as { \"steps\": 100 }" "a config is one JSON object"
-                ]
+            Error [ Mistake.at path "write one object, such as { \"steps\": 100 }" "a config is one JSON object" ]
         else
             List.zip (keyLines bytes) (List.ofSeq (document.EnumerateObject()))
-            |> List.map (fun (line, property) ->
-                {
-                    Key = property.Name
-                    Line = line
-                    Value = property.Value
-                })
+            |> List.map (fun (line, property) -> { Key = property.Name; Line = line; Value = property.Value })
             |> Ok
     with :? JsonException as error ->
         let line = error.LineNumber.GetValueOrDefault() + 1L
 
-        Error
-            [
-                Mistake.at $"{path}, line {line}" "correct the JSON there" "the config isn't valid JSON"
-            ]
+        Error [ Mistake.at $"{path}, line {line}" "correct the JSON there" "the config isn't valid JSON" ]
 
 let private flagOf key = "--" + key
 
@@ -110,19 +91,13 @@ let private parse (parser: ArgumentParser<'Argument>) path (cases: Map<string, A
     let where = $"{path}, line {setting.Line}, key '{setting.Key}'"
 
     let unfit () =
-        Error
-            [
-                Mistake.at where "see the flag's help" $"{setting.Value.GetRawText()} is no value for this key"
-            ]
+        Error [ Mistake.at where "see the flag's help" $"{setting.Value.GetRawText()} is no value for this key" ]
 
     match cases.TryFind setting.Key |> Option.map (fun case -> tokens case setting) with
     | None ->
         let known = cases |> Map.toSeq |> Seq.map fst
 
-        Error
-            [
-                Mistake.at where (Mistake.chooseAmong known setting.Key) $"unknown config key '{setting.Key}'"
-            ]
+        Error [ Mistake.at where (Mistake.chooseAmong known setting.Key) $"unknown config key '{setting.Key}'" ]
     | Some None -> unfit ()
     | Some(Some line) ->
         try

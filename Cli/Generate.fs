@@ -50,72 +50,58 @@ type Prompt =
     | Text of string
     | File of path: string
 
-type GenerateOptions =
-    {
-        Model: string
-        Prompt: Prompt
-        MaxTokens: int
-        /// 0: greedy.
-        Temperature: float
-        /// None: all tokens.
-        TopK: int option
-        TopP: float
-        /// None: a new one each time.
-        Seed: uint64 option
-        Stop: string list
-        Samples: int
-        Device: Device
-        Precision: Precision
-        /// None: one a core.
-        Threads: int option
-        Pin: bool
-        Json: bool
-    }
+type GenerateOptions = {
+    Model: string
+    Prompt: Prompt
+    MaxTokens: int
+    /// 0: greedy.
+    Temperature: float
+    /// None: all tokens.
+    TopK: int option
+    TopP: float
+    /// None: a new one each time.
+    Seed: uint64 option
+    Stop: string list
+    Samples: int
+    Device: Device
+    Precision: Precision
+    /// None: one a core.
+    Threads: int option
+    Pin: bool
+    Json: bool
+}
 
-let private defaults =
-    {
-        Model = ""
-        Prompt = Prompt.Text ""
-        MaxTokens = 200
-        Temperature = 0.8
-        TopK = None
-        TopP = 1.0
-        Seed = None
-        Stop = []
-        Samples = 1
-        Device = Device.Cpu
-        Precision = Precision.Fp32
-        Threads = None
-        Pin = true
-        Json = false
-    }
+let private defaults = {
+    Model = ""
+    Prompt = Prompt.Text ""
+    MaxTokens = 200
+    Temperature = 0.8
+    TopK = None
+    TopP = 1.0
+    Seed = None
+    Stop = []
+    Samples = 1
+    Device = Device.Cpu
+    Precision = Precision.Fp32
+    Threads = None
+    Pin = true
+    Json = false
+}
 
 let private where = "legato generate"
 
 let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
-    | Prompt text ->
-        { options with
-            Prompt = Prompt.Text text
-        }
-    | Prompt_File path ->
-        { options with
-            Prompt = Prompt.File path
-        }
+    | Prompt text -> { options with Prompt = Prompt.Text text }
+    | Prompt_File path -> { options with Prompt = Prompt.File path }
     | Max_Tokens tokens -> { options with MaxTokens = tokens }
-    | Temperature temperature ->
-        { options with
-            Temperature = temperature
-        }
+    | Temperature temperature -> { options with Temperature = temperature }
     | Top_K tokens -> { options with TopK = Some tokens }
     | Top_P share -> { options with TopP = share }
     | Greedy -> { options with Temperature = 0.0 }
     | Seed seed -> { options with Seed = Some seed }
-    | Stop texts ->
-        { options with
-            Stop = options.Stop @ texts
-        }
+    | Stop texts -> { options with Stop = options.Stop @ texts }
     | Samples samples -> { options with Samples = samples }
     | Device device -> { options with Device = device }
     | Precision precision -> { options with Precision = precision }
@@ -139,16 +125,15 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     ]
 
+let private configOf argument =
+    match argument with
+    | Config file -> Some file
+    | _ -> None
+
 /// The generation that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<GenerateArgument>) : Result<GenerateOptions, LegatoException list> =
     result {
-        let! arguments =
-            Arguments.gather
-                where
-                (function
-                | Config file -> Some file
-                | _ -> None)
-                given
+        let! arguments = Arguments.gather where configOf given
 
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks arguments options) options

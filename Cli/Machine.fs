@@ -9,40 +9,33 @@ open System.Runtime.Intrinsics.Arm
 open System.Runtime.Intrinsics.X86
 open Legato.Runtime.Cpu
 
-type Processor =
-    {
-        Name: string
-        Architecture: string
-        /// Logical cores that this process may use.
-        Cores: int
-        InstructionSets: string list
-        /// The instruction set that Legato's kernels use here.
-        Kernels: string
-        /// Level and size of each of the first core's caches, such as "L2 1M"; empty where the system doesn't tell.
-        Caches: string list
-    }
+type Processor = {
+    Name: string
+    Architecture: string
+    /// Logical cores that this process may use.
+    Cores: int
+    InstructionSets: string list
+    /// The instruction set that Legato's kernels use here.
+    Kernels: string
+    /// Level and size of each of the first core's caches, such as "L2 1M"; empty where the system doesn't tell.
+    Caches: string list
+}
 
 /// Bytes.
 type Memory = { Total: int64; Available: int64 }
 
 /// Bytes on the disk of a folder.
-type Disk =
-    {
-        Folder: string
-        Total: int64
-        Free: int64
-    }
+type Disk = { Folder: string; Total: int64; Free: int64 }
 
-type Machine =
-    {
-        System: string
-        Runtime: string
-        /// The .NET SDK's version; None where only the runtime is installed.
-        Sdk: string option
-        Processor: Processor
-        Memory: Memory
-        Disk: Disk
-    }
+type Machine = {
+    System: string
+    Runtime: string
+    /// The .NET SDK's version; None where only the runtime is installed.
+    Sdk: string option
+    Processor: Processor
+    Memory: Memory
+    Disk: Disk
+}
 
 /// The value of the first `name: value` line of a file like /proc/cpuinfo.
 let private field (path: string) (name: string) =
@@ -99,15 +92,14 @@ let private caches () =
     else
         []
 
-let private processor () =
-    {
-        Name = processorName ()
-        Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()
-        Cores = Environment.ProcessorCount
-        InstructionSets = instructionSets ()
-        Kernels = CpuIsaChoice.Active.ToString().ToLowerInvariant()
-        Caches = caches ()
-    }
+let private processor () = {
+    Name = processorName ()
+    Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()
+    Cores = Environment.ProcessorCount
+    InstructionSets = instructionSets ()
+    Kernels = CpuIsaChoice.Active.ToString().ToLowerInvariant()
+    Caches = caches ()
+}
 
 /// /proc/meminfo counts in KiB; elsewhere the runtime's own view of the machine stands in.
 let private memory () =
@@ -124,18 +116,13 @@ let private memory () =
 let private disk folder =
     let drive = DriveInfo folder
 
-    {
-        Folder = folder
-        Total = drive.TotalSize
-        Free = drive.AvailableFreeSpace
-    }
+    { Folder = folder; Total = drive.TotalSize; Free = drive.AvailableFreeSpace }
 
-let describe () =
-    {
-        System = $"{RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier})"
-        Runtime = RuntimeInformation.FrameworkDescription
-        Sdk = outputOf "dotnet" "--version"
-        Processor = processor ()
-        Memory = memory ()
-        Disk = disk Environment.CurrentDirectory
-    }
+let describe () = {
+    System = $"{RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier})"
+    Runtime = RuntimeInformation.FrameworkDescription
+    Sdk = outputOf "dotnet" "--version"
+    Processor = processor ()
+    Memory = memory ()
+    Disk = disk Environment.CurrentDirectory
+}

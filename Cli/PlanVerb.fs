@@ -49,37 +49,35 @@ type Purpose =
     | Decode
     | Evaluate
 
-type PlanOptions =
-    {
-        Model: string
-        Purpose: Purpose
-        Batch: int
-        /// None: the model's context.
-        Sequence: int option
-        /// None: the model's context.
-        Context: int option
-        Precision: Precision
-        Rematerialization: Rematerialization
-        Graph: bool
-        Kernels: bool
-        Save: string option
-        Json: bool
-    }
+type PlanOptions = {
+    Model: string
+    Purpose: Purpose
+    Batch: int
+    /// None: the model's context.
+    Sequence: int option
+    /// None: the model's context.
+    Context: int option
+    Precision: Precision
+    Rematerialization: Rematerialization
+    Graph: bool
+    Kernels: bool
+    Save: string option
+    Json: bool
+}
 
-let private defaults =
-    {
-        Model = ""
-        Purpose = Purpose.Train
-        Batch = 1
-        Sequence = None
-        Context = None
-        Precision = Precision.Fp32
-        Rematerialization = Rematerialization.None
-        Graph = false
-        Kernels = false
-        Save = None
-        Json = false
-    }
+let private defaults = {
+    Model = ""
+    Purpose = Purpose.Train
+    Batch = 1
+    Sequence = None
+    Context = None
+    Precision = Precision.Fp32
+    Rematerialization = Rematerialization.None
+    Graph = false
+    Kernels = false
+    Save = None
+    Json = false
+}
 
 let private where = "legato plan"
 
@@ -87,32 +85,14 @@ let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
     | Train -> { options with Purpose = Purpose.Train }
-    | Prefill ->
-        { options with
-            Purpose = Purpose.Prefill
-        }
-    | Decode ->
-        { options with
-            Purpose = Purpose.Decode
-        }
-    | Evaluate ->
-        { options with
-            Purpose = Purpose.Evaluate
-        }
+    | Prefill -> { options with Purpose = Purpose.Prefill }
+    | Decode -> { options with Purpose = Purpose.Decode }
+    | Evaluate -> { options with Purpose = Purpose.Evaluate }
     | Batch sequences -> { options with Batch = sequences }
-    | Seq positions ->
-        { options with
-            Sequence = Some positions
-        }
-    | Context positions ->
-        { options with
-            Context = Some positions
-        }
+    | Seq positions -> { options with Sequence = Some positions }
+    | Context positions -> { options with Context = Some positions }
     | Precision precision -> { options with Precision = precision }
-    | Remat policy ->
-        { options with
-            Rematerialization = policy
-        }
+    | Remat policy -> { options with Rematerialization = policy }
     | Graph -> { options with Graph = true }
     | Kernels -> { options with Kernels = true }
     | Save folder -> { options with Save = Some folder }
@@ -133,25 +113,23 @@ let private onePurpose (arguments: PlanArgument list) =
     | first :: second :: _ -> Limits.notBoth first second
     | _ -> fun _ -> None
 
-let private checks arguments options =
-    [
-        Limits.given "MODEL" options.Model
-        onePurpose arguments
-        Limits.atLeast 1 "--batch" options.Batch
-        Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
-        Limits.optional (Limits.atLeast 1) "--context" options.Context
-    ]
+let private checks arguments options = [
+    Limits.given "MODEL" options.Model
+    onePurpose arguments
+    Limits.atLeast 1 "--batch" options.Batch
+    Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+    Limits.optional (Limits.atLeast 1) "--context" options.Context
+]
+
+let private configOf argument =
+    match argument with
+    | Config file -> Some file
+    | _ -> None
 
 /// The plan that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoException list> =
     result {
-        let! arguments =
-            Arguments.gather
-                where
-                (function
-                | Config file -> Some file
-                | _ -> None)
-                given
+        let! arguments = Arguments.gather where configOf given
 
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks arguments options) options

@@ -27,13 +27,12 @@ let private lines title (whole: int64) (work: Report -> 'T) =
 let private bar (title: string) (whole: int64) (work: Report -> 'T) =
     let console = AnsiConsole.Create(AnsiConsoleSettings(Out = AnsiConsoleOutput Console.Error))
 
-    let columns: ProgressColumn[] =
-        [|
-            TaskDescriptionColumn(Alignment = Justify.Left)
-            ProgressBarColumn()
-            PercentageColumn()
-            RemainingTimeColumn()
-        |]
+    let columns: ProgressColumn[] = [|
+        TaskDescriptionColumn(Alignment = Justify.Left)
+        ProgressBarColumn()
+        PercentageColumn()
+        RemainingTimeColumn()
+    |]
 
     console
         .Progress()

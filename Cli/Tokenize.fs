@@ -112,52 +112,47 @@ type TokenizeArgument =
             | Stats _ -> "how well tokenizers fit a text, side by side"
             | Chat _ -> "a conversation to the text that a model reads"
 
-type LearnOptions =
-    {
-        /// Files and folders; none: the standard input.
-        Inputs: string list
-        Kind: Kind
-        Vocabulary: int
-        Special: string list
-        Digits: Digits
-        Out: string
-        Quiet: bool
-    }
+type LearnOptions = {
+    /// Files and folders; none: the standard input.
+    Inputs: string list
+    Kind: Kind
+    Vocabulary: int
+    Special: string list
+    Digits: Digits
+    Out: string
+    Quiet: bool
+}
 
-type EncodeOptions =
-    {
-        /// Files; none: the standard input.
-        Inputs: string list
-        Tokenizer: string
-        AddSpecial: bool
-        AllowSpecial: bool
-        JsonLines: bool
-    }
+type EncodeOptions = {
+    /// Files; none: the standard input.
+    Inputs: string list
+    Tokenizer: string
+    AddSpecial: bool
+    AllowSpecial: bool
+    JsonLines: bool
+}
 
-type DecodeOptions =
-    {
-        /// Files; none: the standard input.
-        Inputs: string list
-        Tokenizer: string
-        KeepSpecial: bool
-        JsonLines: bool
-    }
+type DecodeOptions = {
+    /// Files; none: the standard input.
+    Inputs: string list
+    Tokenizer: string
+    KeepSpecial: bool
+    JsonLines: bool
+}
 
-type StatsOptions =
-    {
-        /// Files and folders; none: the standard input.
-        Inputs: string list
-        Tokenizers: string list
-        Json: bool
-    }
+type StatsOptions = {
+    /// Files and folders; none: the standard input.
+    Inputs: string list
+    Tokenizers: string list
+    Json: bool
+}
 
-type ChatOptions =
-    {
-        /// Files; none: the standard input.
-        Inputs: string list
-        Template: string
-        JsonLines: bool
-    }
+type ChatOptions = {
+    /// Files; none: the standard input.
+    Inputs: string list
+    Template: string
+    JsonLines: bool
+}
 
 /// What `legato tokenize` is asked to do.
 [<RequireQualifiedAccess>]
@@ -173,36 +168,25 @@ let private where action = "legato tokenize " + action
 let private learn (given: ParseResults<LearnArgument>) =
     let apply (options: LearnOptions) argument =
         match argument with
-        | LearnArgument.Input paths ->
-            { options with
-                Inputs = options.Inputs @ paths
-            }
+        | LearnArgument.Input paths -> { options with Inputs = options.Inputs @ paths }
         | LearnArgument.Kind kind -> { options with Kind = kind }
         | LearnArgument.Vocab tokens -> { options with Vocabulary = tokens }
-        | LearnArgument.Special tokens ->
-            { options with
-                Special = options.Special @ tokens
-            }
+        | LearnArgument.Special tokens -> { options with Special = options.Special @ tokens }
         | LearnArgument.Digits digits -> { options with Digits = digits }
         | LearnArgument.Out folder -> { options with Out = folder }
         | LearnArgument.Quiet -> { options with Quiet = true }
 
-    let defaults =
-        {
-            Inputs = []
-            Kind = Kind.Bpe
-            Vocabulary = 32000
-            Special = []
-            Digits = Digits.Pattern
-            Out = ""
-            Quiet = false
-        }
+    let defaults = {
+        Inputs = []
+        Kind = Kind.Bpe
+        Vocabulary = 32000
+        Special = []
+        Digits = Digits.Pattern
+        Out = ""
+        Quiet = false
+    }
 
-    let checks options =
-        [
-            Limits.given "--out" options.Out
-            Limits.atLeast 1 "--vocab" options.Vocabulary
-        ]
+    let checks options = [ Limits.given "--out" options.Out; Limits.atLeast 1 "--vocab" options.Vocabulary ]
 
     result {
         let! arguments = Arguments.gather (where "train") Arguments.noConfig given
@@ -213,23 +197,19 @@ let private learn (given: ParseResults<LearnArgument>) =
 let private encode (given: ParseResults<EncodeArgument>) =
     let apply (options: EncodeOptions) argument =
         match argument with
-        | EncodeArgument.Input paths ->
-            { options with
-                Inputs = options.Inputs @ paths
-            }
+        | EncodeArgument.Input paths -> { options with Inputs = options.Inputs @ paths }
         | EncodeArgument.Tokenizer path -> { options with Tokenizer = path }
         | EncodeArgument.No_Special -> { options with AddSpecial = false }
         | EncodeArgument.Allow_Special -> { options with AllowSpecial = true }
         | EncodeArgument.Jsonl -> { options with JsonLines = true }
 
-    let defaults =
-        {
-            Inputs = []
-            Tokenizer = ""
-            AddSpecial = true
-            AllowSpecial = false
-            JsonLines = false
-        }
+    let defaults = {
+        Inputs = []
+        Tokenizer = ""
+        AddSpecial = true
+        AllowSpecial = false
+        JsonLines = false
+    }
 
     result {
         let! arguments = Arguments.gather (where "encode") Arguments.noConfig given
@@ -241,21 +221,12 @@ let private encode (given: ParseResults<EncodeArgument>) =
 let private decode (given: ParseResults<DecodeArgument>) =
     let apply (options: DecodeOptions) argument =
         match argument with
-        | DecodeArgument.Input paths ->
-            { options with
-                Inputs = options.Inputs @ paths
-            }
+        | DecodeArgument.Input paths -> { options with Inputs = options.Inputs @ paths }
         | DecodeArgument.Tokenizer path -> { options with Tokenizer = path }
         | DecodeArgument.Keep_Special -> { options with KeepSpecial = true }
         | DecodeArgument.Jsonl -> { options with JsonLines = true }
 
-    let defaults =
-        {
-            Inputs = []
-            Tokenizer = ""
-            KeepSpecial = false
-            JsonLines = false
-        }
+    let defaults = { Inputs = []; Tokenizer = ""; KeepSpecial = false; JsonLines = false }
 
     result {
         let! arguments = Arguments.gather (where "decode") Arguments.noConfig given
@@ -267,22 +238,11 @@ let private decode (given: ParseResults<DecodeArgument>) =
 let private stats (given: ParseResults<StatsArgument>) =
     let apply (options: StatsOptions) argument =
         match argument with
-        | StatsArgument.Input paths ->
-            { options with
-                Inputs = options.Inputs @ paths
-            }
-        | StatsArgument.Tokenizer paths ->
-            { options with
-                Tokenizers = options.Tokenizers @ paths
-            }
+        | StatsArgument.Input paths -> { options with Inputs = options.Inputs @ paths }
+        | StatsArgument.Tokenizer paths -> { options with Tokenizers = options.Tokenizers @ paths }
         | StatsArgument.Json -> { options with Json = true }
 
-    let defaults: StatsOptions =
-        {
-            Inputs = []
-            Tokenizers = []
-            Json = false
-        }
+    let defaults: StatsOptions = { Inputs = []; Tokenizers = []; Json = false }
 
     result {
         let! arguments = Arguments.gather (where "stats") Arguments.noConfig given
@@ -294,19 +254,11 @@ let private stats (given: ParseResults<StatsArgument>) =
 let private chat (given: ParseResults<ChatArgument>) =
     let apply (options: ChatOptions) argument =
         match argument with
-        | ChatArgument.Input paths ->
-            { options with
-                Inputs = options.Inputs @ paths
-            }
+        | ChatArgument.Input paths -> { options with Inputs = options.Inputs @ paths }
         | ChatArgument.Template path -> { options with Template = path }
         | ChatArgument.Jsonl -> { options with JsonLines = true }
 
-    let defaults: ChatOptions =
-        {
-            Inputs = []
-            Template = ""
-            JsonLines = false
-        }
+    let defaults: ChatOptions = { Inputs = []; Template = ""; JsonLines = false }
 
     result {
         let! arguments = Arguments.gather (where "chat") Arguments.noConfig given

@@ -99,90 +99,88 @@ type Start =
     | Latest
     | From of folder: string
 
-type TrainOptions =
-    {
-        Model: string
-        /// Files and folders; none: the built-in corpus.
-        Data: string list
-        Tokenizer: TokenizerSource
-        Vocabulary: int
-        Out: string option
-        Start: Start
-        Steps: int
-        Batch: int
-        /// None: the model's context.
-        Sequence: int option
-        Accumulate: int
-        LearningRate: float
-        MinLearningRateRatio: float
-        Schedule: Schedule
-        Warmup: int
-        /// None: a fifth of all steps.
-        DecaySteps: int option
-        WeightDecay: float
-        Beta1: float
-        Beta2: float
-        Epsilon: float
-        /// 0: never.
-        Clip: float
-        Dropout: float
-        Seed: uint64
-        EvaluateEvery: int
-        EvaluateBatches: int
-        CheckpointEvery: int
-        Keep: int
-        Precision: TrainingPrecision
-        Rematerialization: Rematerialization
-        /// None: one a core.
-        Threads: int option
-        Pin: bool
-        Device: Device
-        SamplePrompt: string option
-        /// Fields of the model's config and their new values.
-        Overrides: (string * string) list
-        Json: bool
-        Quiet: bool
-    }
+type TrainOptions = {
+    Model: string
+    /// Files and folders; none: the built-in corpus.
+    Data: string list
+    Tokenizer: TokenizerSource
+    Vocabulary: int
+    Out: string option
+    Start: Start
+    Steps: int
+    Batch: int
+    /// None: the model's context.
+    Sequence: int option
+    Accumulate: int
+    LearningRate: float
+    MinLearningRateRatio: float
+    Schedule: Schedule
+    Warmup: int
+    /// None: a fifth of all steps.
+    DecaySteps: int option
+    WeightDecay: float
+    Beta1: float
+    Beta2: float
+    Epsilon: float
+    /// 0: never.
+    Clip: float
+    Dropout: float
+    Seed: uint64
+    EvaluateEvery: int
+    EvaluateBatches: int
+    CheckpointEvery: int
+    Keep: int
+    Precision: TrainingPrecision
+    Rematerialization: Rematerialization
+    /// None: one a core.
+    Threads: int option
+    Pin: bool
+    Device: Device
+    SamplePrompt: string option
+    /// Fields of the model's config and their new values.
+    Overrides: (string * string) list
+    Json: bool
+    Quiet: bool
+}
 
 /// The main job: what a bare `legato train` does.
-let defaults =
-    {
-        Model = "llama-tiny"
-        Data = []
-        Tokenizer = TokenizerSource.Characters
-        Vocabulary = 1024
-        Out = None
-        Start = Start.Fresh
-        Steps = 600
-        Batch = 16
-        Sequence = None
-        Accumulate = 1
-        LearningRate = 1e-3
-        MinLearningRateRatio = 0.1
-        Schedule = Schedule.Cosine
-        Warmup = 50
-        DecaySteps = None
-        WeightDecay = 0.1
-        Beta1 = 0.9
-        Beta2 = 0.95
-        Epsilon = 1e-8
-        Clip = 1.0
-        Dropout = 0.0
-        Seed = 1UL
-        EvaluateEvery = 100
-        EvaluateBatches = 8
-        CheckpointEvery = 200
-        Keep = 2
-        Precision = TrainingPrecision.Fp32
-        Rematerialization = Rematerialization.None
-        Threads = None
-        Pin = true
-        Device = Device.Cpu
-        SamplePrompt = None
-        Overrides = []
-        Json = false
-        Quiet = false
-    }
+let defaults = {
+    Model = "llama-tiny"
+    Data = []
+    Tokenizer = TokenizerSource.Characters
+    Vocabulary = 1024
+    Out = None
+    Start = Start.Fresh
+    Steps = 600
+    Batch = 16
+    Sequence = None
+    Accumulate = 1
+    LearningRate = 1e-3
+    MinLearningRateRatio = 0.1
+    Schedule = Schedule.Cosine
+    Warmup = 50
+    DecaySteps = None
+    WeightDecay = 0.1
+    Beta1 = 0.9
+    Beta2 = 0.95
+    Epsilon = 1e-8
+    Clip = 1.0
+    Dropout = 0.0
+    Seed = 1UL
+    EvaluateEvery = 100
+    EvaluateBatches = 8
+    CheckpointEvery = 200
+    Keep = 2
+    Precision = TrainingPrecision.Fp32
+    Rematerialization = Rematerialization.None
+    Threads = None
+    Pin = true
+    Device = Device.Cpu
+    SamplePrompt = None
+    Overrides = []
+    Json = false
+    Quiet = false
+}
 
 let private where = "legato train"
 
@@ -202,33 +200,18 @@ let private assignment (text: string) =
 let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
-    | Data paths ->
-        { options with
-            Data = options.Data @ paths
-        }
-    | Tokenizer word ->
-        { options with
-            Tokenizer = tokenizer word
-        }
+    | Data paths -> { options with Data = options.Data @ paths }
+    | Tokenizer word -> { options with Tokenizer = tokenizer word }
     | Vocab tokens -> { options with Vocabulary = tokens }
     | Out folder -> { options with Out = Some folder }
-    | Resume(Some folder) ->
-        { options with
-            Start = Start.From folder
-        }
+    | Resume(Some folder) -> { options with Start = Start.From folder }
     | Resume None -> { options with Start = Start.Latest }
     | Steps steps -> { options with Steps = steps }
     | Batch sequences -> { options with Batch = sequences }
-    | Seq positions ->
-        { options with
-            Sequence = Some positions
-        }
+    | Seq positions -> { options with Sequence = Some positions }
     | Accumulate batches -> { options with Accumulate = batches }
     | Lr rate -> { options with LearningRate = rate }
-    | Min_Lr_Ratio share ->
-        { options with
-            MinLearningRateRatio = share
-        }
+    | Min_Lr_Ratio share -> { options with MinLearningRateRatio = share }
     | Schedule schedule -> { options with Schedule = schedule }
     | Warmup steps -> { options with Warmup = steps }
     | Decay_Steps steps -> { options with DecaySteps = Some steps }
@@ -240,67 +223,53 @@ let private apply options argument =
     | Dropout share -> { options with Dropout = share }
     | Seed seed -> { options with Seed = seed }
     | Eval_Every steps -> { options with EvaluateEvery = steps }
-    | Eval_Batches batches ->
-        { options with
-            EvaluateBatches = batches
-        }
+    | Eval_Batches batches -> { options with EvaluateBatches = batches }
     | Checkpoint_Every steps -> { options with CheckpointEvery = steps }
     | Keep checkpoints -> { options with Keep = checkpoints }
     | Precision precision -> { options with Precision = precision }
-    | Remat policy ->
-        { options with
-            Rematerialization = policy
-        }
+    | Remat policy -> { options with Rematerialization = policy }
     | Threads threads -> { options with Threads = Some threads }
     | No_Pin -> { options with Pin = false }
     | Device device -> { options with Device = device }
-    | Sample_Prompt text ->
-        { options with
-            SamplePrompt = Some text
-        }
-    | Set assignments ->
-        { options with
-            Overrides = options.Overrides @ List.map assignment assignments
-        }
+    | Sample_Prompt text -> { options with SamplePrompt = Some text }
+    | Set assignments -> { options with Overrides = options.Overrides @ List.map assignment assignments }
     | Json -> { options with Json = true }
     | Quiet -> { options with Quiet = true }
     | Config _ -> options
 
-let private checks options =
-    [
-        Limits.atLeast 1 "--vocab" options.Vocabulary
-        Limits.atLeast 1 "--steps" options.Steps
-        Limits.atLeast 1 "--batch" options.Batch
-        Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
-        Limits.atLeast 1 "--accumulate" options.Accumulate
-        Limits.above 0.0 "--lr" options.LearningRate
-        Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
-        Limits.atLeast 0 "--warmup" options.Warmup
-        Limits.optional (Limits.atLeast 1) "--decay-steps" options.DecaySteps
-        Limits.notNegative "--weight-decay" options.WeightDecay
-        Limits.below (0.0, 1.0) "--beta1" options.Beta1
-        Limits.below (0.0, 1.0) "--beta2" options.Beta2
-        Limits.above 0.0 "--eps" options.Epsilon
-        Limits.notNegative "--clip" options.Clip
-        Limits.below (0.0, 1.0) "--dropout" options.Dropout
-        Limits.atLeast 0 "--eval-every" options.EvaluateEvery
-        Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
-        Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
-        Limits.atLeast 1 "--keep" options.Keep
-        Limits.optional (Limits.atLeast 1) "--threads" options.Threads
-        Limits.assignments "--set" options.Overrides
-    ]
+let private checks options = [
+    Limits.atLeast 1 "--vocab" options.Vocabulary
+    Limits.atLeast 1 "--steps" options.Steps
+    Limits.atLeast 1 "--batch" options.Batch
+    Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+    Limits.atLeast 1 "--accumulate" options.Accumulate
+    Limits.above 0.0 "--lr" options.LearningRate
+    Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
+    Limits.atLeast 0 "--warmup" options.Warmup
+    Limits.optional (Limits.atLeast 1) "--decay-steps" options.DecaySteps
+    Limits.notNegative "--weight-decay" options.WeightDecay
+    Limits.below (0.0, 1.0) "--beta1" options.Beta1
+    Limits.below (0.0, 1.0) "--beta2" options.Beta2
+    Limits.above 0.0 "--eps" options.Epsilon
+    Limits.notNegative "--clip" options.Clip
+    Limits.below (0.0, 1.0) "--dropout" options.Dropout
+    Limits.atLeast 0 "--eval-every" options.EvaluateEvery
+    Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
+    Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
+    Limits.atLeast 1 "--keep" options.Keep
+    Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+    Limits.assignments "--set" options.Overrides
+]
+
+let private configOf argument =
+    match argument with
+    | Config file -> Some file
+    | _ -> None
 
 /// The run that a command line, and the config file that it names, ask for; or everything that is wrong with them.
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
-        let! arguments =
-            Arguments.gather
-                where
-                (function
-                | Config file -> Some file
-                | _ -> None)
-                given
+        let! arguments = Arguments.gather where configOf given
 
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks options) options

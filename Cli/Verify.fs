@@ -21,23 +21,15 @@ type VerifyArgument =
             | Precision _ -> "the type to hold the weights in (default: fp32)"
             | Json -> "print the differences as JSON"
 
-type VerifyOptions =
-    {
-        Folder: string
-        Tolerance: float
-        Device: Device
-        Precision: Precision
-        Json: bool
-    }
+type VerifyOptions = { Folder: string; Tolerance: float; Device: Device; Precision: Precision; Json: bool }
 
-let private defaults =
-    {
-        Folder = ""
-        Tolerance = 1e-4
-        Device = Device.Cpu
-        Precision = Precision.Fp32
-        Json = false
-    }
+let private defaults = {
+    Folder = ""
+    Tolerance = 1e-4
+    Device = Device.Cpu
+    Precision = Precision.Fp32
+    Json = false
+}
 
 let private where = "legato verify"
 
@@ -49,11 +41,7 @@ let private apply options argument =
     | Precision precision -> { options with Precision = precision }
     | Json -> { options with Json = true }
 
-let private checks options =
-    [
-        Limits.given "DIR" options.Folder
-        Limits.notNegative "--tolerance" options.Tolerance
-    ]
+let private checks options = [ Limits.given "DIR" options.Folder; Limits.notNegative "--tolerance" options.Tolerance ]
 
 /// The comparison that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, LegatoException list> =

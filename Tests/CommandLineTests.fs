@@ -94,8 +94,8 @@ let ``flags become options`` () =
         |> trainOptions
         |> ok
 
-    let expected =
-        { Train.defaults with
+    let expected = {
+        Train.defaults with
             Model = "gpt2-124m"
             Data = [ "a"; "b" ]
             Start = Train.Start.Latest
@@ -104,7 +104,7 @@ let ``flags become options`` () =
             Overrides = [ "layers", "4"; "embed", "256" ]
             Schedule = Schedule.Wsd
             Tokenizer = Train.TokenizerSource.BytePairs
-        }
+    }
 
     Assert.That(options, Is.EqualTo expected)
 
@@ -112,8 +112,8 @@ let private config =
     """{ "model": "llama-1b", "steps": 10, "lr": 1e-2, "data": ["a", "b"],
   "set": { "layers": 4 }, "no-pin": true, "quiet": false, "schedule": "linear" }"""
 
-let private configured =
-    { Train.defaults with
+let private configured = {
+    Train.defaults with
         Model = "llama-1b"
         Steps = 10
         LearningRate = 1e-2
@@ -121,7 +121,7 @@ let private configured =
         Overrides = [ "layers", "4" ]
         Pin = false
         Schedule = Schedule.Linear
-    }
+}
 
 [<Test>]
 let ``a config's keys are the flags' names`` () = Assert.That(ok (withConfig config []), Is.EqualTo configured)
@@ -130,14 +130,7 @@ let ``a config's keys are the flags' names`` () = Assert.That(ok (withConfig con
 let ``flags go on top of the config, lists as a whole`` () =
     let options = ok (withConfig config [ "--steps"; "20"; "--data"; "c" ])
 
-    Assert.That(
-        options,
-        Is.EqualTo
-            { configured with
-                Steps = 20
-                Data = [ "c" ]
-            }
-    )
+    Assert.That(options, Is.EqualTo { configured with Steps = 20; Data = [ "c" ] })
 
 let private badConfigs =
     [

@@ -4,12 +4,7 @@ module Legato.Tests.Invocation
 open System
 open System.IO
 
-type Outcome =
-    {
-        ExitCode: int
-        Output: string
-        Errors: string
-    }
+type Outcome = { ExitCode: int; Output: string; Errors: string }
 
 /// The console is one for the whole process; one invocation at a time.
 let private gate = obj ()
@@ -25,11 +20,7 @@ let legato (words: string list) =
             Console.SetError complained
             let code = Legato.Cli.Program.main (Array.ofList words)
 
-            {
-                ExitCode = code
-                Output = printed.ToString()
-                Errors = complained.ToString()
-            }
+            { ExitCode = code; Output = printed.ToString(); Errors = complained.ToString() }
         finally
             Console.SetOut output
             Console.SetError errors)
