@@ -11,13 +11,14 @@ internal static unsafe class MatrixProductAvx2
     public const int AWidth = 8;
     private const int Lanes = 8;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, void>[] Kernels() =>
+    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>, &Tile<Height5>, &Tile<Height6>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add) where T : struct, ITileHeight
+    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+        byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector256<float> l0 = Vector256<float>.Zero, r0 = Vector256<float>.Zero;
         Vector256<float> l1 = Vector256<float>.Zero, r1 = Vector256<float>.Zero;
@@ -25,8 +26,9 @@ internal static unsafe class MatrixProductAvx2
         Vector256<float> l3 = Vector256<float>.Zero, r3 = Vector256<float>.Zero;
         Vector256<float> l4 = Vector256<float>.Zero, r4 = Vector256<float>.Zero;
         Vector256<float> l5 = Vector256<float>.Zero, r5 = Vector256<float>.Zero;
-        for (; depth > 0; depth--, a += AWidth, b += Columns)
+        for (; depth > 0; depth--, a += AWidth, b += Columns, next += nextStep)
         {
+            Sse.Prefetch1(next);
             Vector256<float> bL = Vector256.LoadAligned(b), bR = Vector256.LoadAligned(b + Lanes);
             Vector256<float> x = Vector256.Create(a[0]);
             l0 = Fma.MultiplyAdd(x, bL, l0); r0 = Fma.MultiplyAdd(x, bR, r0);

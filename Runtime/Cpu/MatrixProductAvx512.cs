@@ -15,14 +15,18 @@ internal static unsafe class MatrixProductAvx512
     public const int AWidth = 16;
     private const int Lanes = 16;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, void>[] Kernels() =>
+    /// <summary>How far ahead A is fetched, in floats: 16 steps of k, longer than the L2 cache takes.</summary>
+    private const int PrefetchA = 16 * AWidth;
+
+    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>, &Tile<Height5>, &Tile<Height6>, &Tile<Height7>,
         &Tile<Height8>, &Tile<Height9>, &Tile<Height10>, &Tile<Height11>, &Tile<Height12>, &Tile<Height13>, &Tile<Height14>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add) where T : struct, ITileHeight
+    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+        byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector512<float> l0 = Vector512<float>.Zero, r0 = Vector512<float>.Zero;
         Vector512<float> l1 = Vector512<float>.Zero, r1 = Vector512<float>.Zero;
@@ -38,8 +42,11 @@ internal static unsafe class MatrixProductAvx512
         Vector512<float> l11 = Vector512<float>.Zero, r11 = Vector512<float>.Zero;
         Vector512<float> l12 = Vector512<float>.Zero, r12 = Vector512<float>.Zero;
         Vector512<float> l13 = Vector512<float>.Zero, r13 = Vector512<float>.Zero;
-        for (; depth > 0; depth--, a += AWidth, b += Columns)
+        PrefetchTile<T>(c, cStride);
+        for (; depth > 0; depth--, a += AWidth, b += Columns, next += nextStep)
         {
+            Sse.Prefetch0(a + PrefetchA);
+            Sse.Prefetch1(next);
             Vector512<float> bL = Vector512.LoadAligned(b), bR = Vector512.LoadAligned(b + Lanes);
             Vector512<float> x = Vector512.Create(a[0]);
             l0 = Avx512F.FusedMultiplyAdd(x, bL, l0); r0 = Avx512F.FusedMultiplyAdd(x, bR, r0);
@@ -83,5 +90,16 @@ internal static unsafe class MatrixProductAvx512
         }
         l.Store(c);
         r.Store(c + Lanes);
+    }
+
+    /// <summary>Fetches the tile of C, which is needed only after the whole depth.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PrefetchTile<T>(float* c, nint cStride) where T : struct, ITileHeight
+    {
+        for (int row = 0; row < T.Rows; row++, c += cStride)
+        {
+            Sse.Prefetch0(c);
+            Sse.Prefetch0(c + Lanes);
+        }
     }
 }

@@ -40,28 +40,33 @@ internal static unsafe class MatrixProductPack
             int steps = Math.Min(depthStep, depth - k);
             float* panel = target + (nint)k * width;
             for (int lane = 0; lane < lanes; lane += step, panel += panelStride)
-                Panel<T>(source + lane * laneStride + k * depthStride, laneStride, depthStride, Math.Min(step, lanes - lane), steps, panel, width);
+                Panel<T>(source + lane * laneStride + k * depthStride, laneStride, depthStride, Math.Min(step, lanes - lane), steps, panel, step, width);
         }
     }
 
-    private static void Panel<T>(byte* source, nint laneStride, nint depthStride, int lanes, int depth, float* target, int width)
+    private static void Panel<T>(byte* source, nint laneStride, nint depthStride, int lanes, int depth, float* target, int step, int width)
         where T : struct, IStoredElement
     {
         if (laneStride == T.Size) CopyLanes<T>(source, depthStride, lanes, depth, target, width);
         else if (depthStride == T.Size && Avx.IsSupported) TransposeLanes<T>(source, laneStride, lanes, depth, target, width);
         else Gather<T>(source, laneStride, depthStride, 0, lanes, 0, depth, target, width);
-        if (lanes < width) ClearLanes(target, lanes, width, depth);
+        if (lanes < step) ClearLanes(target, lanes, step, width, depth);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void CopyLanes<T>(byte* source, nint depthStride, int lanes, int depth, float* target, int width)
         where T : struct, IStoredElement
     {
-        int vectors = lanes & ~7;
+        if (lanes < 8)
+        {
+            Gather<T>(source, T.Size, depthStride, 0, lanes, 0, depth, target, width);
+            return;
+        }
+        int last = lanes - 8;
         for (int k = 0; k < depth; k++, source += depthStride, target += width)
         {
-            for (int lane = 0; lane < vectors; lane += 8) T.Load8(source + lane * T.Size).Store(target + lane);
-            for (int lane = vectors; lane < lanes; lane++) target[lane] = T.Load(source + lane * T.Size);
+            for (int lane = 0; lane < last; lane += 8) T.Load8(source + lane * T.Size).Store(target + lane);
+            T.Load8(source + last * T.Size).Store(target + last);
         }
     }
 
@@ -69,17 +74,18 @@ internal static unsafe class MatrixProductPack
     private static void TransposeLanes<T>(byte* source, nint laneStride, int lanes, int depth, float* target, int width)
         where T : struct, IStoredElement
     {
-        int wholeLanes = lanes & ~7, wholeDepth = depth & ~15;
+        int wholeDepth = lanes < 8 ? 0 : depth & ~15;
         for (int k = 0; k < wholeDepth; k += 16)
-            for (int lane = 0; lane < wholeLanes; lane += 8)
+            for (int lane = 0; lane < lanes; lane += 8)
             {
-                byte* block = source + lane * laneStride + k * T.Size;
-                float* blockTarget = target + (nint)k * width + lane;
+                // The last eight lanes overlap those before them if need be.
+                int first = Math.Min(lane, lanes - 8);
+                byte* block = source + first * laneStride + k * T.Size;
+                float* blockTarget = target + (nint)k * width + first;
                 Transpose8x8<T>(block, laneStride, blockTarget, width);
                 Transpose8x8<T>(block + 8 * T.Size, laneStride, blockTarget + 8 * width, width);
             }
-        Gather<T>(source, laneStride, T.Size, 0, wholeLanes, wholeDepth, depth, target, width);
-        Gather<T>(source, laneStride, T.Size, wholeLanes, lanes, 0, depth, target, width);
+        Gather<T>(source, laneStride, T.Size, 0, lanes, wholeDepth, depth, target, width);
     }
 
     /// <summary>Turns 8 lanes of depth 8 into 8 depths of 8 lanes: by pairs, by fours, by halves.</summary>
@@ -113,6 +119,7 @@ internal static unsafe class MatrixProductPack
         Avx.Permute2x128(b3, b7, 0x31).Store(target + 3 * width);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Gather<T>(byte* source, nint laneStride, nint depthStride, int lane0, int lane1, int k0, int k1, float* target, int width)
         where T : struct, IStoredElement
     {
@@ -124,10 +131,10 @@ internal static unsafe class MatrixProductPack
     }
 
     /// <summary>Unused lanes are zero: kernels multiply them, and stray NaNs or subnormals would be slow.</summary>
-    private static void ClearLanes(float* target, int lane0, int width, int depth)
+    private static void ClearLanes(float* target, int lane0, int lane1, int width, int depth)
     {
         for (int k = 0; k < depth; k++)
-            for (int lane = lane0; lane < width; lane++)
+            for (int lane = lane0; lane < lane1; lane++)
                 target[(nint)k * width + lane] = 0;
     }
 }

@@ -13,13 +13,14 @@ internal static unsafe class MatrixProductPortable
     public const int AWidth = 4;
     private const int Lanes = 4;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, void>[] Kernels() =>
+    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add) where T : struct, ITileHeight
+    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+        byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector128<float> l0 = Vector128<float>.Zero, r0 = Vector128<float>.Zero;
         Vector128<float> l1 = Vector128<float>.Zero, r1 = Vector128<float>.Zero;

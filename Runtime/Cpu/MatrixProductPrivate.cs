@@ -51,7 +51,7 @@ internal static unsafe class MatrixProductPrivate
             {
                 int columns = Math.Min(tile.Columns, n1 - n);
                 args.PackB(tile, batch, n, n + columns, k0, depth, bPanel, 0);
-                tile.Strip(m1 - m0, columns, depth, aPanels, aPanelStride, bPanel, c + n, (nint)args.CRowStride, args.Accumulate || k0 > 0);
+                tile.Strip(m1 - m0, columns, depth, aPanels, aPanelStride, bPanel, c + n, (nint)args.CRowStride, args.Accumulate || k0 > 0, default);
             }
             k0 += depth;
         } while (k0 < args.K);

@@ -17,7 +17,7 @@ internal readonly unsafe struct MatrixProductShared
 
     /// <summary>C is computed in blocks of about so many rows and columns: the block of C and its rows of A fit the L2 cache.</summary>
     private const int RowBlock = 126;
-    private const int ColumnBlock = 256;
+    private const int ColumnBlock = 512;
     private const int CounterStride = 16;
 
     private readonly MatrixProductArgs _args;
@@ -119,10 +119,24 @@ internal readonly unsafe struct MatrixProductShared
             bool add = _args.Accumulate || super.K0 + k > 0;
             for (int column = column0; column < column1; column += _tile.Columns)
                 _tile.Strip(rows, Math.Min(_tile.Columns, column1 - column), depth, a, (nint)depth * _tile.AWidth,
-                    BPanel(super, column, k, depth), c + column, (nint)_args.CRowStride, add);
+                    BPanel(super, column, k, depth), c + column, (nint)_args.CRowStride, add, Next(super, row, rows, column0, column1, column, k, depth));
         }
         if (super.K0 + super.Depth == _args.K)
             _args.Epilogue?.Invoke(super.Batch, m0, m0 + rows, super.N0 + column0, super.N0 + column1);
+    }
+
+    /// <summary>After a panel of B comes the next, or the first of the next depth block; of that block's rows of A each panel fetches a part.</summary>
+    private MatrixProductNext Next(in Super super, int row, int rows, int column0, int column1, int column, int k, int depth)
+    {
+        nint bBytes = (nint)depth * _tile.Columns * sizeof(float);
+        int nextK = k + depth, nextDepth = Math.Min(MatrixProduct.DepthBlock, super.Depth - nextK);
+        if (nextDepth <= 0)
+            return column + _tile.Columns < column1 ? new MatrixProductNext(BPanel(super, column + _tile.Columns, k, depth), bBytes, null, 0) : default;
+        int columns = MatrixProduct.Divide(column1 - column0, _tile.Columns);
+        nint aBytes = (nint)MatrixProduct.Divide(rows, _tile.Rows) * _tile.AWidth * nextDepth * sizeof(float) / columns;
+        float* b = column + _tile.Columns < column1 ? BPanel(super, column + _tile.Columns, k, depth) : BPanel(super, column0, nextK, nextDepth);
+        float* a = APanel(super, row, nextK, nextDepth) + (column - column0) / _tile.Columns * aBytes / sizeof(float);
+        return new MatrixProductNext(b, bBytes, a, aBytes);
     }
 
     /// <summary>Where the panel of A that begins at this row and depth of the super-block lies: depth blocks, then panels.</summary>

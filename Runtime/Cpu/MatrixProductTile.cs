@@ -10,9 +10,9 @@ namespace Legato.Runtime.Cpu;
 /// </summary>
 internal sealed unsafe class MatrixProductTile
 {
-    private readonly delegate*<nint, float*, float*, float*, nint, bool, void>[] _kernels;
+    private readonly delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] _kernels;
 
-    private MatrixProductTile(int columns, int aWidth, delegate*<nint, float*, float*, float*, nint, bool, void>[] kernels) =>
+    private MatrixProductTile(int columns, int aWidth, delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] kernels) =>
         (Rows, Columns, AWidth, _kernels) = (kernels.Length, columns, aWidth, kernels);
 
     /// <summary>Rows of the highest tile.</summary>
@@ -33,21 +33,23 @@ internal sealed unsafe class MatrixProductTile
 
     /// <summary>
     /// Multiplies panels of A, <paramref name="aPanelStride"/> floats apart, with one panel of B into a strip of C of
-    /// <paramref name="rows"/> rows and <paramref name="columns"/> ≤ <see cref="Columns"/> columns.
+    /// <paramref name="rows"/> rows and <paramref name="columns"/> ≤ <see cref="Columns"/> columns, and meanwhile fetches
+    /// into the L2 cache what comes next.
     /// </summary>
     [SkipLocalsInit]
-    public void Strip(int rows, int columns, int depth, float* a, nint aPanelStride, float* b, float* c, nint cStride, bool add)
+    public void Strip(int rows, int columns, int depth, float* a, nint aPanelStride, float* b, float* c, nint cStride, bool add, in MatrixProductNext next)
     {
         float* edge = stackalloc float[Rows * Columns];
-        for (int m = 0; m < rows; m += Rows, a += aPanelStride, c += Rows * cStride)
+        nint step = next.BytesEach(MatrixProduct.Divide(rows, Rows) * depth), fetched = 0;
+        for (int m = 0; m < rows; m += Rows, a += aPanelStride, c += Rows * cStride, fetched += step * depth)
         {
             int height = Math.Min(Rows, rows - m);
             if (columns == Columns)
             {
-                _kernels[height - 1](depth, a, b, c, cStride, add);
+                _kernels[height - 1](depth, a, b, c, cStride, add, next.At(fetched), step);
                 continue;
             }
-            _kernels[height - 1](depth, a, b, edge, Columns, false);
+            _kernels[height - 1](depth, a, b, edge, Columns, false, next.At(fetched), step);
             StoreEdge(edge, height, columns, c, cStride, add);
         }
     }
@@ -73,6 +75,19 @@ internal sealed unsafe class MatrixProductTile
     {
         public static readonly MatrixProductTile Value = new(MatrixProductPortable.Columns, MatrixProductPortable.AWidth, MatrixProductPortable.Kernels());
     }
+}
+
+/// <summary>
+/// What the tiles of a strip fetch ahead: <paramref name="bBytes"/> from <paramref name="b"/>, then <paramref name="aBytes"/>
+/// from <paramref name="a"/>, in equal parts for each k.
+/// </summary>
+internal readonly unsafe struct MatrixProductNext(float* b, nint bBytes, float* a, nint aBytes)
+{
+    private readonly byte* _b = (byte*)b, _a = (byte*)a;
+
+    public nint BytesEach(int parts) => (bBytes + aBytes + parts - 1) / Math.Max(1, parts);
+
+    public byte* At(nint fetched) => fetched < bBytes ? _b + fetched : _a + (fetched - bBytes);
 }
 
 /// <summary>A tile's height as a type, so that the compiler specialises a kernel to it and drops the rows above.</summary>
