@@ -12,7 +12,10 @@ type CallSizes =
 /// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.
 type Declared =
     { Parameter: Parameter
-      Node: Node }
+      Node: Node
+      /// How many of its own axes (those after `stack`'s and `routed`'s) make up each axis of the matrix, table or vector
+      /// that it is in a checkpoint: [2; 1] for (heads, head size) × embed.
+      Grouping: int list }
 
 /// One surrounding combinator that puts an axis before every parameter inside.
 [<NoComparison; NoEquality>]
@@ -60,9 +63,10 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
                 slices.Add(slice, node)
                 slice)
 
-    member internal this.Declare(name, dims: Dim list, initializer, decays) : Node =
+    /// `groups`: the parameter's axes, as a checkpoint groups them into those of one matrix, table or vector.
+    member internal this.Declare(name, groups: Dim list list, initializer, decays) : Node =
         let full = this.PathOf name
-        let all = this.Prefix @ dims
+        let all = this.Prefix @ List.concat groups
         this.Check(full, all)
 
         if declared.ContainsKey full then
@@ -70,7 +74,7 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
 
         let parameter = { Path = full; Initializer = initializer; Decays = decays }
         let node = Node.make (Op.Param(parameter, all)) []
-        declared[full] <- { Parameter = parameter; Node = node }
+        declared[full] <- { Parameter = parameter; Node = node; Grouping = List.map List.length groups }
         this.Enter node
 
     /// A state (a cache) and how its value after the call is told.
@@ -142,7 +146,7 @@ module LayerFunctions =
             let primed (d: Dim) = if List.contains d.Name outNames then { d with Name = d.Name + "'" } else d
             let inDims = List.map primed input.Dims
             let renamed = List.zip input.Dims inDims |> List.choose (fun (a, b) -> if a.Name = b.Name then None else Some(a.Name, b.Name))
-            let node = scope.Declare(name, output.Dims @ inDims, initializer, true)
+            let node = scope.Declare(name, [ output.Dims; inDims ], initializer, true)
             Weight(node, inDims |> List.map (fun d -> d.Name), renamed))
 
     /// A matrix, at first normal with deviation 0.02 (Radford et al. 2019).
@@ -151,7 +155,7 @@ module LayerFunctions =
     let private vector initializer name (feature: Axis<'Feat>) : Layer<Vector<'Feat>> =
         Layer(fun scope ->
             checkName name scope
-            Vector(scope.Declare(name, feature.Dims, initializer, false)))
+            Vector(scope.Declare(name, [ feature.Dims ], initializer, false)))
 
     /// A vector to multiply with, at first ones.
     let gain name feature = vector Ones name feature
@@ -162,7 +166,7 @@ module LayerFunctions =
     let embeddingOf (initializer: Initializer) name (index: Axis<'Index>) (feature: Axis<'Feat>) : Layer<Embedding<'Index, 'Feat>> =
         Layer(fun scope ->
             checkName name scope
-            Embedding(scope.Declare(name, index.Dims @ feature.Dims, initializer, true), index.Dims.Head.Name))
+            Embedding(scope.Declare(name, [ index.Dims; feature.Dims ], initializer, true), index.Dims.Head.Name))
 
     /// A table of rows, at first normal with deviation 0.02.
     let embedding name (index: Axis<'Index>) (feature: Axis<'Feat>) = embeddingOf (Normal 0.02) name index feature

@@ -23,6 +23,28 @@ type WeightNames =
         Ignored: string list
     }
 
+/// Lines of a family's table: `named "tokens" "wte.weight"`, `named "head" "head" |> transposed`.
+[<AutoOpen>]
+module WeightTable =
+    /// The parameter at the path lies in the tensor of that name, as it is.
+    let named path name =
+        { Path = path
+          Name = name
+          Transposed = false
+          Part = None }
+
+    /// The checkpoint stores the matrix as [in, out].
+    let transposed source = { source with Transposed = true }
+
+    /// The parameter is the n-th of equal parts of the tensor along one of the tensor's axes.
+    let nthPart axis length n source =
+        { source with
+            Part =
+                Some
+                    { Axis = axis
+                      Start = n * length
+                      Length = length } }
+
 /// An axis of a mesh of devices.
 type MeshAxis =
     | Data
@@ -104,3 +126,20 @@ module ModelDef =
           Logits = logits.Node
           Parameters = List.ofSeq scope.Declared
           Updates = List.ofSeq scope.Updates }
+
+    let private elements (parameter: Declared) =
+        (1L, parameter.Node.Dims)
+        ||> List.fold (fun n d ->
+            match d.Size with
+            | Fixed size -> n * size
+            | Dynamic _ -> n)
+
+    /// How many numbers the model learns; a tied head counts once.
+    /// <exception cref="ModelError">The model does not elaborate.</exception>
+    let parameterCount (model: ModelDef) : int64 =
+        let sizes =
+            { Batch = Dynamic "batch"
+              Sequence = Dynamic "sequence"
+              Context = Dynamic "context" }
+
+        (elaborate sizes model).Parameters |> List.sumBy elements

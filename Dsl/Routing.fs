@@ -29,7 +29,7 @@ module Routing =
             let router (x: Node) =
                 if isNull cell.Value then
                     let features = x.Dims |> List.filter (fun d -> List.contains d.Name feature)
-                    cell.Value <- (scope.Within "router").Declare("weight", dim :: features, Normal 0.02, true)
+                    cell.Value <- (scope.Within "router").Declare("weight", [ [ dim ]; features ], Normal 0.02, true)
 
                 cell.Value
 

@@ -1,67 +1,158 @@
 namespace Legato.Models
 
+open System.Collections.Generic
 open System.Text.Json
 open System.Text.Json.Nodes
 open Legato.Dsl
 
-/// Reads a Hugging Face config.json: keys under any of their spellings, with errors that name the key.
+/// The function between a feed-forward's matrices.
+type Activation =
+    | Silu
+    | Gelu
+    | GeluTanh
+    | Relu
+
+/// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
+[<Sealed>]
+type ConfigJson private (json: JsonObject, asked: HashSet<string>) =
+    new(json) = ConfigJson(json, HashSet<string>())
+    member _.Json = json
+
+    /// The keys asked for so far, in this object and in those inside it.
+    member _.Asked: string seq = asked
+
+    member internal _.Item
+        with get (key: string) =
+            asked.Add key |> ignore
+            json[key]
+
+    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked)
+
+/// Reads a config: keys under any of their spellings, with errors that name the key. A key that is null is a key that
+/// isn't there.
 [<RequireQualifiedAccess>]
 module Config =
-    let private fail what key remedy = raise (ModelError(what, $"config.json, {key}", remedy))
+    let private fail what key remedy = raise (ModelError(what, $"the model's config, {key}", remedy))
 
-    let private node (keys: string list) (json: JsonObject) =
-        keys |> List.tryPick (fun key -> match json[key] with null -> None | value -> Some(key, value))
+    let private find (keys: string list) (json: ConfigJson) =
+        keys |> List.tryPick (fun key -> json[key] |> Option.ofObj |> Option.map (fun value -> key, value))
 
-    let private value<'T> (keys: string list) (json: JsonObject) : 'T option =
-        node keys json
-        |> Option.map (fun (key, value) ->
-            try
-                value.GetValue<'T>()
-            with _ ->
-                fail $"{key} is {value.ToJsonString()}, not a {typeof<'T>.Name}" key $"give {key} a value of that type")
-
-    let private required key value =
+    let private read<'T> (kind: string) (key: string) (value: JsonNode) =
         match value with
-        | Some v -> v
-        | None -> fail $"{key} is missing" key $"add {key} to the config"
+        | :? JsonValue as single ->
+            match single.TryGetValue<'T>() with
+            | true, result -> result
+            | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
+        | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
 
-    /// An integer under the first of the keys that is there.
-    let int keys (json: JsonObject) = value<int> keys json |> required (List.head keys)
-    let intOr fallback keys json = value<int> keys json |> Option.defaultValue fallback
-    let floatOr fallback keys json = value<float> keys json |> Option.defaultValue fallback
-    let boolOr fallback keys json = value<bool> keys json |> Option.defaultValue fallback
-    let stringOr fallback keys json = value<string> keys json |> Option.defaultValue fallback
-    let tryInt keys json = value<int> keys json
+    let private value<'T> kind keys json : 'T option =
+        find keys json |> Option.map (fun (key, value) -> read<'T> kind key value)
 
-    /// A sub-object, where there is one.
-    let section (key: string) (json: JsonObject) =
-        match json[key] with
-        | :? JsonObject as section -> Some section
-        | _ -> None
+    let private required keys value =
+        match value with
+        | Some found -> found
+        | None ->
+            let key = List.head keys
+            fail $"{key} is missing" key $"add {key} to the config"
 
-    /// One end token or a list of them.
-    let endTokens (json: JsonObject) =
-        match json["eos_token_id"] with
-        | null -> []
-        | :? JsonArray as several -> [ for one in several -> one.GetValue<int>() ]
-        | one -> [ one.GetValue<int>() ]
+    let private wholeNumber = "a whole number"
+    let tryInt keys json = value<int> wholeNumber keys json
+    let private tryFloat keys json = value<float> "a number" keys json
 
-    /// An activation by its name in configs.
-    let activation (name: string) : Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat> =
-        match name with
-        | "silu"
-        | "swish" -> silu
-        | "gelu" -> gelu
-        | "gelu_new"
-        | "gelu_pytorch_tanh"
-        | "gelu_fast" -> geluTanh
-        | "relu" -> relu
-        | other -> fail $"the activation '{other}' is not known" "hidden_act" "use silu, gelu, gelu_new or relu"
+    /// A whole number, under the first of the keys that is there.
+    let int keys json = tryInt keys json |> required keys
+    let intOr fallback keys json = tryInt keys json |> Option.defaultValue fallback
+    let floatOr fallback keys json = tryFloat keys json |> Option.defaultValue fallback
+
+    let boolOr fallback keys json = value<bool> "true or false" keys json |> Option.defaultValue fallback
+
+    let stringOr fallback keys json = value<string> "a text" keys json |> Option.defaultValue fallback
+
+    /// An axis whose size is a whole number under one of the keys.
+    let axis<'Name> keys json : Axis<'Name> = axis<'Name>(int keys json)
+
+    let private section keys (json: ConfigJson) =
+        find keys json
+        |> Option.map (fun (key, value) ->
+            match value with
+            | :? JsonObject as section -> json.Inner section
+            | _ -> fail $"{key} is {value.ToJsonString()}, not an object" key $"give {key} an object, or leave it out")
 
     /// What must not differ from what a family computes: anything else is refused rather than ignored.
-    let demand key (expected: bool) (json: JsonObject) =
+    let demand key (expected: bool) json =
         if boolOr expected [ key ] json <> expected then
-            fail $"{key} = {not expected} is not supported" key $"only {key} = {expected} is"
+            let shown = (string expected).ToLowerInvariant()
+            fail $"{key} = {(string (not expected)).ToLowerInvariant()} is not supported" key $"only {key} = {shown} is"
 
-    let text (json: JsonObject) =
-        json.ToJsonString(JsonSerializerOptions(WriteIndented = true)) + "\n"
+    /// The size of one head: head_dim, or else an even share of the model's width.
+    let headDim (embed: Axis<Embed>) (heads: Axis<Heads>) json =
+        match tryInt [ "head_dim" ] json with
+        | Some size -> size
+        | None when embed.Size % heads.Size = 0 -> embed.Size / heads.Size
+        | None ->
+            fail
+                $"{heads.Size} heads can't share a width of {embed.Size} evenly"
+                "head_dim"
+                "make the width a multiple of the heads, or give head_dim"
+
+    let private ropeScaling context json =
+        let number key = tryFloat [ key ] json |> required [ key ]
+
+        match stringOr "default" [ "rope_type"; "type" ] json with
+        | "default" -> Unscaled
+        | "linear" -> Linear(number "factor")
+        | "llama3" ->
+            let trained = intOr context [ "original_max_position_embeddings" ] json
+            Llama3(number "factor", number "low_freq_factor", number "high_freq_factor", trained)
+        | other -> fail $"the rope type '{other}' is not known" "rope_type" "use default, linear or llama3"
+
+    /// Rotary positions: rope_parameters as newer configs have it, or rope_theta with rope_scaling as older ones do.
+    let rope (context: Axis<Context>) json : Rope =
+        let nested = section [ "rope_parameters"; "rope_scaling" ] json
+
+        {
+            Theta =
+                nested
+                |> Option.bind (tryFloat [ "rope_theta" ])
+                |> Option.defaultWith (fun () -> floatOr 10000.0 [ "rope_theta" ] json)
+            Scaling = nested |> Option.map (ropeScaling context.Size) |> Option.defaultValue Unscaled
+        }
+
+    /// An activation by its name in configs.
+    let activation fallback keys json =
+        match stringOr fallback keys json with
+        | "silu"
+        | "swish" -> Silu
+        | "gelu" -> Gelu
+        | "gelu_new"
+        | "gelu_fast"
+        | "gelu_pytorch_tanh" -> GeluTanh
+        | "relu" -> Relu
+        | other -> fail $"the activation '{other}' is not known" (List.head keys) "use silu, gelu, gelu_new or relu"
+
+    // A config cut down from a larger one may still name a token beyond its vocabulary: no text can hold that token.
+    let private within (vocab: Axis<Vocab>) token = 0 <= token && token < vocab.Size
+
+    /// The token that begins a text.
+    let beginToken vocab json = tryInt [ "bos_token_id" ] json |> Option.filter (within vocab)
+
+    /// The tokens that end a text: the config has none, one or a list of them.
+    let endTokens vocab (json: ConfigJson) =
+        let key = "eos_token_id"
+
+        match json[key] with
+        | null -> []
+        | :? JsonArray as several -> [ for one in several -> read<int> wholeNumber key one ]
+        | one -> [ read<int> wholeNumber key one ]
+        |> List.filter (within vocab)
+
+    let text (json: JsonObject) = json.ToJsonString(JsonSerializerOptions(WriteIndented = true)) + "\n"
+
+[<AutoOpen>]
+module Activations =
+    let activate activation (x: Tensor<'Pos, 'Feat>) =
+        match activation with
+        | Silu -> silu x
+        | Gelu -> gelu x
+        | GeluTanh -> geluTanh x
+        | Relu -> relu x

@@ -1,0 +1,106 @@
+namespace Legato.Models
+
+open System.Text.Json
+open System.Text.Json.Nodes
+open Legato.Dsl
+
+/// From the text of a config.json to its model: model_type chooses the family.
+[<RequireQualifiedAccess>]
+module Families =
+    /// Each family's model_type, and its model from a config.
+    let all: (string * (ConfigJson -> ModelDef)) list = [ "gpt2", Gpt2.ofConfig; "llama", Llama.ofConfig ]
+
+    let private fail what where remedy = raise (ModelError(what, where, remedy))
+    let private source = "the model's config"
+
+    let private parse (text: string) =
+        let options = JsonDocumentOptions(AllowDuplicateProperties = false)
+
+        try
+            match JsonNode.Parse(text, documentOptions = options) with
+            | :? JsonObject as json -> json
+            | _ -> fail "the config is no JSON object" source "check that this is a model's config.json"
+        with :? JsonException as e ->
+            fail $"the config is no JSON: {e.Message}" source "check that this is a model's config.json"
+
+    let private familyOf json =
+        let modelType = Config.stringOr "" [ "model_type" ] json
+        let known = all |> List.map fst |> String.concat ", "
+
+        match all |> List.tryFind (fun (name, _) -> name = modelType) with
+        | Some(_, ofConfig) -> ofConfig
+        | None when modelType = "" -> fail "model_type is missing" $"{source}, model_type" $"set it to one of: {known}"
+        | None -> fail $"the family '{modelType}' is not known" $"{source}, model_type" $"use one of: {known}"
+
+    let private modelOf json =
+        let config = ConfigJson json
+        config, familyOf config config
+
+    /// <exception cref="ModelError">The config can't be read, its family is not known, or the family refuses it.</exception>
+    let ofConfig (text: string) : ModelDef = parse text |> modelOf |> snd
+
+    let private edit change text =
+        let json = parse text
+        change json
+        Config.text json
+
+    // What a person types: a JSON value, or else a text without its quotes.
+    let private literal (value: string) =
+        try
+            JsonNode.Parse value
+        with :? JsonException ->
+            JsonValue.Create value
+
+    // A key may stand inside an object of the config, such as rope_theta in rope_parameters.
+    let private assign (key: string) value (json: JsonObject) =
+        let inside = json |> Seq.choose (fun pair -> tryUnbox<JsonObject> pair.Value)
+
+        match json :: List.ofSeq inside |> List.filter _.ContainsKey(key) with
+        | [] -> json[key] <- literal value
+        | homes ->
+            for home in homes do
+                home[key] <- literal value
+
+    let private refuseUnknown (asked: string seq) key =
+        let settable = asked |> Seq.except [ "model_type" ] |> Seq.sort |> List.ofSeq
+
+        if not (List.contains key settable) then
+            let known = String.concat ", " settable
+
+            fail
+                $"no key of this model is called '{key}'"
+                $"{key}=…"
+                $"the nearest: {Nearest.names 3 key settable}; all: {known}"
+
+    /// The config with other values: a key must be one that the family reads, a value of the key's type.
+    /// <exception cref="ModelError">An unknown key, a value that its key can't have.</exception>
+    let withOverrides (pairs: (string * string) list) (text: string) : string =
+        let json = parse text
+
+        for key, value in pairs do
+            assign key value json
+
+        let config, _ = modelOf json
+
+        for key, _ in pairs do
+            refuseUnknown config.Asked key
+
+        Config.text json
+
+    let private token (id: int) = JsonValue.Create id :> JsonNode
+
+    /// The config for a tokenizer of `size` tokens.
+    let withVocabulary (size: int) (text: string) : string = text |> edit (fun json -> json["vocab_size"] <- token size)
+
+    /// The config with a tokenizer's tokens that begin and end a text.
+    let withTokens (beginToken: int option) (endTokens: int list) (text: string) : string =
+        let ends: JsonNode =
+            match endTokens with
+            | [] -> null
+            | [ one ] -> token one
+            | several -> JsonArray [| for one in several -> token one |]
+
+        text
+        |> edit (fun json ->
+            json["bos_token_id"] <- beginToken |> Option.map token |> Option.toObj
+            json["eos_token_id"] <- ends)

@@ -1,0 +1,28 @@
+namespace Legato.Models
+
+open Legato.Dsl
+
+/// What families share beside their layers.
+[<RequireQualifiedAccess>]
+module Family =
+    /// Heads, feed-forward and vocabulary over the devices of one layer (Shoeybi et al. 2019), layers over stages, rows
+    /// over replicas.
+    let private placement = [
+        on<Batch> Data
+        on<Heads> TensorParallel
+        on<KvHeads> TensorParallel
+        on<Mlp> TensorParallel
+        on<Vocab> TensorParallel
+        on<Expert> ExpertParallel
+        on<Layers> PipelineParallel
+    ]
+
+    /// A family's decoder with its table of names, as the config describes it.
+    let model modelType (json: ConfigJson) vocab context body names : ModelDef = {
+        ModelDef.create modelType vocab context body with
+            Config = Config.text json.Json
+            BeginToken = Config.beginToken vocab json
+            EndTokens = Config.endTokens vocab json
+            Weights = names
+            Placement = placement
+    }

@@ -1,0 +1,179 @@
+namespace Legato.Models
+
+open Legato.Dsl
+
+/// A named model: its config, read as a checkpoint folder's is.
+type Preset = {
+    Name: string
+    About: string
+    /// The text of its config.json.
+    Config: string
+}
+
+[<RequireQualifiedAccess>]
+module Presets =
+    let private endOfText = 50256
+
+    let private gpt name about vocab context layers embed heads = {
+        Name = name
+        About = about
+        Config =
+            $"""{{
+  "architectures": [ "GPT2LMHeadModel" ],
+  "model_type": "gpt2",
+  "vocab_size": {vocab},
+  "n_positions": {context},
+  "n_layer": {layers},
+  "n_embd": {embed},
+  "n_head": {heads},
+  "activation_function": "gelu_new",
+  "layer_norm_epsilon": 1e-05,
+  "initializer_range": 0.02,
+  "bos_token_id": {if vocab > endOfText then string endOfText else "null"},
+  "eos_token_id": {if vocab > endOfText then string endOfText else "null"},
+  "tie_word_embeddings": true
+}}
+"""
+    }
+
+    let private gpt2 size = gpt $"gpt2-{size}" $"GPT-2 {size} (Radford et al. 2019)" 50257 1024
+
+    /// Brown et al. 2020, table 2.1. Two of its rows don't add up: at 24 heads of 128 the 1.3b model would be wider inside
+    /// than its 2048, and 5140 is no multiple of the 13b model's heads of 128; here they have 16 heads, and 5120.
+    let private gpt3 size = gpt $"gpt3-{size}" $"GPT-3 {size} (Brown et al. 2020)" 50257 2048
+
+    type private LlamaSizes = {
+        Vocab: int
+        Context: int
+        Layers: int
+        Embed: int
+        Heads: int
+        KvHeads: int
+        Mlp: int
+        Theta: float
+        Tied: bool
+        Tokens: (int * int) option
+    }
+
+    let private llama name about c =
+        let token choose = c.Tokens |> Option.map (choose >> string) |> Option.defaultValue "null"
+
+        {
+            Name = name
+            About = about
+            Config =
+                $"""{{
+  "architectures": [ "LlamaForCausalLM" ],
+  "model_type": "llama",
+  "vocab_size": {c.Vocab},
+  "max_position_embeddings": {c.Context},
+  "num_hidden_layers": {c.Layers},
+  "hidden_size": {c.Embed},
+  "num_attention_heads": {c.Heads},
+  "num_key_value_heads": {c.KvHeads},
+  "intermediate_size": {c.Mlp},
+  "hidden_act": "silu",
+  "rope_theta": {c.Theta},
+  "rms_norm_eps": 1e-05,
+  "initializer_range": 0.02,
+  "bos_token_id": {token fst},
+  "eos_token_id": {token snd},
+  "tie_word_embeddings": {(string c.Tied).ToLowerInvariant()}
+}}
+"""
+        }
+
+    let private llama3of8b = {
+        Vocab = 128256
+        Context = 8192
+        Layers = 32
+        Embed = 4096
+        Heads = 32
+        KvHeads = 8
+        Mlp = 14336
+        Theta = 500000.0
+        Tied = false
+        Tokens = Some(128000, 128001)
+    }
+
+    let private llama1b = {
+        Vocab = 32000
+        Context = 2048
+        Layers = 16
+        Embed = 2048
+        Heads = 32
+        KvHeads = 8
+        Mlp = 8192
+        Theta = 10000.0
+        Tied = false
+        Tokens = Some(1, 2)
+    }
+
+    let private llama100m = {
+        llama1b with
+            Layers = 12
+            Embed = 768
+            Heads = 12
+            KvHeads = 4
+            Mlp = 2048
+            Tied = true
+    }
+
+    // The models below take the vocabulary of the tokenizer that they are trained with; until then, bytes.
+    let private llamaTiny = {
+        llama100m with
+            Vocab = 256
+            Context = 128
+            Layers = 2
+            Embed = 64
+            Heads = 4
+            KvHeads = 2
+            Mlp = 128
+            Tokens = None
+    }
+
+    let private demo = { llamaTiny with Context = 256; Layers = 4; Embed = 128; Mlp = 384 }
+
+    let all = [
+        llama "demo" "the small LLaMA of the main job: two minutes of training on two cores" demo
+        gpt2 "124m" 12 768 12
+        gpt2 "350m" 24 1024 16
+        gpt2 "774m" 36 1280 20
+        gpt2 "1.5b" 48 1600 25
+        gpt "gpt2-tiny" "a GPT-2 for tests" 256 128 2 64 4
+        gpt3 "125m" 12 768 12
+        gpt3 "350m" 24 1024 16
+        gpt3 "760m" 24 1536 16
+        gpt3 "1.3b" 24 2048 16
+        gpt3 "2.7b" 32 2560 32
+        gpt3 "6.7b" 32 4096 32
+        gpt3 "13b" 40 5120 40
+        gpt3 "175b" 96 12288 96
+        llama "llama-3-8b" "LLaMA 3 8B (Grattafiori et al. 2024)" llama3of8b
+        llama "llama-1b" "a LLaMA of 1.1 billion parameters" llama1b
+        llama "llama-100m" "a LLaMA of 100 million parameters, its head tied" llama100m
+        llama "llama-tiny" "a LLaMA for tests" llamaTiny
+    ]
+
+    /// <exception cref="ModelError">No preset has that name.</exception>
+    let find (name: string) : Preset =
+        let names = all |> List.map _.Name
+
+        match all |> List.tryFind (fun preset -> preset.Name = name) with
+        | Some preset -> preset
+        | None ->
+            let known = String.concat ", " names
+
+            raise (
+                ModelError(
+                    $"no preset is called '{name}'",
+                    name,
+                    $"the nearest: {Nearest.names 3 name names}; all: {known}"
+                )
+            )
+
+    /// The preset's model, under the preset's name.
+    let model (preset: Preset) : ModelDef = { Families.ofConfig preset.Config with Name = preset.Name }
+
+    /// How many numbers the preset's model learns.
+    let parameters (preset: Preset) = ModelDef.parameterCount (model preset)

@@ -1,0 +1,94 @@
+/// Every family's table of names, against the headers of checkpoints that others wrote.
+module Legato.Tests.ModelNamesTests
+
+open NUnit.Framework
+open Legato.Dsl
+open Legato.Models
+
+let private sizes = { Batch = Dynamic "batch"; Sequence = Dynamic "sequence"; Context = Dynamic "context" }
+
+let private size (dim: Dim) =
+    match dim.Size with
+    | Fixed n -> n
+    | Dynamic name -> failwith $"the parameter's axis {dim.Name} is {name}"
+
+let private product = List.fold (*) 1L
+
+/// A checkpoint's tensor, and what of it one line of the table fills.
+type private Slice = { Tensor: string; Shape: int64 list; Part: Part option }
+
+let private slices (parameter: Declared) (source: WeightName) =
+    let stacked, own =
+        let all = parameter.Node.Dims |> List.map size
+        List.splitAt (all.Length - List.sum parameter.Grouping) all
+
+    let grouped =
+        (own, parameter.Grouping)
+        ||> List.mapFold (fun rest count -> product (List.take count rest), List.skip count rest)
+        |> fst
+
+    let index i = source.Name.Replace("{0}", string i)
+
+    [
+        for i in 0L .. product stacked - 1L do
+            {
+                Tensor = index i
+                Shape = if source.Transposed then List.rev grouped else grouped
+                Part = source.Part
+            }
+    ]
+
+let private slicesOf (model: ModelDef) =
+    let lines = model.Weights.Names |> List.map (fun line -> line.Path, line) |> Map.ofList
+
+    let parameters = (ModelDef.elaborate sizes model).Parameters
+    Assert.That(Map.keys lines, Is.EquivalentTo(parameters |> List.map _.Parameter.Path))
+    parameters |> List.collect (fun p -> slices p lines[p.Parameter.Path])
+
+/// Slices of one tensor joined along the axis that they were cut along.
+let private joined (slices: Slice list) =
+    let parts = slices |> List.choose _.Part |> List.sortBy _.Start
+
+    match parts with
+    | [] -> (List.exactlyOne slices).Shape
+    | first :: _ ->
+        let ends = parts |> List.map (fun part -> part.Start + part.Length)
+        Assert.That((parts |> List.map _.Start) = 0 :: List.take (ends.Length - 1) ends, "the parts leave no gap")
+        slices.Head.Shape |> List.updateAt first.Axis (int64 (List.last ends))
+
+[<TestCase("gpt2", "model.safetensors")>]
+[<TestCase("llama", "model.safetensors")>]
+[<TestCase("llama3_rope", "model.safetensors")>]
+[<TestCase("train_gpt2", "initial.safetensors")>]
+[<TestCase("train_llama", "final.safetensors")>]
+let ``a checkpoint's tensors are those of the table, in their shapes`` (golden: string) (file: string) =
+    let expected = ModelGoldens.shapes golden file
+    let model = Families.ofConfig (ModelGoldens.config golden)
+    let prefix = List.head model.Weights.Prefixes
+
+    let found =
+        slicesOf model
+        |> List.groupBy _.Tensor
+        |> List.map (fun (tensor, slices) -> prefix + tensor, joined slices)
+        |> Map.ofList
+
+    Assert.That(Map.toList found, Is.EqualTo<(string * int64 list) list>(Map.toList expected))
+
+[<Test>]
+let ``tensors of a GPT-2 checkpoint are cut into queries, keys and values in this order`` () =
+    let model = Families.ofConfig (Presets.find "gpt2-tiny").Config
+
+    let starts = [
+        for line in model.Weights.Names do
+            match line.Part with
+            | Some part -> line.Path.Replace("model.layers.attn.", ""), (part.Axis, part.Start)
+            | None -> ()
+    ]
+
+    let expected = [
+        for n, path in List.indexed [ "q"; "k"; "v" ] do
+            $"{path}.weight", (1, 64 * n)
+            $"{path}.bias", (0, 64 * n)
+    ]
+
+    Assert.That(starts, Is.EquivalentTo expected)
