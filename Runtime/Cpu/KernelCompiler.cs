@@ -9,13 +9,13 @@ namespace Legato.Runtime.Cpu;
 /// </summary>
 /// <param name="operands">Addresses of the operands' first elements, 64-bit each.</param>
 /// <param name="arguments">64-bit integers: the kernel's arguments, then the values of <see cref="CompiledKernel.Extents"/>.</param>
-internal delegate long KernelCode(nint operands, nint arguments, long from, long to);
+public delegate long KernelCode(nint operands, nint arguments, long from, long to);
 
 /// <summary>A kernel as machine code.</summary>
 /// <param name="Code">To call; from several workers at once for disjoint ranges.</param>
 /// <param name="Extents">Sizes with dynamic dimensions, to be given after the kernel's own arguments.</param>
 /// <param name="Granularity">Shares should start at multiples of so many iterations.</param>
-internal sealed record CompiledKernel(KernelCode Code, IReadOnlyList<Extent> Extents, int Granularity);
+public sealed record CompiledKernel(KernelCode Code, IReadOnlyList<Extent> Extents, int Granularity);
 
 /// <summary>
 /// Turns kernels into machine code through expression trees: vector loops become loops over lanes of the machine's

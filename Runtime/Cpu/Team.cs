@@ -18,6 +18,9 @@ public sealed record TeamOptions(int Threads = 0, bool Pin = true, int FirstCore
 /// <remarks>A run allocates nothing if the caller keeps its delegate. Runs from several threads queue up.</remarks>
 public sealed class Team : IDisposable
 {
+    /// <summary>Of how many steps between two barriers claims can be told apart.</summary>
+    internal const int ClaimSets = 16;
+
     private const double IdleSpinMicroseconds = 30;
     private const double BarrierSpinMicroseconds = 50;
     private const double BarrierYieldMicroseconds = 2000;
@@ -29,7 +32,7 @@ public sealed class Team : IDisposable
     private readonly TeamGate _barrier = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
     private readonly TeamGate _done = new(0, 0);
     private PaddedInt _arrived;
-    private PaddedInt _claims;
+    private readonly PaddedInt[] _claims = new PaddedInt[ClaimSets];
     private PaddedInt _running;
     private Action<Worker>? _body;
     private ExceptionDispatchInfo? _failure;
@@ -68,7 +71,7 @@ public sealed class Team : IDisposable
             _body = body;
             _failure = null;
             _arrived.Value = 0;
-            _claims.Value = 0;
+            ClearClaims();
             _running.Value = Count;
             int turn = _done.Turn;
             _start.Advance();
@@ -90,7 +93,7 @@ public sealed class Team : IDisposable
         foreach (Thread thread in _threads) thread.Join();
     }
 
-    internal int Claim() => Interlocked.Increment(ref _claims.Value) - 1;
+    internal int Claim(int set) => Interlocked.Increment(ref _claims[set].Value) - 1;
 
     internal void Barrier()
     {
@@ -101,7 +104,7 @@ public sealed class Team : IDisposable
         if (Interlocked.Increment(ref _arrived.Value) == Count)
         {
             _arrived.Value = 0;
-            _claims.Value = 0;
+            ClearClaims();
             _barrier.Advance();
         }
         else _barrier.Await(turn);
@@ -119,6 +122,11 @@ public sealed class Team : IDisposable
             if (now < spinUntil) TeamGate.Pause();
             else Thread.Yield();
         }
+    }
+
+    private void ClearClaims()
+    {
+        for (int set = 0; set < ClaimSets; set++) _claims[set].Value = 0;
     }
 
     private Thread StartThread(Worker worker, TeamOptions options)
@@ -146,6 +154,7 @@ public sealed class Team : IDisposable
     {
         try
         {
+            worker.Start();
             _body!(worker);
         }
         catch (StoppedByPeerException)

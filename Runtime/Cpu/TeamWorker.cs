@@ -7,6 +7,7 @@ namespace Legato.Runtime.Cpu;
 public sealed class Worker
 {
     private readonly Team _team;
+    private int _claimSet;
 
     internal Worker(Team team, int index) => (_team, Index) = (team, index);
 
@@ -20,17 +21,35 @@ public sealed class Worker
     /// Waits for all workers; what any of them wrote before is visible to all after. Claims count from 0 again.
     /// Every worker must pass the same barriers in the same order.
     /// </summary>
-    public void Barrier() => _team.Barrier();
+    public void Barrier()
+    {
+        _team.Barrier();
+        _claimSet = 0;
+    }
 
-    /// <summary>The next work item since the last barrier: 0, 1, 2, … each given to exactly one worker.</summary>
-    public int Claim() => _team.Claim();
+    /// <summary>
+    /// The next work item since the last barrier or <see cref="NextClaims"/>: 0, 1, 2, … each given to exactly one worker.
+    /// </summary>
+    public int Claim() => _team.Claim(_claimSet);
 
     /// <summary>Claims the next work item of <paramref name="count"/>; false once all are given away.</summary>
-    public bool TryClaim(int count, out int item) => (item = _team.Claim()) < count;
+    public bool TryClaim(int count, out int item) => (item = Claim()) < count;
+
+    /// <summary>
+    /// Claims count from 0 again without a barrier, for a step that needs nothing of the one before; every worker says so
+    /// at the same place, at most <see cref="Team.ClaimSets"/> - 1 times between two barriers.
+    /// </summary>
+    public void NextClaims()
+    {
+        if (++_claimSet == Team.ClaimSets)
+            throw new InvalidOperationException($"{Team.ClaimSets} sets of claims without a barrier");
+    }
 
     /// <summary>
     /// Waits until <paramref name="counter"/>, which other workers increase, has reached <paramref name="value"/>.
     /// The work waited for must be in a peer's hands already, or the wait never ends.
     /// </summary>
     public void AwaitAtLeast(ref int counter, int value) => _team.AwaitAtLeast(ref counter, value);
+
+    internal void Start() => _claimSet = 0;
 }

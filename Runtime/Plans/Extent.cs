@@ -36,6 +36,10 @@ public sealed class Extent : IEquatable<Extent>
     public IEnumerable<string> Dimensions =>
         terms.SelectMany(t => t.Monomial.Split('*', StringSplitOptions.RemoveEmptyEntries)).Distinct().Order(StringComparer.Ordinal);
 
+    /// <summary>The summands: a coefficient and the dimensions it is multiplied by, each as often as its power.</summary>
+    public IEnumerable<(long Coefficient, IReadOnlyList<string> Factors)> Terms =>
+        terms.Select(t => (t.Coefficient, (IReadOnlyList<string>)t.Monomial.Split('*', StringSplitOptions.RemoveEmptyEntries)));
+
     public static Extent operator +(Extent a, Extent b) => Merge(a.terms.Concat(b.terms));
 
     public static Extent operator *(Extent a, Extent b) =>

@@ -1,0 +1,58 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>
+/// One execution of a step. Loops are written out, so that a step in a loop has a launch for each iteration, with
+/// addresses of its own.
+/// </summary>
+internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
+{
+    /// <summary>Below so many bytes and operations a step is done before other workers would have begun.</summary>
+    private const long SmallWork = 16 << 10;
+
+    private readonly CpuExtent flops = lowering.Extent(cost.Flops), bytes = lowering.Extent(cost.Bytes);
+
+    public string Name => name;
+
+    public long Flops { get; private set; }
+
+    public long Bytes { get; private set; }
+
+    /// <summary>Whether workers share the step by claims.</summary>
+    public virtual bool Claims => false;
+
+    /// <summary>Whether worker 0 executes the step alone; known once bound.</summary>
+    public bool Alone { get; protected set; }
+
+    /// <summary>Whether a barrier stands before the step; known once all are bound.</summary>
+    public bool AfterBarrier { get; set; }
+
+    /// <summary>Takes the values of the plan's dimensions.</summary>
+    public virtual void Bind(ReadOnlySpan<long> dimensions)
+    {
+        Flops = flops.Evaluate(dimensions);
+        Bytes = bytes.Evaluate(dimensions);
+    }
+
+    /// <summary>Adds what the step reads and writes.</summary>
+    public abstract void Access(List<CpuAccess> accesses);
+
+    /// <summary>This worker's part of the step.</summary>
+    public abstract void Run(Worker worker);
+
+    /// <summary>Whether sharing wouldn't pay. A step that states no cost is taken for a large one.</summary>
+    protected bool IsSmall => Math.Max(Flops, Bytes) is > 0 and < SmallWork;
+
+    protected void Read(List<CpuAccess> accesses, CpuView? view)
+    {
+        if (view is not null)
+            accesses.Add(new CpuAccess(view.Range, Writes: false, Alone));
+    }
+
+    protected void Write(List<CpuAccess> accesses, CpuView? view)
+    {
+        if (view is not null)
+            accesses.Add(new CpuAccess(view.Range, Writes: true, Alone));
+    }
+}

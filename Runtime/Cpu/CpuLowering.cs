@@ -1,0 +1,116 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Turns the steps of a plan into launches: loops written out, views resolved, kernels compiled.</summary>
+internal sealed class CpuLowering
+{
+    /// <summary>Spaces below 0 are no buffers: the arena, and the scratch that matrix products share.</summary>
+    public const int ArenaSpace = -1, ProductScratchSpace = -2;
+
+    private readonly Plan plan;
+    private readonly IReadOnlyDictionary<int, CpuMemory> memories;
+    private readonly Dictionary<int, PlanBuffer> buffers;
+    private readonly Dictionary<Extent, CpuExtent> extents = [];
+    private readonly Dictionary<string, long> loopVariables = [];
+    private readonly List<CpuLaunch> launches = [];
+
+    private CpuLowering(CpuDevice device, Plan plan, IReadOnlyDictionary<int, CpuMemory> memories, CpuScratch productScratch)
+    {
+        Device = device;
+        ProductScratch = productScratch;
+        this.plan = plan;
+        this.memories = memories;
+        buffers = plan.Buffers.ToDictionary(b => b.Id);
+    }
+
+    public CpuDevice Device { get; }
+
+    /// <summary>Working memory of all matrix products.</summary>
+    public CpuScratch ProductScratch { get; }
+
+    public static CpuLaunch[] Lower(
+        CpuDevice device, Plan plan, IReadOnlyList<Step> steps, IReadOnlyDictionary<int, CpuMemory> memories, CpuScratch productScratch)
+    {
+        CompileKernels(device, steps);
+        var lowering = new CpuLowering(device, plan, memories, productScratch);
+        foreach (Step step in steps)
+            lowering.Add(step);
+        return [.. lowering.launches];
+    }
+
+    public CpuExtent Extent(Extent extent)
+    {
+        if (!extents.TryGetValue(extent, out CpuExtent? compiled))
+            extents[extent] = compiled = new CpuExtent(plan, extent);
+        return compiled;
+    }
+
+    /// <summary>A view as it lies in the iteration of the enclosing loops that is being written out.</summary>
+    public CpuView View(BufferView view)
+    {
+        Extent offset = view.Offset;
+        foreach (LoopStride loop in view.Loops)
+            offset += Plans.Extent.Of(loopVariables[loop.Variable]) * loop.Stride;
+        PlanBuffer buffer = buffers[view.Buffer];
+        long bytes = plan.Maximum(buffer.Bytes);
+        CpuRange range = buffer.IsPersistent
+            ? new CpuRange(buffer.Id, 0, bytes)
+            : new CpuRange(ArenaSpace, buffer.Offset, buffer.Offset + bytes);
+        return new CpuView(memories[buffer.Id], buffer, range, Extent(offset));
+    }
+
+    public CpuView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
+
+    public CpuExtent[] Extents(IReadOnlyList<Extent> list) => [.. list.Select(Extent)];
+
+    private static void CompileKernels(CpuDevice device, IReadOnlyList<Step> steps)
+    {
+        var kernels = new Dictionary<string, Kernel>();
+        Collect(steps);
+        Parallel.ForEach(kernels.Values, kernel => device.Kernels.Compile(kernel));
+
+        void Collect(IReadOnlyList<Step> list)
+        {
+            foreach (Step step in list)
+                if (step is Step.Loop loop)
+                    Collect(loop.Body);
+                else if (step is Step.Fused { Kernel: var fused })
+                    kernels.TryAdd(fused.Text, fused);
+                else if (step is Step.MatrixProduct { Epilogue: { } epilogue })
+                    kernels.TryAdd(epilogue.Text, epilogue);
+        }
+    }
+
+    private void Add(Step step)
+    {
+        switch (step)
+        {
+            case Step.Loop loop:
+                AddLoop(loop);
+                break;
+            case Step.Fused fused:
+                launches.Add(new CpuFusedLaunch(fused, this));
+                break;
+            case Step.MatrixProduct product:
+                launches.Add(new CpuMatrixProductLaunch(product, this));
+                break;
+            case Step.TopK topK:
+                launches.Add(new CpuTopKLaunch(topK, this));
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(step), step.GetType().Name, "no known step");
+        }
+    }
+
+    private void AddLoop(Step.Loop loop)
+    {
+        for (long i = 0; i < loop.Count; i++)
+        {
+            loopVariables[loop.Variable] = loop.Reversed ? loop.Count - 1 - i : i;
+            foreach (Step step in loop.Body)
+                Add(step);
+        }
+        loopVariables.Remove(loop.Variable);
+    }
+}

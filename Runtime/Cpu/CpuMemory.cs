@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+using Legato.Runtime.Devices;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Native memory, zeroed and aligned; or a range of another's.</summary>
+internal sealed unsafe class CpuMemory : IDeviceMemory
+{
+    private const nuint Alignment = 64;
+
+    /// <summary>From so many bytes on, memory is aligned to huge pages and asks for them.</summary>
+    private const nuint HugePage = 2 << 20;
+
+    private const int AdviseHugePages = 14;
+
+    private readonly CpuDevice? owner;
+    private nint address;
+
+    /// <summary>An allocation of its own, counted by the device.</summary>
+    /// <exception cref="LegatoException">The system has not so much memory.</exception>
+    public CpuMemory(CpuDevice owner, long bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        Bytes = bytes;
+        this.owner = owner;
+        address = Allocate((nuint)bytes);
+        owner.Count(bytes);
+    }
+
+    private CpuMemory(nint address, long bytes) => (this.address, Bytes) = (address, bytes);
+
+    public long Bytes { get; }
+
+    public nint Address => address != 0 ? address : throw new ObjectDisposedException(nameof(CpuMemory));
+
+    /// <summary>A part of this memory; it is freed with the whole.</summary>
+    public CpuMemory Slice(long offset, long bytes)
+    {
+        Check(offset, bytes);
+        return new CpuMemory(Address + (nint)offset, bytes);
+    }
+
+    public void Write(long offset, ReadOnlySpan<byte> source)
+    {
+        Check(offset, source.Length);
+        source.CopyTo(new Span<byte>((void*)(Address + (nint)offset), source.Length));
+    }
+
+    public void Read(long offset, Span<byte> target)
+    {
+        Check(offset, target.Length);
+        new ReadOnlySpan<byte>((void*)(Address + (nint)offset), target.Length).CopyTo(target);
+    }
+
+    public void Dispose()
+    {
+        if (owner is null || address == 0)
+            return;
+        NativeMemory.AlignedFree((void*)address);
+        address = 0;
+        owner.Count(-Bytes);
+    }
+
+    private static nint Allocate(nuint bytes)
+    {
+        bool huge = bytes >= 2 * HugePage;
+        void* memory;
+        try
+        {
+            memory = NativeMemory.AlignedAlloc(Math.Max(bytes, 1), huge ? HugePage : Alignment);
+        }
+        catch (OutOfMemoryException exception)
+        {
+            throw new LegatoException($"{bytes} bytes of memory can't be had", remedy: "choose a smaller batch or context", inner: exception);
+        }
+        if (huge && OperatingSystem.IsLinux())
+            _ = Advise(memory, bytes, AdviseHugePages);
+        NativeMemory.Clear(memory, bytes);
+        return (nint)memory;
+    }
+
+    private void Check(long offset, long bytes)
+    {
+        if (offset < 0 || bytes < 0 || offset + bytes > Bytes)
+            throw new ArgumentOutOfRangeException(nameof(offset), $"bytes {offset} to {offset + bytes} of a memory of {Bytes}");
+    }
+
+    [DllImport("libc", EntryPoint = "madvise")]
+    private static extern int Advise(void* address, nuint length, int advice);
+}
