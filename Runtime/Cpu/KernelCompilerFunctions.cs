@@ -69,12 +69,12 @@ internal sealed class KernelFunctions
     /// <summary>Reads one element: float32, or a 64-bit integer.</summary>
     public static Expression Read(ScalarType type, Expression address) => type == ScalarType.I32
         ? Expression.Call(typeof(ScalarMath), nameof(ScalarMath.LoadInteger), null, address)
-        : Expression.Call(Element(type).GetMethod(nameof(IFloatElement.Read), [typeof(long)])!, address);
+        : Expression.Call(Element(type).GetMethod(nameof(IFloatElement.Read), 0, [typeof(long)])!, address);
 
     /// <summary>Writes one element.</summary>
     public static Expression Write(ScalarType type, Expression address, Expression value) => type == ScalarType.I32
         ? Expression.Call(typeof(ScalarMath), nameof(ScalarMath.StoreInteger), null, address, value)
-        : Expression.Call(Element(type).GetMethod(nameof(IFloatElement.Write), [typeof(long), typeof(float)])!, address, value);
+        : Expression.Call(Element(type).GetMethod(nameof(IFloatElement.Write), 0, [typeof(long), typeof(float)])!, address, value);
 
     /// <summary>The same value in every lane; a condition becomes a mask, a 64-bit integer keeps its lower half.</summary>
     public Expression Broadcast(Expression scalar)

@@ -7,8 +7,8 @@ internal static class Arithmetic
 {
     public static Scalar Apply(Operation operation, Scalar x) => operation switch
     {
-        Operation.Negate => x.Kind == ScalarKind.Integer ? -x.Integer : -x.Float,
-        Operation.Absolute => x.Kind == ScalarKind.Integer ? Math.Abs(x.Integer) : Math.Abs(x.Float),
+        Operation.Negate => x.Kind == ScalarKind.Integer ? (Scalar)(-x.Integer) : -x.Float,
+        Operation.Absolute => x.Kind == ScalarKind.Integer ? (Scalar)Math.Abs(x.Integer) : Math.Abs(x.Float),
         Operation.Not => !x.Boolean,
         Operation.ToFloat => (double)x.Integer,
         Operation.ToInteger => (long)x.Float,

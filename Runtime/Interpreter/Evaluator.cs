@@ -45,6 +45,6 @@ internal sealed class Evaluator(InterpreterExecutable executable, IReadOnlyList<
     {
         ElementView view = views[load.Operand];
         long offset = Offset(load.At);
-        return view.Type == ScalarType.I32 ? view.Integer(offset) : view.Float(offset);
+        return view.Type == ScalarType.I32 ? (Scalar)view.Integer(offset) : view.Float(offset);
     }
 }
