@@ -1,0 +1,134 @@
+namespace Legato.Compiler
+
+open System.Collections.Concurrent
+open Legato.Dsl
+open Legato.Runtime
+open Legato.Runtime.Plans
+
+/// The compiler: from a model and a request to a plan.
+[<RequireQualifiedAccess>]
+module Compile =
+    let private parameterType precision =
+        match precision with
+        | "fp32" -> ScalarType.F32
+        | "bf16" -> ScalarType.BF16
+        | "fp16" -> ScalarType.F16
+        | other -> raise (LegatoException($"the precision '{other}' is not known", "precision", "use fp32, bf16 or fp16"))
+
+    let private check (model: ModelDef) (request: PlanRequest) =
+        let positive name value =
+            if value < 1L then
+                raise (LegatoException($"{name} is {value}", name, "give a positive number"))
+
+        positive "batch" request.Batch
+        positive "sequence" request.Sequence
+        positive "accumulate" request.Accumulate
+        let longest = max request.Sequence request.Context
+
+        if longest > int64 model.Context then
+            raise (
+                LegatoException(
+                    $"a sequence of {longest} is longer than the context of {model.Name}, {model.Context}",
+                    "sequence",
+                    $"use at most {model.Context}, or a model with a longer context"
+                )
+            )
+
+        if request.Purpose = Purpose.Train && request.Precision <> "fp32" then
+            raise (LegatoException($"training in {request.Precision} is not supported on this device", "precision", "train in fp32; bf16 and fp16 store the parameters of inference"))
+
+    /// Graph of a request, its mistakes as LegatoExceptions.
+    let graph (model: ModelDef) (request: PlanRequest) : Specialise.Call =
+        check model request
+
+        try
+            Specialise.call model request
+        with ModelError(what, where, remedy) as mistake ->
+            raise (LegatoException(what, where, remedy, mistake))
+
+    let private dimensions (request: PlanRequest) =
+        match request.Purpose with
+        | Purpose.Prefill -> [| DynamicDimension("batch", 1L, request.Batch); DynamicDimension("seq", 1L, request.Sequence) |]
+        | Purpose.Decode -> [| DynamicDimension("batch", 1L, request.Batch) |]
+        | _ -> [||]
+
+    let private initializer (i: Legato.Dsl.Initializer) =
+        match i with
+        | Zeros -> Initializer(InitializerKind.Zeros, 0.0)
+        | Ones -> Initializer(InitializerKind.Ones, 0.0)
+        | Constant x -> Initializer(InitializerKind.Constant, x)
+        | Normal x -> Initializer(InitializerKind.Normal, x)
+        | Uniform x -> Initializer(InitializerKind.Uniform, x)
+
+    let private parameters (model: ModelDef) (declared: Declared list) =
+        [| for p in declared do
+               let axes = [| for d in p.Node.Dims -> PlanAxis(d.Name, Place.extent d.Size) |]
+
+               let mesh =
+                   [| for d in p.Node.Dims do
+                          match model.Placement |> List.tryFind (fun r -> r.Axis = d.Name) with
+                          | Some rule -> string rule.Mesh
+                          | None -> "" |]
+
+               PlanParameter(p.Parameter.Path, axes, initializer p.Parameter.Initializer, p.Parameter.Decays, mesh) |]
+
+    /// The parameters of a model, without compiling anything.
+    let parametersOf (model: ModelDef) : PlanParameter[] =
+        let sizes = { Batch = Fixed 1L; Sequence = Fixed 1L; Context = Fixed 1L }
+
+        try
+            parameters model (ModelDef.elaborate sizes model).Parameters
+        with ModelError(what, where, remedy) as mistake ->
+            raise (LegatoException(what, where, remedy, mistake))
+
+    /// The plan that a request asks for.
+    /// <exception cref="LegatoException">The request can't be met, or the model has a mistake.</exception>
+    let plan (model: ModelDef) (request: PlanRequest) : Plan =
+        let graph = graph model request
+        let dimensions = dimensions request
+        let lowered = Lower.call request.Purpose (parameterType request.Precision) graph
+        let bound name = (dimensions |> Array.find (fun d -> d.Name = name)).Maximum
+        let buffers, arena = Layout.assign (fun (e: Extent) -> e.Evaluate bound) lowered.Drafts lowered.Steps
+
+        Plan(
+            model.Name,
+            request.Purpose,
+            request.Precision,
+            dimensions,
+            Array.ofList buffers,
+            parameters model graph.Parameters,
+            Array.ofList lowered.Setup,
+            Array.ofList lowered.Steps,
+            arena
+        )
+
+/// Plans made on demand, each once.
+[<Sealed>]
+type CompiledModel(model: ModelDef) =
+    let plans = ConcurrentDictionary<PlanRequest, Plan>()
+
+    let weightMap =
+        let source (w: WeightName) =
+            let part = w.Part |> Option.map (fun p -> WeightPart(p.Axis, int64 p.Start, int64 p.Length)) |> Option.toObj
+            WeightSource(w.Path, w.Name, w.Transposed, part)
+
+        WeightMap([| for w in model.Weights.Names -> source w |], List.toArray model.Weights.Prefixes, List.toArray model.Weights.Ignored)
+
+    let description =
+        lazy
+            ModelDescription(
+                model.Name,
+                model.Config,
+                int64 model.Vocabulary,
+                int64 model.Context,
+                Option.toNullable model.BeginToken,
+                List.toArray model.EndTokens,
+                Compile.parametersOf model,
+                weightMap
+            )
+
+    member _.Definition = model
+
+    interface IPlanSource with
+        member _.Model = description.Value
+        member _.Plan request = plans.GetOrAdd(request, (fun r -> Compile.plan model r))

@@ -1,0 +1,141 @@
+/// Algebra on the graph that changes no value: constants move into the maps that use them, loops lose what nobody
+/// reads, and selecting positions moves before the work on the positions that are not selected.
+module Legato.Compiler.Simplify
+
+open System.Collections.Generic
+open Legato.Dsl
+
+/// Rebuilds a graph and the bodies of its loops.
+let rec rewriteDeep (replace: Node -> Node list -> Node option) (roots: Node list) : Node list =
+    roots
+    |> Node.rewrite (fun node inputs ->
+        match node.Op with
+        | Op.Scan scan ->
+            let body = rewriteDeep replace (scan.CarryResults @ scan.StackResults)
+            let carries, stacks = List.splitAt scan.CarryResults.Length body
+            Some(Node.make (Op.Scan { scan with CarryResults = carries; StackResults = stacks }) inputs)
+        | _ -> replace node inputs)
+
+/// A value that is the same everywhere, as a scalar.
+let rec private uniform (node: Node) =
+    match node.Op, node.Inputs with
+    | Op.Const x, _ -> Some(Num x)
+    | Op.Map(Num _ as s), _
+    | Op.Map(Int _ as s), _ -> Some s
+    | Op.Broadcast _, [ x ] -> uniform x
+    | _ -> None
+
+let private foldMap scalar (inputs: Node list) (dims: Dim list) =
+    let constants = inputs |> List.map uniform
+
+    if List.forall Option.isNone constants then
+        None
+    else
+        let folded =
+            scalar
+            |> Scalar.mapArgs (fun i -> constants[i] |> Option.defaultValue (Arg i))
+            |> Scalar.normalise
+
+        let result =
+            match folded with
+            | Arg i -> inputs[i]
+            | _ -> Node.map folded inputs
+
+        // Constants may have been what carried an axis.
+        let same = List.length result.Dims = List.length dims && dims |> List.forall (fun d -> Node.hasAxis d.Name result)
+        Some(if same then result else Node.broadcast dims result)
+
+let private step (node: Node) (inputs: Node list) =
+    match node.Op, inputs with
+    | Op.Map scalar, _ -> foldMap scalar inputs node.Dims
+    | Op.Broadcast dims, [ x ] when x.Dims = dims -> Some x
+    | Op.Broadcast dims, [ x ] ->
+        match x.Op with
+        | Op.Broadcast _ -> Some(Node.broadcast dims x.Inputs.Head)
+        | _ -> None
+    | Op.Contract _, [ x; y ] when uniform x = Some(Num 0.0) || uniform y = Some(Num 0.0) ->
+        Some(Node.broadcast node.Dims (Node.number 0.0))
+    | _ -> None
+
+/// Which outputs of each loop are read below the roots.
+let private usedOutputs (roots: Node list) =
+    let used = Dictionary<int, HashSet<int>>()
+
+    let note (node: Node) i =
+        match used.TryGetValue node.Id with
+        | true, set -> set.Add i |> ignore
+        | _ -> used[node.Id] <- HashSet [ i ]
+
+    let order = Node.topological roots
+
+    for node in order do
+        match node.Op with
+        | Op.Item i -> note node.Inputs.Head i
+        | _ ->
+            for input in node.Inputs do
+                note input 0
+
+    for root in roots do
+        note root 0
+
+    used
+
+let private keepWhere flags items = List.zip flags items |> List.filter fst |> List.map snd
+
+/// Drops stacked results, slices and captures that nobody reads, inside and out.
+let rec private prune (roots: Node list) : Node list =
+    let used = usedOutputs roots
+    // Where an old output is among the new ones.
+    let places = Dictionary<int, int[]>()
+
+    roots
+    |> Node.rewrite (fun node inputs ->
+        match node.Op with
+        | Op.Scan scan ->
+            let count = scan.Carries.Length
+            let read = used[node.Id]
+            let keepStack = scan.StackResults |> List.mapi (fun j _ -> read.Contains(count + j))
+            let results = prune (scan.CarryResults @ keepWhere keepStack scan.StackResults)
+            let inner = HashSet<int>(Node.topological results |> List.map (fun n -> n.Id))
+            let alive (p: Node) = inner.Contains p.Id
+            let starts, rest = List.splitAt count inputs
+            let whole, captured = List.splitAt scan.Slices.Length rest
+            let keepSlices, keepCaptures = List.map alive scan.Slices, List.map alive scan.Captures
+
+            let pruned =
+                { scan with
+                    Slices = keepWhere keepSlices scan.Slices
+                    Captures = keepWhere keepCaptures scan.Captures
+                    CarryResults = List.take count results
+                    StackResults = List.skip count results }
+
+            let mutable next = count
+
+            places[node.Id] <-
+                [| yield! [ 0 .. count - 1 ]
+                   for keep in keepStack do
+                       if keep then
+                           yield next
+                           next <- next + 1
+                       else
+                           yield -1 |]
+
+            Some(Node.make (Op.Scan pruned) (starts @ keepWhere keepSlices whole @ keepWhere keepCaptures captured))
+        | Op.Item i ->
+            match places.TryGetValue node.Inputs.Head.Id with
+            | true, place -> Some(Node.make (Op.Item place[i]) inputs)
+            | _ -> None
+        | _ -> None)
+
+/// The simplified graph, root for root.
+let graph (roots: Node list) : Node list = roots |> rewriteDeep step |> prune
+
+/// The rows that `index` picks along an axis, picked as early as may be.
+let rec pick axis (node: Node) (index: Node) : Node =
+    let pickIfThere (x: Node) = if Node.hasAxis axis x then pick axis x index else x
+
+    match node.Op, node.Inputs with
+    | Op.Map scalar, inputs -> Node.map scalar (List.map pickIfThere inputs)
+    | Op.Reduce(reduction, axes), [ x ] when not (List.contains axis axes) -> Node.reduce reduction axes (pick axis x index)
+    | Op.Contract axes, [ a; b ] when not (Node.hasAxis axis b) -> Node.contract axes (pick axis a index) b
+    | _ -> Node.gather axis node index

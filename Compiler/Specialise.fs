@@ -1,0 +1,144 @@
+/// From a model to the graph of one kind of call: a training step with its optimizer, the loss alone, logits without a
+/// cache, or prefill and decode over the cache.
+module Legato.Compiler.Specialise
+
+open Legato.Dsl
+open Legato.Runtime.Plans
+
+/// One launch as a graph.
+type Call =
+    {
+        /// Outputs by name.
+        Outputs: (string * Node) list
+        /// Parameters and states with the values that replace theirs.
+        Updates: (Node * Node) list
+        Parameters: Declared list
+    }
+
+let private zero = Node.map (Int 0L) []
+
+/// Without a cache the context is the call itself: appended keys and values are all there are, and positions start at 0.
+let private withoutCache (roots: Node list) =
+    roots
+    |> Simplify.rewriteDeep (fun node inputs ->
+        match node.Op, inputs with
+        | Op.Append(context, sequence), [ _; value; _ ] -> Some(Node.rename [ sequence, context ] value)
+        | Op.Input("past", _, _), _ -> Some zero
+        | Op.Composite(Attend _ as attend), q :: k :: v :: _ -> Some(Node.composite attend [ q; k; v ])
+        | _ -> None)
+
+let private calls (request: PlanRequest) =
+    { Batch = Fixed request.Batch
+      Sequence = Fixed request.Sequence
+      Context = Fixed request.Sequence }
+
+let private axesOf (node: Node) = node.Axes
+
+/// Mean over the positions of log Σ exp(logits) − logits[label].
+let crossEntropy (logits: Node) (labels: Node) : Node =
+    let vocab = Node.dim "Vocab" logits
+    let peak = Node.reduce Maximum [ "Vocab" ] logits
+    let total = Node.reduce Sum [ "Vocab" ] (Node.map2 (fun x m -> Un(Exp, x - Un(Detach, m))) logits peak)
+    let target = Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ Node.iota vocab; labels; logits ]
+    let picked = Node.reduce Sum [ "Vocab" ] target
+    let losses = Node.map (Un(Log, Arg 0) + Un(Detach, Arg 1) - Arg 2) [ total; peak; picked ]
+
+    let count =
+        losses.Dims
+        |> List.fold (fun n d -> n * float (Node.size d.Name losses)) 1.0
+
+    Node.reduce Sum (axesOf losses) losses |> Node.map1 (fun sum -> sum * Num(1.0 / count))
+
+let private tokensOf dims = Node.input "tokens" dims Integer
+let private labelsOf dims = Node.input "labels" dims Integer
+
+let private lossOf (model: ModelDef) request =
+    let call = ModelDef.elaborate (calls request) model
+    let labels = labelsOf call.Tokens.Dims
+    let loss = withoutCache [ crossEntropy call.Logits labels ] |> List.exactlyOne
+    call, labels, Simplify.graph [ loss ] |> List.exactlyOne
+
+let private evaluate model request =
+    let call, _, loss = lossOf model request
+
+    { Outputs = [ "loss", loss ]
+      Updates = []
+      Parameters = call.Parameters }
+
+let private forward model request =
+    let call = ModelDef.elaborate (calls request) model
+
+    { Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
+      Updates = []
+      Parameters = call.Parameters }
+
+let private cached (model: ModelDef) (request: PlanRequest) sequence =
+    let sizes =
+        { Batch = Dynamic "batch"
+          Sequence = sequence
+          Context = Fixed request.Context }
+
+    let call = ModelDef.elaborate sizes model
+    let last = Node.input "last" [ { Name = "Batch"; Size = sizes.Batch } ] Integer
+
+    { Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
+      Updates = call.Updates
+      Parameters = call.Parameters }
+
+/// Loss and gradients of the micro-batches, averaged: one pass, or a loop that adds them up.
+let private accumulated (model: ModelDef) (request: PlanRequest) =
+    let call, labels, loss = lossOf model request
+    let parameters = call.Parameters |> List.map (fun p -> p.Node)
+    let result = Differentiate.gradient request.Rematerialisation loss parameters
+
+    if request.Accumulate = 1L then
+        call, result.Loss, result.Of
+    else
+        let dim = { Name = "Micro"; Size = Fixed request.Accumulate }
+        let share = Num(1.0 / float request.Accumulate)
+        let slice name = Node.placeholder name call.Tokens.Dims Integer
+        let tokenSlice, labelSlice = slice "tokens", slice "labels"
+        let values = Node.substitute [ call.Tokens, tokenSlice; labels, labelSlice ] (result.Loss :: result.Of)
+        let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
+
+        let added =
+            List.map2 (fun sum v -> Node.map2 (fun s x -> s + share * x) sum v) sums values
+
+        let loop =
+            Node.scan
+                dim
+                false
+                (sums |> List.map (fun s -> s, Differentiate.zerosLike s))
+                [ tokenSlice, tokensOf (dim :: call.Tokens.Dims); labelSlice, labelsOf (dim :: call.Tokens.Dims) ]
+                added
+                []
+
+        let outputs = List.init values.Length (fun i -> Node.make (Op.Item i) [ loop ])
+        call, outputs.Head, outputs.Tail
+
+let private train model (request: PlanRequest) =
+    let call, loss, gradients = accumulated model request
+    let settings = request.Optimizer |> Option.ofObj |> Option.defaultValue OptimizerSettings.Default
+    let parameters = call.Parameters |> List.map (fun p -> p.Parameter, p.Node)
+    let norm, updates = Optimizer.adamW settings parameters gradients
+
+    { Outputs = [ "loss", loss; "gradient_norm", norm ]
+      Updates = updates
+      Parameters = call.Parameters }
+
+/// The graph that a request asks for, simplified.
+let call (model: ModelDef) (request: PlanRequest) : Call =
+    let raw =
+        match request.Purpose with
+        | Purpose.Train -> train model request
+        | Purpose.Evaluate -> evaluate model request
+        | Purpose.Forward -> forward model request
+        | Purpose.Prefill -> cached model request (Dynamic "seq")
+        | _ -> cached model request (Fixed 1L)
+
+    let roots = Simplify.graph ((raw.Outputs |> List.map snd) @ (raw.Updates |> List.map snd))
+    let outputs, updates = List.splitAt raw.Outputs.Length roots
+
+    { raw with
+        Outputs = List.map2 (fun (name, _) node -> name, node) raw.Outputs outputs
+        Updates = List.map2 (fun (target, _) node -> target, node) raw.Updates updates }
