@@ -16,13 +16,6 @@ let mainJob = [ "train" ]
 
 let testProjects = [ "Tests/CSharp/Legato.Tests.CSharp"; "Tests/Legato.Tests" ]
 
-let libraries = [
-    "Dsl/Legato.Dsl.fsproj"
-    "Runtime/Legato.Runtime.csproj"
-    "Compiler/Legato.Compiler.fsproj"
-    "Models/Legato.Models.fsproj"
-]
-
 let fsharpSources = [ "Dsl"; "Compiler"; "Models"; "Cli"; "Tests"; "build.fsx" ]
 let csharpProjects = [ "Runtime/Legato.Runtime.csproj"; "Tests/CSharp/Legato.Tests.CSharp.csproj" ]
 
@@ -78,9 +71,22 @@ let restore () =
     dotnet [ "tool"; "restore" ]
     dotnet [ "paket"; "restore" ]
 
-let build () =
+/// Compiling the program ahead of time halves its start-up, but takes a package that not every registry holds.
+let canPrecompile () =
+    if exitCodeOf [ "restore"; solution; "-p:Precompile=true"; "-v"; "quiet" ] = 0 then
+        true
+    else
+        printfn "note: the ahead-of-time compiler can't be had here; the program will start more slowly"
+        false
+
+/// Builds everything, and gives the properties that it was built with.
+let buildWith () =
     restore ()
-    dotnet [ "build"; solution; "-c"; "Release"; "-v"; "quiet"; "-nologo" ]
+    let properties = if canPrecompile () then [ "-p:Precompile=true" ] else []
+    dotnet ([ "build"; solution; "-c"; "Release"; "-v"; "quiet"; "-nologo" ] @ properties)
+    properties
+
+let build () = buildWith () |> ignore
 
 let runMainJob () =
     build ()
@@ -188,22 +194,10 @@ let bench () =
         dotnet [ cli; "bench"; suite ]
 
 let pack () =
-    build ()
-
-    dotnet [
-        "publish"
-        "Cli/legato.fsproj"
-        "-c"
-        "Release"
-        "--no-build"
-        "-o"
-        "artifacts/legato"
-        "-v"
-        "quiet"
-        "-nologo"
-    ]
-
-    printfn "packed into artifacts/legato"
+    let properties = buildWith ()
+    let folder = "artifacts/legato"
+    dotnet ([ "publish"; "Cli"; "-c"; "Release"; "--no-build"; "-o"; folder; "-nologo" ] @ properties)
+    printfn "packed into %s" folder
 
 /// Resolves paket.dependencies anew. paket writes its source's address into the lock; the variable goes back in its place.
 let lock () =
