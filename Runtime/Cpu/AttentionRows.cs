@@ -1,0 +1,100 @@
+using System.Runtime.Intrinsics;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Moves rows between operands and tiles in scratch, whose rows are padded with zeros.</summary>
+internal static unsafe class AttentionRows
+{
+    /// <summary>Sizes in scratch are multiples of this many floats: a cache line, and the widest vector.</summary>
+    public const int Padding = 16;
+
+    public static int Pad(int size) => (size + Padding - 1) / Padding * Padding;
+
+    /// <summary>
+    /// Elements between rows in scratch: padded, and an odd number of cache lines, so that a column of rows doesn't
+    /// fall into few cache sets.
+    /// </summary>
+    public static int Stride(int size) => Pad(size) | Padding;
+
+    /// <summary>Copies positions [first, first + count) of one head, widened to float32, to rows of <paramref name="stride"/> floats.</summary>
+    public static void Load(in HeadMemory source, long batch, long first, long head, int count, int size, float* target, int stride)
+    {
+        for (int i = 0; i < count; i++, target += stride)
+        {
+            byte* row = source.Row(batch, first + i, head);
+            switch (source.Type)
+            {
+                case ScalarType.F32:
+                    Widen<StoredFloat32>(row, size, target);
+                    break;
+                case ScalarType.BF16:
+                    Widen<StoredBFloat16>(row, size, target);
+                    break;
+                case ScalarType.F16:
+                    Widen<StoredFloat16>(row, size, target);
+                    break;
+                default:
+                    throw new ArgumentOutOfRangeException(nameof(source), source.Type, "attention reads floats");
+            }
+        }
+    }
+
+    /// <summary>target[d, r] = scale · source[r, d] for d below size; rows are a multiple of 4.</summary>
+    public static void Transpose(float* source, int sourceStride, int rows, int size, float scale, float* target, int targetStride)
+    {
+        for (int r = 0; r < rows; r += 4)
+        {
+            float* row0 = source + (nint)r * sourceStride, row1 = row0 + sourceStride, row2 = row1 + sourceStride, row3 = row2 + sourceStride;
+            float* column = target + r;
+            for (int d = 0; d < size; d++, column += targetStride)
+                (Vector128.Create(row0[d], row1[d], row2[d], row3[d]) * scale).Store(column);
+        }
+    }
+
+    /// <summary>target[d] = scale · source[d].</summary>
+    public static void Scale(float* source, float scale, int size, float* target)
+    {
+        int d = 0;
+        for (Vector256<float> factor = Vector256.Create(scale); d + 8 <= size; d += 8)
+            (Vector256.Load(source + d) * factor).Store(target + d);
+        for (; d < size; d++)
+            target[d] = source[d] * scale;
+    }
+
+    /// <summary>target[d] += scale · source[d].</summary>
+    public static void AddScaled(float* source, float scale, int size, float* target)
+    {
+        int d = 0;
+        for (Vector256<float> factor = Vector256.Create(scale); d + 8 <= size; d += 8)
+            (Vector256.Load(target + d) + Vector256.Load(source + d) * factor).Store(target + d);
+        for (; d < size; d++)
+            target[d] += source[d] * scale;
+    }
+
+    public static float Dot(float* a, float* b, int size)
+    {
+        Vector256<float> sums = Vector256<float>.Zero;
+        int d = 0;
+        for (; d + 8 <= size; d += 8)
+            sums += Vector256.Load(a + d) * Vector256.Load(b + d);
+        float sum = Vector256.Sum(sums);
+        for (; d < size; d++)
+            sum += a[d] * b[d];
+        return sum;
+    }
+
+    public static void Clear(float* target, long count) => new Span<float>(target, checked((int)count)).Clear();
+
+    private static void Widen<TStored>(byte* source, int size, float* target)
+        where TStored : IStoredElement
+    {
+        int d = 0;
+        for (; d + 8 <= size; d += 8)
+            TStored.Load8(source + (nint)d * TStored.Size).Store(target + d);
+        for (; d < size; d++)
+            target[d] = TStored.Load(source + (nint)d * TStored.Size);
+        for (int end = Pad(size); d < end; d++)
+            target[d] = 0;
+    }
+}
