@@ -72,14 +72,21 @@ module Compile =
 
                PlanParameter(p.Parameter.Path, axes, initializer p.Parameter.Initializer, p.Parameter.Decays, mesh) |]
 
-    /// The parameters of a model, without compiling anything.
-    let parametersOf (model: ModelDef) : PlanParameter[] =
+    /// The parameters that a model declares, without compiling anything.
+    let declaredBy (model: ModelDef) : Declared list =
         let sizes = { Batch = Fixed 1L; Sequence = Fixed 1L; Context = Fixed 1L }
 
         try
-            parameters model (ModelDef.elaborate sizes model).Parameters
+            (ModelDef.elaborate sizes model).Parameters
         with ModelError(what, where, remedy) as mistake ->
             raise (LegatoException(what, where, remedy, mistake))
+
+    let parametersOf (model: ModelDef) : PlanParameter[] = parameters model (declaredBy model)
+
+    /// What a checkpoint calls a parameter of a model without a table: its path, with an index for each stacked axis.
+    let internal ownName (declared: Declared) =
+        let stacked = declared.Node.Dims.Length - List.sum declared.Grouping
+        String.concat "." (declared.Parameter.Path :: [ for i in 0 .. stacked - 1 -> $"{{{i}}}" ])
 
     /// The plan that a request asks for.
     /// <exception cref="LegatoException">The request can't be met, or the model has a mistake.</exception>
@@ -107,12 +114,21 @@ module Compile =
 type CompiledModel(model: ModelDef) =
     let plans = ConcurrentDictionary<PlanRequest, Plan>()
 
-    let weightMap =
+    let weightMap (declared: Declared list) =
+        let grouping = declared |> List.map (fun d -> d.Parameter.Path, List.toArray d.Grouping) |> dict
+
         let source (w: WeightName) =
             let part = w.Part |> Option.map (fun p -> WeightPart(p.Axis, int64 p.Start, int64 p.Length)) |> Option.toObj
-            WeightSource(w.Path, w.Name, w.Transposed, part)
+            let groups = match grouping.TryGetValue w.Path with | true, g -> g | _ -> null
+            WeightSource(w.Path, w.Name, w.Transposed, part, groups)
 
-        WeightMap([| for w in model.Weights.Names -> source w |], List.toArray model.Weights.Prefixes, List.toArray model.Weights.Ignored)
+        // A model without a table of its own uses its paths.
+        let names =
+            match model.Weights.Names with
+            | [] -> declared |> List.map (fun d -> named d.Parameter.Path (Compile.ownName d))
+            | names -> names
+
+        WeightMap([| for w in names -> source w |], List.toArray model.Weights.Prefixes, List.toArray model.Weights.Ignored)
 
     let description =
         lazy
@@ -124,7 +140,7 @@ type CompiledModel(model: ModelDef) =
                 Option.toNullable model.BeginToken,
                 List.toArray model.EndTokens,
                 Compile.parametersOf model,
-                weightMap
+                weightMap (Compile.declaredBy model)
             )
 
     member _.Definition = model

@@ -336,7 +336,7 @@ let units (results: Node list) : Region =
         | Anchor(node, last) ->
             let rec outside (n: Node) =
                 if n.Id = node.Id then []
-                elif n.Id = last.Id || inEpilogue.Contains n.Id then List.collect outside n.Inputs
+                elif n.Id = last.Id || (inEpilogue.Contains n.Id && dependsOn node n) then List.collect outside n.Inputs
                 else [ n ]
 
             sources (node.Inputs @ (if last.Id = node.Id then [] else outside last)) |> List.distinct

@@ -294,7 +294,7 @@ let private lowerTopK (region: Region) (node: Node) axis (rank: Dim) =
     region.Steps.Add(Step.TopK("top-k", Cost(rows * extent width.Size, bytesOf place (product x.Dims)), rows, extent width.Size, k, place.View, values.View, indices.View))
 
 let private clusterBytes (region: Region) (reads: Node list) (written: (Place * Node) list) =
-    (reads |> List.fold (fun sum n -> sum + bytesOf (region.PlaceOf n) (product n.Dims)) Extent.Zero) + sumBytes written
+    (reads |> List.filter region.Has |> List.fold (fun sum n -> sum + bytesOf (region.PlaceOf n) (product n.Dims)) Extent.Zero) + sumBytes written
 
 let private lowerCluster (region: Region) (cluster: Fuse.Cluster) (reads: Node list) (mustStore: Node -> bool) (check: Kernel * BufferView list -> bool) =
     let roleOf n = Fuse.roleIn cluster.Domain cluster.Inner n |> Option.map fst
