@@ -1,0 +1,182 @@
+using Legato.Runtime;
+using Legato.Runtime.Data;
+using Legato.Runtime.Text;
+using Legato.Runtime.Text.Training;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+public sealed class DataTests
+{
+    private static readonly Tokenizer Bytes = TokenizerTrainer.Train(TokenizerKind.Byte, []);
+
+    private readonly TemporaryFolder folder = new();
+
+    [OneTimeTearDown]
+    public void RemoveFolder() => folder.Dispose();
+
+    [Test]
+    public void TokenFilesHoldWhatWasTokenised()
+    {
+        Directory.CreateDirectory(folder.File("texts/inner"));
+        File.WriteAllText(folder.File("texts/b.txt"), "second Straße\n");
+        File.WriteAllText(folder.File("texts/a.txt"), "\uFEFFfirst\n", new System.Text.UTF8Encoding(true));
+        File.WriteAllText(folder.File("texts/inner/c.txt"), "third");
+        File.WriteAllBytes(folder.File("texts/picture.png"), [0, 1, 2]);
+        string path = folder.File("tokens");
+
+        TokenFile.Write(path, TextFiles.Find(folder.File("texts")), Bytes);
+
+        using TokenData data = TokenData.Open(path);
+        var tokens = new int[data.Count];
+        data.Read(0, tokens);
+        string text = Bytes.Decode(tokens);
+        Assert.That(text, Does.Contain("first\n").And.Contain("second Straße\n").And.Contain("third"));
+        Assert.That(text.IndexOf("first", StringComparison.Ordinal), Is.LessThan(text.IndexOf("second", StringComparison.Ordinal)));
+        Assert.That(data.TokenizerHash, Is.EqualTo(Bytes.Hash).IgnoreCase);
+        Assert.That(data.Vocabulary, Is.EqualTo(Bytes.VocabularySize));
+        Assert.That(data.Verify, Throws.Nothing);
+    }
+
+    [Test]
+    public void ADamagedTokenFileIsRefused()
+    {
+        string text = folder.File("damaged.txt");
+        File.WriteAllText(text, "some text to damage");
+        string path = folder.File("damaged-tokens");
+        TokenFile.Write(path, TextFiles.Find(text), Bytes);
+        byte[] sound = File.ReadAllBytes(path);
+
+        File.WriteAllBytes(path, sound[..^1]);
+        Assert.That(() => TokenData.Open(path), Throws.TypeOf<LegatoException>().With.Message.Contains("damaged"));
+        File.WriteAllBytes(path, [1, .. sound[1..]]);
+        Assert.That(() => TokenData.Open(path), Throws.TypeOf<LegatoException>().With.Message.Contains("no token file"));
+        File.WriteAllBytes(path, []);
+        Assert.That(() => TokenData.Open(path), Throws.TypeOf<LegatoException>().With.Message.Contains("no token file"));
+        sound[^1] ^= 1;
+        File.WriteAllBytes(path, sound);
+        using TokenData data = TokenData.Open(path);
+        Assert.That(data.Verify, Throws.TypeOf<LegatoException>().With.Message.Contains("checksum"));
+    }
+
+    [Test]
+    public void UnusableFilesAreNamed()
+    {
+        File.WriteAllText(folder.File("empty.txt"), "");
+        File.WriteAllBytes(folder.File("binary.txt"), [65, 0, 66]);
+        File.WriteAllBytes(folder.File("latin.txt"), [65, 0xE9, 66]);
+        Directory.CreateDirectory(folder.File("no-texts"));
+
+        Refused(() => TextFiles.Find(folder.File("absent.txt")), "absent.txt", "no such file");
+        Refused(() => TextFiles.Find(folder.File("no-texts")), "no-texts", "no .txt file");
+        Refused(() => Tokenise("empty.txt"), "empty.txt", "empty");
+        Refused(() => Tokenise("binary.txt"), "binary.txt", "byte 1 is zero");
+        Refused(() => Tokenise("latin.txt"), "latin.txt", "byte 1 is 0xE9");
+        Assert.That(File.Exists(folder.File("out")), Is.False);
+    }
+
+    [Test]
+    public void AnEpochVisitsEveryWindowOnce([Values(1, 2, 5, 8, 9, 100, 257)] int windows)
+    {
+        const int sequence = 4;
+        TokenRange range = TokenRange.All(Counting(windows * sequence + 3));
+        var batches = new WindowBatches(range, rows: 1, sequence, seed: 7);
+        var tokens = new int[sequence];
+        var labels = new int[sequence];
+        var starts = new List<int>();
+        for (int step = 0; step < batches.Count; step++)
+        {
+            batches.Fill(step, tokens, labels);
+            starts.Add(tokens[0]);
+            Assert.That(labels, Is.EqualTo(tokens.Select(t => t + 1)));
+        }
+        starts.Sort();
+        Assert.That(starts.Distinct().Count(), Is.EqualTo(batches.Count));
+        Assert.That(starts.Zip(starts.Skip(1), (a, b) => b - a), Is.All.EqualTo(sequence));
+    }
+
+    [Test]
+    public void ABatchIsAFunctionOfSeedAndStep()
+    {
+        TokenRange range = TokenRange.All(Counting(1000));
+        int[] Batch(long seed, long step)
+        {
+            var tokens = new int[3 * 8];
+            new WindowBatches(range, 3, 8, seed).Fill(step, tokens, new int[3 * 8]);
+            return tokens;
+        }
+
+        Assert.That(Batch(1, 50), Is.EqualTo(Batch(1, 50)));
+        Assert.That(Batch(1, 50), Is.Not.EqualTo(Batch(2, 50)));
+        Assert.That(Batch(1, 50), Is.Not.EqualTo(Batch(1, 51)));
+        Assert.That(Batch(1, 0), Is.Not.EqualTo(Batch(1, 41)), "the second epoch has an order of its own");
+    }
+
+    [Test]
+    public void FillingABatchAllocatesNothing()
+    {
+        var batches = new WindowBatches(TokenRange.All(Counting(10_000)), 4, 16, 1);
+        var tokens = new int[64];
+        var labels = new int[64];
+        batches.Fill(0, tokens, labels);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int step = 1; step < 100; step++)
+            batches.Fill(step, tokens, labels);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+    }
+
+    [Test]
+    public void TheHeldOutPartIsTheTail()
+    {
+        (TokenRange train, TokenRange heldOut) = TokenRange.Split(Counting(100), 0.1);
+        Assert.That((train.Start, train.Length, heldOut.Start, heldOut.Length), Is.EqualTo((0L, 90L, 90L, 10L)));
+        Assert.That(() => TokenRange.Split(Counting(100), 1), Throws.TypeOf<LegatoException>());
+    }
+
+    [Test]
+    public void AWindowLongerThanTheDataIsRefused()
+    {
+        Assert.That(
+            () => new WindowBatches(TokenRange.All(Counting(8)), 1, 8, 1),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("9 tokens").And.Message.Contains("has 8"));
+        Assert.That(() => new WindowBatches(TokenRange.All(Counting(9)), 1, 8, 1), Throws.Nothing);
+    }
+
+    [Test]
+    public void EvaluationGoesThroughTheRangeInOrder()
+    {
+        var batches = new EvaluationBatches(TokenRange.All(Counting(50)), 2, 8);
+        Assert.That(batches.Count, Is.EqualTo(3));
+        var tokens = new int[16];
+        batches.Fill(1, tokens, new int[16]);
+        Assert.That(tokens, Is.EqualTo(Enumerable.Range(16, 16)));
+        Assert.That(new EvaluationBatches(TokenRange.All(Counting(50)), 2, 8, most: 1).Count, Is.EqualTo(1));
+        Assert.That(new EvaluationBatches(TokenRange.All(Counting(12)), 4, 8).Count, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void NormalNumbersAreNormal()
+    {
+        var random = new CounterRandom(1, "weights");
+        double sum = 0, squares = 0;
+        for (ulong i = 0; i < 100_000; i++)
+        {
+            float x = random.Normal(i);
+            (sum, squares) = (sum + x, squares + x * x);
+        }
+        Assert.That(sum / 100_000, Is.EqualTo(0).Within(0.02));
+        Assert.That(squares / 100_000, Is.EqualTo(1).Within(0.02));
+        Assert.That(new CounterRandom(1, "a").Word(0), Is.Not.EqualTo(new CounterRandom(1, "b").Word(0)));
+    }
+
+    private static TokenData Counting(int count) => TokenData.Of([.. Enumerable.Range(0, count)], count, new string('0', 64));
+
+    private void Tokenise(string name) => TokenFile.Write(folder.File("out"), TextFiles.Find(folder.File(name)), Bytes);
+
+    private static void Refused(Action action, string where, string message)
+    {
+        LegatoException error = Assert.Throws<LegatoException>(() => action())!;
+        Assert.That(error.Where, Does.EndWith(where));
+        Assert.That(error.Message, Does.Contain(message));
+    }
+}
