@@ -109,6 +109,13 @@ module Config =
     /// Rotary positions: rope_parameters as newer configs have it, or rope_theta with rope_scaling as older ones do.
     let rope (context: Axis<Context>) json : Rope =
         let nested = section [ "rope_parameters"; "rope_scaling" ] json
+        let turned = floatOr 1.0 [ "partial_rotary_factor" ] (Option.defaultValue json nested)
+
+        if turned <> 1.0 then
+            fail
+                $"rotary positions can't turn {turned} of a head's features"
+                "partial_rotary_factor"
+                "only 1 is supported"
 
         {
             Theta =

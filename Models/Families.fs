@@ -69,7 +69,7 @@ module Families =
 
             fail
                 $"no key of this model is called '{key}'"
-                $"{key}=…"
+                $"{source}, {key}"
                 $"the nearest: {Nearest.names 3 key settable}; all: {known}"
 
     /// The config with other values: a key must be one that the family reads, a value of the key's type.

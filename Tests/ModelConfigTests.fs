@@ -179,7 +179,7 @@ let ``an unknown key is refused with those that it may have meant`` () =
     Assert.That(
         message,
         Does.StartWith
-            "no key of this model is called 'num_hiden_layers' | num_hiden_layers=… | the nearest: num_hidden_layers, "
+            "no key of this model is called 'num_hiden_layers' | the model's config, num_hiden_layers | the nearest: num_hidden_layers, "
     )
 
 [<Test>]

@@ -1,6 +1,7 @@
 /// The reference checkpoints that stand beside the repository, where there are any.
 module Legato.Tests.ModelGoldens
 
+open System
 open System.IO
 open System.Text.Json
 
@@ -8,15 +9,32 @@ let private file golden name = Repository.shared $"goldens/{golden}/{name}"
 
 let config golden = File.ReadAllText(file golden "config.json")
 
-/// The tensors that a safetensors file's header names, with their shapes.
-let shapes golden name =
-    use stream = File.OpenRead(file golden name)
-    use reader = new BinaryReader(stream)
-    let length = int (reader.ReadUInt64())
-    use header = JsonDocument.Parse(reader.ReadBytes length)
+/// A safetensors file, read at its plainest: eight bytes of length, a JSON header, the elements.
+type Tensors(golden, name) =
+    let bytes = File.ReadAllBytes(file golden name)
+    let start = 8 + int (BitConverter.ToUInt64(bytes, 0))
 
-    Map [
-        for tensor in header.RootElement.EnumerateObject() do
-            if tensor.Name <> "__metadata__" then
-                tensor.Name, [ for size in tensor.Value.GetProperty("shape").EnumerateArray() -> size.GetInt64() ]
+    let entries =
+        use header = JsonDocument.Parse(ReadOnlyMemory(bytes, 8, start - 8))
+
+        Map [
+            for tensor in header.RootElement.EnumerateObject() do
+                if tensor.Name <> "__metadata__" then
+                    tensor.Name, tensor.Value.Clone()
+        ]
+
+    let numbers (tensor: string) (key: string) = [
+        for number in entries[tensor].GetProperty(key).EnumerateArray() -> number.GetInt64()
     ]
+
+    let span tensor =
+        match numbers tensor "data_offsets" with
+        | [ first; last ] -> bytes[start + int first .. start + int last - 1]
+        | other -> failwith $"{tensor} has {other.Length} offsets"
+
+    member _.Names = Map.keys entries |> List.ofSeq
+    member _.Shape tensor = numbers tensor "shape"
+
+    member _.Floats tensor = Array.chunkBySize 4 (span tensor) |> Array.map (fun b -> float (BitConverter.ToSingle b))
+
+    member _.Integers tensor = Array.chunkBySize 8 (span tensor) |> Array.map (fun b -> float (BitConverter.ToInt64 b))
