@@ -289,7 +289,7 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
                   StackResults = List.skip carries.Length body })
             (List.map snd carries @ List.map snd stacked @ List.map snd fixedInputs)
 
-    let outputs = List.init backward.Outputs.Length (fun i -> Node.make (Op.Item i) [ backward ])
+    let outputs = List.init backward.Outputs.Length (fun i -> Node.item i backward)
 
     let targets =
         (carrySeeds |> List.map (fun (i, _, _) -> carryStarts[i]))

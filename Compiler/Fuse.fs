@@ -224,7 +224,8 @@ let units (results: Node list) : Region =
     let producer (node: Node) =
         match node.Op with
         | Op.Item _ -> unitOf[node.Inputs.Head.Id]
-        | _ -> unitOf[node.Id]
+        | _ ->
+            unitOf[node.Id]
 
     let isComputed (n: Node) = stored.Contains n.Id || isReduce n
 

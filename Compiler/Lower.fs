@@ -572,9 +572,7 @@ and private lowerScan (state: State) (region: Region) (node: Node) (scan: Scan) 
     region.Steps.Add(Step.Loop(Emit.axisVariable scan.Dim.Name, Extent.Of n * cost, variable, n, scan.Reversed, List.toArray body))
 
     (List.map fst carries @ stacks)
-    |> List.iteri (fun i place -> region.Assign(Node.make (Op.Item i) [ node ], place))
-
-    if node.Outputs.Length = 1 then region.Assign(node, fst carries.Head)
+    |> List.iteri (fun i place -> region.Assign(Node.item i node, place))
 
 /// What is lowered: buffers without addresses, and the steps.
 type Lowered =

@@ -123,7 +123,7 @@ let rec private prune (roots: Node list) : Node list =
             Some(Node.make (Op.Scan pruned) (starts @ keepWhere keepSlices whole @ keepWhere keepCaptures captured))
         | Op.Item i ->
             match places.TryGetValue node.Inputs.Head.Id with
-            | true, place -> Some(Node.make (Op.Item place[i]) inputs)
+            | true, place -> Some(Node.item place[i] inputs.Head)
             | _ -> None
         | _ -> None)
 

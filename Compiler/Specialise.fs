@@ -113,7 +113,7 @@ let private accumulated (model: ModelDef) (request: PlanRequest) =
                 added
                 []
 
-        let outputs = List.init values.Length (fun i -> Node.make (Op.Item i) [ loop ])
+        let outputs = List.init values.Length (fun i -> Node.item i loop)
         call, outputs.Head, outputs.Tail
 
 let private train model (request: PlanRequest) =
