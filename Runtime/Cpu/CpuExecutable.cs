@@ -6,30 +6,26 @@ namespace Legato.Runtime.Cpu;
 /// <summary>A plan on the CPU: its arena, its scratch, and its steps as a program for the device's team.</summary>
 internal sealed class CpuExecutable : IExecutable, IStepTimings
 {
-    private readonly DimensionBindings bindings;
-    private readonly Dictionary<int, CpuMemory> memories = [];
+    private readonly CpuResources resources;
     private readonly CpuMemory arena;
-    private readonly CpuScratch productScratch;
     private readonly CpuProgram program;
     private int boundVersion;
 
     public CpuExecutable(CpuDevice device, Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent)
     {
         Plan = plan;
-        bindings = new DimensionBindings(plan);
-        productScratch = new CpuScratch(device);
+        resources = new CpuResources(device, plan);
         foreach (PlanBuffer buffer in plan.Buffers)
             if (buffer.IsPersistent)
-                memories[buffer.Id] = PersistentBuffers.Find<CpuMemory>(plan, buffer, persistent);
+                resources.Memories[buffer.Id] = PersistentBuffers.Find<CpuMemory>(plan, buffer, persistent);
         arena = new CpuMemory(device, plan.ArenaBytes);
         try
         {
             foreach (PlanBuffer buffer in plan.Buffers)
                 if (!buffer.IsPersistent)
-                    memories[buffer.Id] = arena.Slice(buffer.Offset, plan.Maximum(buffer.Bytes));
-            CpuProgram setup = Prepare(device, plan.Setup, measures: false);
-            setup.Run();
-            program = Prepare(device, plan.Steps, device.MeasuresSteps);
+                    resources.Memories[buffer.Id] = arena.Slice(buffer.Offset, plan.Maximum(buffer.Bytes));
+            Prepare(plan.Setup, measures: false).Run();
+            program = Prepare(plan.Steps, device.MeasuresSteps);
         }
         catch
         {
@@ -45,16 +41,16 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
     /// <summary>How many barriers a run passes between its steps.</summary>
     internal int Barriers => program.Barriers;
 
-    public void Bind(string dimension, long value) => bindings.Bind(dimension, value);
+    public void Bind(string dimension, long value) => resources.Bindings.Bind(dimension, value);
 
-    public IDeviceMemory Memory(PlanBuffer buffer) => memories[buffer.Id];
+    public IDeviceMemory Memory(PlanBuffer buffer) => resources.Memories[buffer.Id];
 
     public void Run()
     {
-        if (boundVersion != bindings.Version)
+        if (boundVersion != resources.Bindings.Version)
         {
-            program.Bind(bindings.Values);
-            boundVersion = bindings.Version;
+            program.Bind(resources.Bindings.Values);
+            boundVersion = resources.Bindings.Version;
         }
         program.Run();
     }
@@ -66,16 +62,16 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
         Release();
     }
 
-    private CpuProgram Prepare(CpuDevice device, IReadOnlyList<Step> steps, bool measures)
+    private CpuProgram Prepare(IReadOnlyList<Step> steps, bool measures)
     {
-        var prepared = new CpuProgram(device.Team, CpuLowering.Lower(device, Plan, steps, memories, productScratch), measures);
-        prepared.Bind(bindings.Values);
+        var prepared = new CpuProgram(resources.Device.Team, CpuLowering.Lower(resources, steps), measures);
+        prepared.Bind(resources.Bindings.Values);
         return prepared;
     }
 
     private void Release()
     {
         arena.Dispose();
-        productScratch.Dispose();
+        resources.Dispose();
     }
 }

@@ -5,44 +5,50 @@ namespace Legato.Runtime.Cpu;
 /// <summary>Turns the steps of a plan into launches: loops written out, views resolved, kernels compiled.</summary>
 internal sealed class CpuLowering
 {
-    /// <summary>Spaces below 0 are no buffers: the arena, and the scratch that matrix products share.</summary>
-    public const int ArenaSpace = -1, ProductScratchSpace = -2;
+    /// <summary>Spaces below 0 are no persistent buffers.</summary>
+    private const int ArenaSpace = -1, ProductScratchSpace = -2, AttentionScratchSpace = -3;
 
-    private readonly Plan plan;
-    private readonly IReadOnlyDictionary<int, CpuMemory> memories;
+    private readonly CpuResources resources;
     private readonly Dictionary<int, PlanBuffer> buffers;
     private readonly Dictionary<Extent, CpuExtent> extents = [];
     private readonly Dictionary<string, long> loopVariables = [];
     private readonly List<CpuLaunch> launches = [];
 
-    private CpuLowering(CpuDevice device, Plan plan, IReadOnlyDictionary<int, CpuMemory> memories, CpuScratch productScratch)
+    private CpuLowering(CpuResources resources)
     {
-        Device = device;
-        ProductScratch = productScratch;
-        this.plan = plan;
-        this.memories = memories;
-        buffers = plan.Buffers.ToDictionary(b => b.Id);
+        this.resources = resources;
+        buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
+        Dimension = name => resources.Bindings[name];
     }
 
-    public CpuDevice Device { get; }
+    public CpuDevice Device => resources.Device;
 
-    /// <summary>Working memory of all matrix products.</summary>
-    public CpuScratch ProductScratch { get; }
+    public CpuScratch ProductScratch => resources.ProductScratch;
 
-    public static CpuLaunch[] Lower(
-        CpuDevice device, Plan plan, IReadOnlyList<Step> steps, IReadOnlyDictionary<int, CpuMemory> memories, CpuScratch productScratch)
+    public CpuScratch AttentionScratch => resources.AttentionScratch;
+
+    /// <summary>The values that the plan's dimensions have at the time of the call.</summary>
+    public Func<string, long> Dimension { get; }
+
+    /// <summary>Attention steps lay out the scratch each in its own way.</summary>
+    public static CpuAccess AttentionScratchAccess { get; } = new(new CpuRange(AttentionScratchSpace, 0, 1), Writes: true, Alone: false);
+
+    public static CpuLaunch[] Lower(CpuResources resources, IReadOnlyList<Step> steps)
     {
-        CompileKernels(device, steps);
-        var lowering = new CpuLowering(device, plan, memories, productScratch);
+        CompileKernels(resources.Device, steps);
+        var lowering = new CpuLowering(resources);
         foreach (Step step in steps)
             lowering.Add(step);
         return [.. lowering.launches];
     }
 
+    /// <summary>Small products leave each worker its own part of the scratch, large ones lay it out together.</summary>
+    public static CpuAccess ProductScratchAccess(bool together) => new(new CpuRange(ProductScratchSpace, 0, 1), together, Alone: false);
+
     public CpuExtent Extent(Extent extent)
     {
         if (!extents.TryGetValue(extent, out CpuExtent? compiled))
-            extents[extent] = compiled = new CpuExtent(plan, extent);
+            extents[extent] = compiled = new CpuExtent(resources.Plan, extent);
         return compiled;
     }
 
@@ -53,11 +59,11 @@ internal sealed class CpuLowering
         foreach (LoopStride loop in view.Loops)
             offset += Plans.Extent.Of(loopVariables[loop.Variable]) * loop.Stride;
         PlanBuffer buffer = buffers[view.Buffer];
-        long bytes = plan.Maximum(buffer.Bytes);
+        long bytes = resources.Plan.Maximum(buffer.Bytes);
         CpuRange range = buffer.IsPersistent
             ? new CpuRange(buffer.Id, 0, bytes)
             : new CpuRange(ArenaSpace, buffer.Offset, buffer.Offset + bytes);
-        return new CpuView(memories[buffer.Id], buffer, range, Extent(offset));
+        return new CpuView(resources.Memories[buffer.Id], buffer, range, Extent(offset));
     }
 
     public CpuView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
@@ -94,6 +100,12 @@ internal sealed class CpuLowering
                 break;
             case Step.MatrixProduct product:
                 launches.Add(new CpuMatrixProductLaunch(product, this));
+                break;
+            case Step.Attention attention:
+                launches.Add(new CpuAttentionLaunch(attention, this));
+                break;
+            case Step.AttentionGradient gradient:
+                launches.Add(new CpuAttentionGradientLaunch(gradient, this));
                 break;
             case Step.TopK topK:
                 launches.Add(new CpuTopKLaunch(topK, this));

@@ -69,9 +69,7 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         Read(accesses, right);
         Write(accesses, output);
         epilogue?.Access(accesses, alone: false);
-
-        // Small products leave each worker its own part of the scratch; large ones lay it out together.
-        accesses.Add(new CpuAccess(new CpuRange(CpuLowering.ProductScratchSpace, 0, 1), usesAllScratch, Alone: false));
+        accesses.Add(CpuLowering.ProductScratchAccess(usesAllScratch));
     }
 
     public override void Run(Worker worker)

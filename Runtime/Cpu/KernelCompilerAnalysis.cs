@@ -21,6 +21,15 @@ internal static class KernelAnalysis
         _ => false,
     };
 
+    /// <summary>Whether an expression refers to sizes that are known at launch only.</summary>
+    public static bool HasDynamicSizes(this Expr expression) => expression switch
+    {
+        Expr.Size size => !size.Extent.IsConstant,
+        Expr.Load load => Array.Exists(load.At.Terms, t => !t.Stride.IsConstant || t.Value.HasDynamicSizes()),
+        Expr.Apply apply => Array.Exists(apply.Operands, HasDynamicSizes),
+        _ => false,
+    };
+
     /// <summary>Whether an integer expression is made of constants, sizes and the kernel's arguments alone.</summary>
     public static bool IsLaunchConstant(this Expr expression, Kernel kernel) => expression switch
     {
