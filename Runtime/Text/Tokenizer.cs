@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Security.Cryptography;
+using System.Text;
 using Legato.Runtime.Text.ByteLevel;
 using Legato.Runtime.Text.Formats;
 using Legato.Runtime.Text.Pipeline;
@@ -18,6 +19,7 @@ public sealed class Tokenizer
     internal Tokenizer(TokenizerDefinition definition)
     {
         Definition = definition;
+        definition.Model.Vocabulary.Reserve(definition.AddedTokens);
         encoder = new TokenEncoder(definition);
         decoder = new TokenDecoder(definition);
         VocabularySize = definition.AddedTokens.Aggregate(
@@ -60,6 +62,12 @@ public sealed class Tokenizer
     /// </summary>
     /// <exception cref="LegatoException">The file is missing, damaged or asks for what Legato doesn't have.</exception>
     public static Tokenizer Load(string path) => TokenizerFiles.Load(path);
+
+    /// <summary>Reads a tiktoken rank file of any vocabulary.</summary>
+    /// <param name="pattern">How the vocabulary's text is split.</param>
+    /// <param name="specialTokens">Special tokens and their ids, which rank files don't hold.</param>
+    public static Tokenizer LoadRanks(string path, SplitPattern pattern, IReadOnlyDictionary<string, int>? specialTokens = null) =>
+        TokenizerFiles.LoadRanks(path, pattern, specialTokens ?? new Dictionary<string, int>());
 
     /// <summary>Writes tokenizer.json and tokenizer_config.json into a folder, each atomically.</summary>
     public void Save(string folder) => TokenizerFiles.Save(this, folder);
@@ -119,6 +127,7 @@ public sealed class Tokenizer
     private string ComputeHash()
     {
         var content = Definition with { Truncation = null, Padding = null };
-        return Convert.ToHexStringLower(SHA256.HashData(TokenizerJsonWriter.Write(content)));
+        byte[] conventions = content.Conventions == TokenizerConventions.Standard ? [] : Encoding.UTF8.GetBytes(content.Conventions.ToString());
+        return Convert.ToHexStringLower(SHA256.HashData([.. TokenizerJsonWriter.Write(content), .. conventions]));
     }
 }

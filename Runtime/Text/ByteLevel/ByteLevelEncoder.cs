@@ -159,7 +159,7 @@ internal sealed class ByteLevelEncoder
         Span<char> spelling = rented ?? stackalloc char[128];
         for (int i = 0; i < piece.Length; i++)
             spelling[i] = ByteAlphabet.CharacterOf(piece[i]);
-        bool found = model.Vocabulary.TryGetId(spelling[..piece.Length], out id);
+        bool found = model.Vocabulary.TryGetTextId(spelling[..piece.Length], out id);
         if (rented is not null)
             ArrayPool<char>.Shared.Return(rented);
         return found;

@@ -10,6 +10,10 @@ internal static class ModelReader
     public static ITokenModel Read(JsonValue model, string where) => (model.OptionalString("type") ?? Guess(model)) switch
     {
         "BPE" => ReadBpe(model, where),
+        "WordPiece" => new WordPieceModel(ReadVocabulary(model["vocab"], where), model.OptionalString("unk_token") ?? "[UNK]",
+            model.OptionalString("continuing_subword_prefix") ?? "##", ReadLongestWord(model)),
+        "WordLevel" => new WordLevelModel(ReadVocabulary(model["vocab"], where), model.OptionalString("unk_token")),
+        "Unigram" => ReadUnigram(model, where),
         var other => throw model.Wrong($"has the unknown type '{other}'"),
     };
 
@@ -41,6 +45,31 @@ internal static class ModelReader
             throw model.Wrong($"names the unknown token '{unknown}', which is not in its vocabulary");
         var merges = ReadMerges(model["merges"]);
         return new BpeModel(vocabulary, BpeModel.ReadMerges(vocabulary, merges, options.ContinuingSubwordPrefix, where), options);
+    }
+
+    private static int ReadLongestWord(JsonValue model) => model.Optional("max_input_chars_per_word") switch
+    {
+        null => 100,
+        { } value when value.Int() is >= 0 and <= 1 << 16 => value.Int(),
+        { } value => throw value.Wrong("is out of range"),
+    };
+
+    private static UnigramModel ReadUnigram(JsonValue model, string where)
+    {
+        var entries = new List<KeyValuePair<string, int>>();
+        var scores = new List<double>();
+        foreach (var entry in model["vocab"].Items())
+        {
+            var parts = entry.Items();
+            if (parts.Count != 2)
+                throw entry.Wrong("must be a token and its score");
+            entries.Add(new(parts[0].String(), entries.Count));
+            scores.Add(parts[1].Double() is var score && double.IsFinite(score) ? score : throw entry.Wrong("has a score that isn't finite"));
+        }
+        int unknown = model.Optional("unk_id")?.Int() ?? -1;
+        if (unknown < -1 || unknown >= entries.Count)
+            throw model.Wrong($"has an unk_id out of range ({unknown})");
+        return new UnigramModel(new Vocabulary(entries, where), [.. scores], unknown, model.Bool("byte_fallback"), singlePrecision: false);
     }
 
     private static Vocabulary ReadVocabulary(JsonValue vocab, string where)

@@ -16,15 +16,36 @@ internal static class TokenizerConfig
     {
         string config = Path.Combine(folder, FileName);
         if (File.Exists(config))
-            definition = JsonValue.Read(File.ReadAllBytes(config), config, root => definition with
+            definition = JsonValue.Read(File.ReadAllBytes(config), config, root => ReadConventions(root).Apply(definition with
             {
                 Names = ReadNames(root, definition.Names),
-                ChatTemplate = ReadTemplate(root),
-            });
+                ChatTemplate = ReadTemplate(root) ?? definition.ChatTemplate,
+            }));
         string template = Path.Combine(folder, "chat_template.jinja");
         if (File.Exists(template))
             definition = definition with { ChatTemplate = File.ReadAllText(template) };
-        return definition with { Names = ByCustom(definition) };
+        return ByCustom(definition);
+    }
+
+    /// <summary>Whether the configuration says that text is lowered; null when it says nothing.</summary>
+    public static bool? Lowercases(string folder) => ReadFlag(folder, "do_lower_case");
+
+    /// <summary>Whether a SentencePiece model in this folder is fed a begin token: as said, or as its architecture has it.</summary>
+    public static bool AddsBegin(string folder)
+    {
+        if (ReadFlag(folder, "add_bos_token") is bool said)
+            return said;
+        string model = Path.Combine(folder, "config.json");
+        return File.Exists(model) && JsonValue.Read(File.ReadAllBytes(model), model, root =>
+            root.OptionalString("model_type") is { } type
+            && (type.StartsWith("llama", StringComparison.Ordinal) || type.StartsWith("mistral", StringComparison.Ordinal)
+                || type.StartsWith("mixtral", StringComparison.Ordinal) || type.StartsWith("gemma", StringComparison.Ordinal)));
+    }
+
+    private static bool? ReadFlag(string folder, string name)
+    {
+        string config = Path.Combine(folder, FileName);
+        return File.Exists(config) ? JsonValue.Read(File.ReadAllBytes(config), config, root => root.Optional(name)?.Bool()) : null;
     }
 
     public static byte[] Write(TokenizerDefinition definition)
@@ -40,10 +61,24 @@ internal static class TokenizerConfig
             WriteName(json, "chat_template", definition.ChatTemplate);
             json.WriteBoolean("clean_up_tokenization_spaces", false);
             json.WriteString("tokenizer_class", "PreTrainedTokenizerFast");
+            if (definition.Conventions != TokenizerConventions.Standard)
+                WriteConventions(json, definition.Conventions);
             json.WriteEndObject();
         }
         return stream.ToArray();
     }
+
+    private static void WriteConventions(Utf8JsonWriter json, TokenizerConventions conventions)
+    {
+        json.WriteStartObject("legato_conventions");
+        json.WriteBoolean("merges_tie_by_token", conventions.MergesTieByToken);
+        json.WriteBoolean("sentencepiece_rules", conventions.SentencePieceRules);
+        json.WriteEndObject();
+    }
+
+    private static TokenizerConventions ReadConventions(JsonValue root) => root.Optional("legato_conventions") is { } conventions
+        ? new TokenizerConventions(conventions.Bool("merges_tie_by_token"), conventions.Bool("sentencepiece_rules"))
+        : TokenizerConventions.Standard;
 
     private static void WriteName(Utf8JsonWriter json, string name, string? value)
     {
@@ -80,7 +115,10 @@ internal static class TokenizerConfig
         return null;
     }
 
-    private static SpecialTokenNames ByCustom(TokenizerDefinition definition)
+    /// <summary>Fills in the parts that no file names, by the names that the field uses.</summary>
+    public static TokenizerDefinition ByCustom(TokenizerDefinition definition) => definition with { Names = CustomNames(definition) };
+
+    private static SpecialTokenNames CustomNames(TokenizerDefinition definition)
     {
         string? First(params string[] names) => names.FirstOrDefault(name =>
             definition.AddedTokens.Any(token => token.Content == name && token.Special)

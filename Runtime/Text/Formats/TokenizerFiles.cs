@@ -1,4 +1,6 @@
+using System.IO.Compression;
 using Legato.Runtime.Text.Pipeline;
+using Legato.Runtime.Text.PostProcessors;
 
 namespace Legato.Runtime.Text.Formats;
 
@@ -8,53 +10,144 @@ internal static class TokenizerFiles
     // A file larger than this is no tokenizer, and would only fill memory.
     private const long MaximumBytes = 1L << 30;
 
-    public static Tokenizer Load(string path)
-    {
-        try
-        {
-            if (Directory.Exists(path))
-                return LoadFolder(path);
-            if (!File.Exists(path))
-                throw new LegatoException("there is no tokenizer here", path, "give a tokenizer file or a folder that holds one");
-            return LoadFile(path);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new LegatoException("the tokenizer can't be read: " + error.Message, path, null, error);
-        }
-    }
+    // What a folder may hold, in the order of preference.
+    private static readonly string[] Names =
+        ["tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "encoder.json", "vocab.txt", "tokenizer.json.gz"];
 
-    public static void Save(Tokenizer tokenizer, string folder)
+    public static Tokenizer Load(string path) => Guard(path, () =>
+    {
+        if (Directory.Exists(path))
+            return LoadFolder(path);
+        if (!File.Exists(path))
+            throw new LegatoException("there is no tokenizer here", path, "give a tokenizer file or a folder that holds one");
+        return LoadFile(path, inFolder: false);
+    });
+
+    public static Tokenizer LoadRanks(string path, SplitPattern pattern, IReadOnlyDictionary<string, int> specialTokens) =>
+        Guard(path, () => new Tokenizer(RankFileReader.Read(ReadAll(path), pattern, specialTokens, path)));
+
+    public static void Save(Tokenizer tokenizer, string folder) => Guard(folder, () =>
+    {
+        Directory.CreateDirectory(folder);
+        WriteAtomically(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
+        WriteAtomically(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
+        return tokenizer;
+    });
+
+    private static Tokenizer Guard(string path, Func<Tokenizer> action)
     {
         try
         {
-            Directory.CreateDirectory(folder);
-            WriteAtomically(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
-            WriteAtomically(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
+            return action();
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            throw new LegatoException("the tokenizer can't be written: " + error.Message, folder, null, error);
+            throw new LegatoException("the tokenizer can't be read or written: " + error.Message, path, null, error);
         }
     }
 
     private static Tokenizer LoadFolder(string folder)
     {
-        foreach (string name in (ReadOnlySpan<string>)["tokenizer.json"])
+        foreach (string name in Names)
             if (File.Exists(Path.Combine(folder, name)))
-                return LoadFile(Path.Combine(folder, name));
-        throw new LegatoException("the folder holds no tokenizer", folder, "it needs a tokenizer.json");
+                return LoadFile(Path.Combine(folder, name), inFolder: true);
+        foreach (string pattern in (ReadOnlySpan<string>)["*.tiktoken", "*.model", "*.gguf"])
+            if (Directory.GetFiles(folder, pattern) is [var only])
+                return LoadFile(only, inFolder: true);
+        throw new LegatoException("the folder holds no tokenizer", folder,
+            "it needs a tokenizer.json, a tokenizer.model, vocab.json with merges.txt, a vocab.txt, a rank file or one GGUF file");
     }
 
-    private static Tokenizer LoadFile(string path)
+    private static Tokenizer LoadFile(string path, bool inFolder)
     {
-        var definition = TokenizerJsonReader.Read(ReadAll(path), path);
-        return new Tokenizer(TokenizerConfig.Complete(definition, Path.GetDirectoryName(Path.GetFullPath(path))!));
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (IsGguf(path))
+        {
+            using var stream = File.OpenRead(path);
+            return new Tokenizer(TokenizerConfig.ByCustom(GgufTokenizerReader.Read(stream, path)));
+        }
+        var definition = Read(ReadAll(path), path, folder);
+        definition = TokenizerConfig.Complete(definition, folder);
+        return new Tokenizer(inFolder && definition.Conventions.SentencePieceRules ? WithBegin(definition, folder) : definition);
     }
 
-    private static byte[] ReadAll(string path) => new FileInfo(path).Length <= MaximumBytes
-        ? File.ReadAllBytes(path)
-        : throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
+    private static TokenizerDefinition Read(byte[] content, string path, string folder)
+    {
+        string name = Path.GetFileName(path);
+        if (name.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
+            name = name[..^3];
+        if (content.AsSpan().TrimStart("\uFEFF \t\r\n"u8) is [(byte)'{', ..])
+            return IsWordMap(name) ? ReadGpt2(content, path, folder) : TokenizerJsonReader.Read(content, path);
+        if (name is "merges.txt" or "vocab.bpe")
+            return ReadGpt2(ReadAll(Sibling(folder, path, "vocab.json", "encoder.json")), path, folder);
+        if (name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase))
+            return BertVocabularyReader.Read(content, TokenizerConfig.Lowercases(folder), path);
+        return LooksLikeRanks(content) ? RankFileReader.Read(content, name) : SentencePieceReader.Read(content, path);
+    }
+
+    private static bool IsWordMap(string name) => name is "vocab.json" or "encoder.json";
+
+    private static TokenizerDefinition ReadGpt2(byte[] vocabulary, string path, string folder)
+    {
+        string merges = Sibling(folder, path, "merges.txt", "vocab.bpe");
+        return Gpt2VocabularyReader.Read(vocabulary, ReadAll(merges), path, merges);
+    }
+
+    private static string Sibling(string folder, string path, params ReadOnlySpan<string> names)
+    {
+        foreach (string name in names)
+            if (File.Exists(Path.Combine(folder, name)))
+                return Path.Combine(folder, name);
+        throw new LegatoException("the other half of this vocabulary is missing", path, $"put {string.Join(" or ", names.ToArray())} beside it");
+    }
+
+    // Llama 3's tokenizer.model is a rank file, and not a protocol buffer.
+    private static bool LooksLikeRanks(ReadOnlySpan<byte> content)
+    {
+        int end = content.IndexOf((byte)'\n');
+        var line = end < 0 ? content : content[..end];
+        int space = line.IndexOf((byte)' ');
+        return space > 0 && line[..space].IndexOfAnyExcept(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="u8) < 0;
+    }
+
+    private static bool IsGguf(string path)
+    {
+        Span<byte> head = stackalloc byte[4];
+        using var stream = File.OpenRead(path);
+        return stream.ReadAtLeast(head, 4, throwOnEndOfStream: false) == 4 && head.SequenceEqual("GGUF"u8);
+    }
+
+    // Models of the LLaMA line are fed a begin token; their .model file doesn't say so, their configuration does.
+    private static TokenizerDefinition WithBegin(TokenizerDefinition definition, string folder)
+    {
+        if (definition.PostProcessor is not null || definition.Names.BeginOfSequence is not { } name
+            || definition.Model.Vocabulary.IdOf(name) is not int id || !TokenizerConfig.AddsBegin(folder))
+            return definition;
+        return definition with { PostProcessor = SequenceFrame.Make(new FrameToken(name, id), null) };
+    }
+
+    private static byte[] ReadAll(string path)
+    {
+        if (new FileInfo(path).Length > MaximumBytes)
+            throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
+        byte[] content = File.ReadAllBytes(path);
+        return content is [0x1F, 0x8B, ..] ? Inflate(content, path) : content;
+    }
+
+    private static byte[] Inflate(byte[] content, string path)
+    {
+        using var inflated = new MemoryStream();
+        using var stream = new GZipStream(new MemoryStream(content), CompressionMode.Decompress);
+        var buffer = new byte[1 << 16];
+        for (int read; (read = stream.Read(buffer)) > 0;)
+        {
+            inflated.Write(buffer, 0, read);
+            if (inflated.Length > MaximumBytes)
+                throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
+        }
+        return inflated.ToArray();
+    }
 
     private static void WriteAtomically(string path, byte[] content)
     {

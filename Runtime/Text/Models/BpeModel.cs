@@ -56,12 +56,23 @@ internal sealed class BpeModel : ITokenModel
         return new MergeTable(entries);
     }
 
+    /// <summary>The same model, in which merges into one token rank alike.</summary>
+    public BpeModel WithTiesByToken()
+    {
+        var ranks = new Dictionary<int, int>();
+        var entries = Merges.Entries().OrderBy(merge => merge.Rank).ToList();
+        foreach (var merge in entries)
+            ranks.TryAdd(merge.Token, merge.Rank);
+        return new BpeModel(Vocabulary,
+            new MergeTable(entries.ConvertAll(merge => (merge.Left, merge.Right, ranks[merge.Token], merge.Token))), Options);
+    }
+
     public void Tokenize(in TextPiece piece, TokenBuffer output)
     {
         var text = piece.Chars;
         if (text.IsEmpty)
             return;
-        if (Options.IgnoreMerges && Vocabulary.TryGetId(text, out int whole))
+        if (Options.IgnoreMerges && Vocabulary.TryGetTextId(text, out int whole))
         {
             output.Add(whole, piece, 0, text.Length);
             return;
@@ -181,7 +192,7 @@ internal sealed class BpeModel : ITokenModel
         json.WriteBoolean("ignore_merges", Options.IgnoreMerges);
         Vocabulary.Write(json);
         json.WriteStartArray("merges");
-        foreach (var (left, right, _, _) in Merges.Entries().OrderBy(e => e.Rank).ThenBy(e => e.Left).ThenBy(e => e.Right))
+        foreach (var (left, right, _, _) in Merges.Entries().OrderBy(e => e.Rank).ThenBy(e => e.Token).ThenBy(e => e.Left).ThenBy(e => e.Right))
         {
             json.WriteStartArray();
             json.WriteStringValue(Vocabulary.TokenOf(left));

@@ -11,6 +11,7 @@ internal sealed class Vocabulary
     private readonly string?[] tokens;
     private readonly Dictionary<string, int> ids;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> bySpan;
+    private readonly HashSet<int> reserved = [];
 
     /// <param name="entries">Tokens with their ids. When a token has two ids, the last one is used to encode.</param>
     /// <param name="where">Where the entries come from, for error messages.</param>
@@ -45,6 +46,22 @@ internal sealed class Vocabulary
     public bool TryGetId(string token, out int id) => ids.TryGetValue(token, out id);
 
     public bool TryGetId(ReadOnlySpan<char> token, out int id) => bySpan.TryGetValue(token, out id);
+
+    /// <summary>
+    /// As <see cref="TryGetId(ReadOnlySpan{char}, out int)"/> for text: the spelling of a reserved token is no token.
+    /// </summary>
+    public bool TryGetTextId(ReadOnlySpan<char> text, out int id) => bySpan.TryGetValue(text, out id) && !IsReserved(id);
+
+    /// <summary>True for tokens that text never becomes by itself: the special ones.</summary>
+    public bool IsReserved(int id) => reserved.Contains(id);
+
+    /// <summary>Reserves special tokens. One of a single character may be an ordinary symbol too, and stays.</summary>
+    public void Reserve(IEnumerable<AddedToken> tokens)
+    {
+        foreach (var token in tokens)
+            if (token.Special && token.Content.Length > 1 && ids.TryGetValue(token.Content, out int id))
+                reserved.Add(id);
+    }
 
     public int? IdOf(string? token) => token is not null && ids.TryGetValue(token, out int id) ? id : null;
 

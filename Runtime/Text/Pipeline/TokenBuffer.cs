@@ -61,6 +61,9 @@ internal sealed class TokenBuffer(bool withOffsets)
 
     public void Advance(int count) => Count += count;
 
+    /// <summary>Takes back all tokens from <paramref name="count"/> on.</summary>
+    public void TakeBack(int count) => Count = count;
+
     public void SetOffset(int index, TextSpan source) => offsets[index] = source;
 
     public void NoteUncovered(ReadOnlySpan<char> character)

@@ -24,6 +24,8 @@ internal sealed record TokenizerDefinition
     /// <summary>The chat template that ships beside the tokenizer.</summary>
     public string? ChatTemplate { get; init; }
 
+    public TokenizerConventions Conventions { get; init; } = TokenizerConventions.Standard;
+
     /// <summary>Whether the format's own library recognises special tokens in text.</summary>
     public bool RecognisesSpecialTokens { get; init; } = true;
 }
