@@ -1,28 +1,39 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Legato.Runtime.Cpu;
 
-/// <summary>The rate of reading memory front to back, with and without software prefetch, the better counting.</summary>
-internal static unsafe class MachineLimitsBandwidth
+/// <summary>
+/// The rate of reading memory, the best of three ways: front to back; the same with software prefetch; sixteen streams side by
+/// side with prefetch, as matrix kernels read weights. The buffer is on huge pages where the system grants them.
+/// </summary>
+internal static unsafe partial class MachineLimitsBandwidth
 {
-    private const long Bytes = 256L << 20;
-    private const int ChunkBytes = 1 << 20;
+    private const long Bytes = 192L << 20;
+    private const int ChunkBytes = 1 << 18;
+    private const int Streams = 16;
     private const int Rounds = 4;
-    private const int PrefetchBytes = 4096;
+    private const int PrefetchBytes = 2048;
+    private const int HugePageBytes = 2 << 20;
+    private const int AdviseHugePages = 14;
 
     public static double Measure(Team team, int threads)
     {
-        byte* buffer = (byte*)NativeMemory.AlignedAlloc((nuint)Bytes, 64);
+        byte* buffer = (byte*)NativeMemory.AlignedAlloc((nuint)Bytes, HugePageBytes);
         try
         {
+            // Advice that the system may refuse, at the cost of a lower measurement.
+            if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)Bytes, AdviseHugePages);
             team.Run(worker =>
             {
-                while (worker.TryClaim((int)(Bytes / ChunkBytes), out int chunk))
-                    new Span<byte>(buffer + (long)chunk * ChunkBytes, ChunkBytes).Clear();
+                while (worker.TryClaim((int)(Bytes / HugePageBytes), out int page))
+                    new Span<byte>(buffer + (long)page * HugePageBytes, HugePageBytes).Clear();
             });
-            return Math.Max(Rate(team, threads, buffer, 0), Rate(team, threads, buffer, PrefetchBytes));
+            double linear = Rate(team, threads, buffer, (from, bytes) => ReadLinear(from, bytes, 0));
+            double prefetched = Rate(team, threads, buffer, (from, bytes) => ReadLinear(from, bytes, PrefetchBytes));
+            return Math.Max(Math.Max(linear, prefetched), Rate(team, threads, buffer, ReadStreams));
         }
         finally
         {
@@ -30,23 +41,27 @@ internal static unsafe class MachineLimitsBandwidth
         }
     }
 
-    private static double Rate(Team team, int threads, byte* buffer, int prefetch) =>
+    private delegate int Reader(byte* from, nint bytes);
+
+    private static double Rate(Team team, int threads, byte* buffer, Reader read) =>
         MachineLimits.BestRate(team, threads, Rounds, worker =>
         {
             double bytes = 0;
             while (worker.TryClaim((int)(Bytes / ChunkBytes), out int chunk))
-                bytes += ChunkBytes + Read(buffer + (long)chunk * ChunkBytes, ChunkBytes, prefetch);
+                bytes += ChunkBytes + read(buffer + (long)chunk * ChunkBytes, ChunkBytes);
             return bytes;
         });
 
     /// <summary>Returns zero for a buffer of zeros, which depends on all of it, so that no load is left out.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static int Read(byte* from, nint bytes, nint prefetch)
+    private static int ReadLinear(byte* from, nint bytes, nint prefetch)
     {
         Vector256<int> a = default, b = default, c = default, d = default;
         for (byte* end = from + bytes; from < end; from += 256)
         {
-            if (prefetch != 0) Prefetch(from + prefetch);
+            if (prefetch != 0)
+                for (int line = 0; line < 256; line += 64)
+                    Prefetch(from + prefetch + line);
             a |= Vector256.Load((int*)from) | Vector256.Load((int*)from + 8);
             b |= Vector256.Load((int*)from + 16) | Vector256.Load((int*)from + 24);
             c |= Vector256.Load((int*)from + 32) | Vector256.Load((int*)from + 40);
@@ -55,13 +70,32 @@ internal static unsafe class MachineLimitsBandwidth
         return Vector256.Sum(a | b | c | d);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int ReadStreams(byte* from, nint bytes)
+    {
+        Vector256<int> a = default, b = default;
+        nint stream = bytes / Streams;
+        for (nint offset = 0; offset < stream; offset += 64)
+        {
+            // Near its end a stream fetches the beginning of what follows the chunk.
+            nint ahead = offset + 512 < stream ? offset + 512 : offset + 512 + bytes - stream;
+            byte* at = from + offset;
+            for (int i = 0; i < Streams; i++, at += stream)
+            {
+                Prefetch(at - offset + ahead);
+                a |= Vector256.Load((int*)at);
+                b |= Vector256.Load((int*)at + 8);
+            }
+        }
+        return Vector256.Sum(a | b);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* from)
     {
-        if (!System.Runtime.Intrinsics.X86.Sse.IsSupported) return;
-        System.Runtime.Intrinsics.X86.Sse.Prefetch0(from);
-        System.Runtime.Intrinsics.X86.Sse.Prefetch0(from + 64);
-        System.Runtime.Intrinsics.X86.Sse.Prefetch0(from + 128);
-        System.Runtime.Intrinsics.X86.Sse.Prefetch0(from + 192);
+        if (Sse.IsSupported) Sse.Prefetch0(from);
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nint bytes, int advice);
 }

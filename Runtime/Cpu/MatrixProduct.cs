@@ -25,13 +25,15 @@ public static unsafe class MatrixProduct
         Check(args, worker.Count, isa);
         if (args.M == 0 || args.N == 0) return;
         MatrixProductTile tile = MatrixProductTile.For(isa);
-        if (MatrixProductPrivate.Suits(args)) MatrixProductPrivate.Run(worker, args, tile);
+        if (MatrixProductSkinny.Suits(args, isa)) MatrixProductSkinny.Run(worker, args);
+        else if (MatrixProductPrivate.Suits(args)) MatrixProductPrivate.Run(worker, args, tile);
         else new MatrixProductShared(args, worker.Count, tile).Run(worker);
     }
 
     internal static long ScratchBytes(in MatrixProductArgs args, int workers, CpuIsa isa)
     {
         if (args.M == 0 || args.N == 0) return 0;
+        if (MatrixProductSkinny.Suits(args, isa)) return MatrixProductSkinny.ScratchBytes(args) * workers;
         MatrixProductTile tile = MatrixProductTile.For(isa);
         return MatrixProductPrivate.Suits(args)
             ? MatrixProductPrivate.ScratchBytes(tile) * workers

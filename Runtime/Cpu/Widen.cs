@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Legato.Runtime.Cpu;
 
@@ -20,6 +21,9 @@ internal unsafe interface IStoredElement
     static abstract float Load(byte* source);
 
     static abstract Vector256<float> Load8(byte* source);
+
+    /// <summary>Only for code that has AVX-512.</summary>
+    static abstract Vector512<float> Load16(byte* source);
 }
 
 internal readonly unsafe struct StoredFloat32 : IStoredElement
@@ -31,6 +35,9 @@ internal readonly unsafe struct StoredFloat32 : IStoredElement
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Load8(byte* source) => Vector256.Load((float*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load16(byte* source) => Vector512.Load((float*)source);
 }
 
 /// <summary>bfloat16 is the upper half of a float32, so widening is a shift.</summary>
@@ -44,6 +51,10 @@ internal readonly unsafe struct StoredBFloat16 : IStoredElement
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Load8(byte* source) =>
         Vector256.ShiftLeft(Widen.ToUInt32(source), 16).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load16(byte* source) =>
+        Vector512.ShiftLeft(Avx512F.ConvertToVector512UInt32(Vector256.Load((ushort*)source)), 16).AsSingle();
 }
 
 internal readonly unsafe struct StoredFloat16 : IStoredElement
@@ -67,6 +78,9 @@ internal readonly unsafe struct StoredFloat16 : IStoredElement
         Vector256<float> finite = Vector256.ShiftLeft(magnitude, 13).AsSingle() * Vector256.Create(5.192296858534828e33f);
         return (finite.AsUInt32() | special | sign).AsSingle();
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load16(byte* source) => Vector512.Create(Load8(source), Load8(source + 8 * Size));
 }
 
 internal static unsafe class Widen
