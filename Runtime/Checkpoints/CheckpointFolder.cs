@@ -11,7 +11,6 @@ public sealed class CheckpointFolder : IDisposable
     public const string ConfigFile = "config.json";
     public const string WeightsFile = "model.safetensors";
     public const string IndexFile = "model.safetensors.index.json";
-    public const string TokenizerFile = "tokenizer.json";
 
     private readonly List<SafetensorsFile> files = [];
     private readonly Dictionary<string, (SafetensorsFile File, TensorInfo Tensor)> tensors = new(StringComparer.Ordinal);

@@ -1,4 +1,5 @@
 using Legato.Runtime.Plans;
+using Legato.Runtime.Text;
 
 namespace Legato.Runtime.Checkpoints;
 
@@ -24,12 +25,11 @@ public static class HubCheckpoint
     }
 
     /// <summary>
-    /// Writes model.safetensors under the family's names, config.json and tokenizer.json. Each file is replaced as a
+    /// Writes model.safetensors under the family's names, config.json and the tokenizer's files. Each file is replaced as a
     /// whole; for the folder as a whole wrap the call in <see cref="AtomicWrite.Folder"/>.
     /// </summary>
-    /// <param name="tokenizer">The text of tokenizer.json, where there is one.</param>
     /// <exception cref="LegatoException">The folder can't be written.</exception>
-    public static void Save(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, string? tokenizer = null)
+    public static void Save(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, Tokenizer? tokenizer = null)
     {
         try
         {
@@ -40,8 +40,7 @@ public static class HubCheckpoint
             throw new LegatoException($"can't make the folder: {e.Message}", folder, "choose a folder that you may write to", e);
         }
         AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.ConfigFile), model.Config);
-        if (tokenizer is not null)
-            AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.TokenizerFile), tokenizer);
+        tokenizer?.Save(folder);
         WeightSaver.Save(Path.Combine(folder, CheckpointFolder.WeightsFile), model, parameter);
     }
 }

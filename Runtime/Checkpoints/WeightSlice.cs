@@ -16,7 +16,10 @@ internal sealed record WeightSlice(string Path, string Tensor, long Offset, long
 {
     public long Elements => Shape.Aggregate(1L, (n, size) => n * size);
 
-    /// <summary>Every slice of a model's parameters, in the order of the parameters.</summary>
+    /// <summary>
+    /// Every slice of a model's parameters, in the order of the parameters. A model without a table keeps each parameter
+    /// whole, under its own path.
+    /// </summary>
     /// <exception cref="LegatoException">The family's table does not name a parameter, or not as it is.</exception>
     public static List<WeightSlice> All(ModelDescription model)
     {
@@ -24,11 +27,14 @@ internal sealed record WeightSlice(string Path, string Tensor, long Offset, long
         var slices = new List<WeightSlice>();
         foreach (PlanParameter parameter in model.Parameters)
         {
-            if (!sources.TryGetValue(parameter.Path, out WeightSource? source))
+            if (sources.Count == 0)
+                slices.AddRange(Of(parameter, new WeightSource(parameter.Path, parameter.Path)));
+            else if (sources.TryGetValue(parameter.Path, out WeightSource? source))
+                slices.AddRange(Of(parameter, source));
+            else
                 throw new LegatoException(
                     $"the weight map of {model.Name} has no line for parameter '{parameter.Path}'", parameter.Path,
                     "add the parameter's name in checkpoints to the family's weight map");
-            slices.AddRange(Of(parameter, source));
         }
         return slices;
     }

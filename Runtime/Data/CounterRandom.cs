@@ -29,12 +29,14 @@ public readonly struct CounterRandom
     /// <summary>Uniform in [0, <paramref name="bound"/>).</summary>
     public int Below(ulong counter, int bound) => (int)(((ulong)Word(counter) * (ulong)bound) >> 32);
 
-    /// <summary>Standard normal, by the transform of Box and Muller (1958), from the words 2·counter and 2·counter + 1.</summary>
-    public float Normal(ulong counter)
+    /// <summary>
+    /// Two standard normals, by the transform of Box and Muller (1958), from the words 2·counter and 2·counter + 1.
+    /// </summary>
+    public (float First, float Second) NormalPair(ulong counter)
     {
         double radius = Math.Sqrt(-2 * Math.Log((Word(2 * counter) + 0.5) * (1.0 / 4294967296)));
-        double angle = 2 * Math.PI * (Word(2 * counter + 1) * (1.0 / 4294967296));
-        return (float)(radius * Math.Cos(angle));
+        (double sine, double cosine) = Math.SinCos(2 * Math.PI * (Word(2 * counter + 1) * (1.0 / 4294967296)));
+        return ((float)(radius * cosine), (float)(radius * sine));
     }
 
     // The finaliser of SplitMix64 (Steele, Lea and Flood 2014).

@@ -3,6 +3,8 @@ using System.Runtime.InteropServices;
 using Legato.Runtime;
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Plans;
+using Legato.Runtime.Text;
+using Legato.Runtime.Text.Training;
 using NUnit.Framework;
 
 namespace Legato.Tests;
@@ -74,11 +76,28 @@ public sealed class CheckpointTests
         var memory = new Memories(Small);
         HubCheckpoint.Load(path, Small, memory.Parameter);
         string copy = folder.File("copy");
-        HubCheckpoint.Save(copy, Small, memory.Parameter, tokenizer: "{\"model\":{}}");
+        Tokenizer tokenizer = TokenizerTrainer.Train(TokenizerKind.Byte, []);
+        HubCheckpoint.Save(copy, Small, memory.Parameter, tokenizer);
 
         Assert.That(File.ReadAllBytes(Path.Combine(copy, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(path, "model.safetensors"))));
         Assert.That(File.ReadAllText(Path.Combine(copy, "config.json")), Is.EqualTo("{}"));
-        Assert.That(File.ReadAllText(Path.Combine(copy, "tokenizer.json")), Is.EqualTo("{\"model\":{}}"));
+        Assert.That(Tokenizer.Load(copy).Hash, Is.EqualTo(tokenizer.Hash));
+    }
+
+    [Test]
+    public void AModelWithoutATableKeepsItsOwnPaths()
+    {
+        ModelDescription model = Model([Parameter("layers.q", 2, 3)], []);
+        var memory = new Memories(model);
+        memory.Parameter("layers.q").Memory.Write(0, MemoryMarshal.AsBytes<float>(Numbers(6, 1)));
+        string path = folder.File("plain");
+        HubCheckpoint.Save(path, model, memory.Parameter);
+        var loaded = new Memories(model);
+        HubCheckpoint.Load(path, model, loaded.Parameter);
+
+        Assert.That(loaded.Singles("layers.q"), Is.EqualTo(Numbers(6, 1)));
+        using var file = new SafetensorsFile(Path.Combine(path, "model.safetensors"));
+        Assert.That(file.Get("layers.q").Shape, Is.EqualTo(new long[] { 2, 3 }));
     }
 
     [Test]

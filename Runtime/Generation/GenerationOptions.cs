@@ -1,0 +1,34 @@
+namespace Legato.Runtime.Generation;
+
+/// <summary>What to generate.</summary>
+/// <param name="MaxTokens">Tokens to add to each prompt, at most.</param>
+public sealed record GenerationOptions(int MaxTokens)
+{
+    public Sampling Sampling { get; init; } = new();
+
+    /// <summary>
+    /// Of the choices. Row r of a call draws as row 0 of a call with Seed + r does, whatever rows are beside it.
+    /// </summary>
+    public long Seed { get; init; }
+
+    /// <summary>Texts that end a row; they are not part of its text.</summary>
+    public IReadOnlyList<string> Stop { get; init; } = [];
+
+    /// <summary>Tokens that end a row; they are not part of it. Null: the model's own.</summary>
+    public IReadOnlyList<int>? EndTokens { get; init; }
+}
+
+/// <summary>A token as it is chosen. <paramref name="Text"/> is the text of the row that is certain by now and was not given before.</summary>
+public readonly record struct GeneratedToken(int Row, int Token, string Text);
+
+public enum FinishReason
+{
+    /// <summary>As many tokens as were asked for.</summary>
+    Length,
+    EndToken,
+    StopText,
+    Cancelled,
+}
+
+/// <summary>What a row was continued with.</summary>
+public sealed record GeneratedRow(IReadOnlyList<int> Tokens, string Text, FinishReason Reason);

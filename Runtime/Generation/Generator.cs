@@ -1,0 +1,172 @@
+using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Plans;
+using Legato.Runtime.Text;
+
+namespace Legato.Runtime.Generation;
+
+/// <summary>The sizes that a generator is made for.</summary>
+/// <param name="Batch">Rows that are continued at a time; more prompts are taken one group after another.</param>
+/// <param name="Context">Tokens of a row, prompt and continuation together, that the cache holds.</param>
+/// <param name="Chunk">Tokens of a prompt that one prefill takes; longer prompts take several.</param>
+public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, string Precision = "fp32");
+
+/// <summary>
+/// Continues prompts: prefill fills the cache, decode adds a token a row, the host chooses it. Prompts of one call may
+/// have different lengths.
+/// </summary>
+public sealed class Generator : IDisposable
+{
+    private readonly ModelDescription model;
+    private readonly GeneratorSizes sizes;
+    private readonly Tokenizer? tokenizer;
+    private readonly CachedModel prefill;
+    private readonly CachedModel decode;
+    private readonly Sampler sampler;
+    private readonly int chunk;
+    private readonly int[] tokens;
+    private readonly int[] past;
+    private readonly int[] last;
+    private readonly float[] logits;
+
+    /// <summary>Makes the plans ready over parameters that are, or will be, in <paramref name="memory"/>.</summary>
+    /// <param name="tokenizer">Turns tokens into text; without it rows have no text and stop strings can't be used.</param>
+    /// <exception cref="LegatoException">The plan source refuses the sizes.</exception>
+    public Generator(IPlanSource plans, ModelMemory memory, GeneratorSizes sizes, Tokenizer? tokenizer = null)
+    {
+        (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
+        chunk = Math.Min(sizes.Chunk, sizes.Context);
+        prefill = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Prefill, sizes.Batch, chunk, sizes.Context, sizes.Precision))));
+        decode = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Decode, sizes.Batch, 1, sizes.Context, sizes.Precision))));
+        sampler = new Sampler((int)model.Vocabulary);
+        tokens = new int[sizes.Batch * chunk];
+        past = new int[sizes.Batch];
+        last = new int[sizes.Batch];
+        logits = new float[model.Vocabulary];
+    }
+
+    /// <summary>Continues texts.</summary>
+    /// <exception cref="LegatoException">As <see cref="Generate(IReadOnlyList{int[]}, GenerationOptions, Action{GeneratedToken}?, CancellationToken)"/>.</exception>
+    public GeneratedRow[] Generate(
+        IReadOnlyList<string> prompts, GenerationOptions options, Action<GeneratedToken>? onToken = null, CancellationToken cancellation = default)
+    {
+        if (tokenizer is null)
+            throw new InvalidOperationException("a generator without a tokenizer takes tokens");
+        return Generate([.. prompts.Select(p => tokenizer.EncodeIds(p))], options, onToken, cancellation);
+    }
+
+    /// <summary>
+    /// Continues rows of tokens. An empty row begins with the model's begin token. <paramref name="onToken"/> is called
+    /// for each token as it is chosen.
+    /// </summary>
+    /// <exception cref="LegatoException">
+    /// A prompt and its continuation don't fit into the context, a token is not of the vocabulary, or an option is out of
+    /// its bounds: before anything runs.
+    /// </exception>
+    public GeneratedRow[] Generate(
+        IReadOnlyList<int[]> prompts, GenerationOptions options, Action<GeneratedToken>? onToken = null, CancellationToken cancellation = default)
+    {
+        options.Sampling.Check();
+        if (options.Stop.Any(string.IsNullOrEmpty))
+            throw new LegatoException("a stop string is empty", remedy: "give a text to stop at, or none");
+        if (options.Stop.Count > 0 && tokenizer is null)
+            throw new InvalidOperationException("a generator without a tokenizer has no text to stop at");
+        IReadOnlyList<int> ends = options.EndTokens ?? model.EndTokens;
+        RowState[] rows = [.. prompts.Select((prompt, i) => new RowState(i, Checked(prompt, i, options), options, ends, tokenizer))];
+        for (int start = 0; start < rows.Length; start += sizes.Batch)
+            Continue(rows.AsSpan(start, Math.Min(sizes.Batch, rows.Length - start)), options, onToken, cancellation);
+        return [.. rows.Select(r => r.Result())];
+    }
+
+    public void Dispose()
+    {
+        prefill.Dispose();
+        decode.Dispose();
+    }
+
+    private int[] Checked(int[] prompt, int row, GenerationOptions options)
+    {
+        if (options.MaxTokens < 0)
+            throw new LegatoException($"{options.MaxTokens} tokens can't be generated", remedy: "give a number from 0 up");
+        int[] tokens = prompt.Length > 0 ? prompt : model.BeginToken is { } begin ? [begin] : throw new LegatoException(
+            "the prompt is empty, and the model has no token to begin with", remedy: "give a prompt");
+        foreach (int token in tokens)
+            if (token < 0 || token >= model.Vocabulary)
+                throw new LegatoException(
+                    $"token {token} of prompt {row} is outside the vocabulary of {model.Vocabulary}", remedy: "use the model's own tokenizer");
+        if ((long)tokens.Length + options.MaxTokens > sizes.Context)
+            throw new LegatoException(
+                $"prompt {row} has {tokens.Length} tokens; with {options.MaxTokens} more it exceeds the context of {sizes.Context}",
+                remedy: $"shorten the prompt, or ask for at most {Math.Max(0, sizes.Context - tokens.Length)} tokens");
+        return tokens;
+    }
+
+    private void Continue(Span<RowState> rows, GenerationOptions options, Action<GeneratedToken>? onToken, CancellationToken cancellation)
+    {
+        if (options.MaxTokens == 0)
+        {
+            foreach (RowState row in rows)
+                row.Finish(FinishReason.Length, onToken);
+            return;
+        }
+        Prefill(rows, onToken, cancellation);
+        while (!cancellation.IsCancellationRequested && Going(rows) is > 0 and int going)
+            Decode(rows[..going], onToken);
+        foreach (RowState row in rows)
+            if (row.Reason is null)
+                row.Finish(FinishReason.Cancelled, onToken);
+    }
+
+    // Rows are padded to the chunk's longest; what padding leaves in the cache lies beyond the row's own tokens, and
+    // decode writes over it before it is read.
+    private void Prefill(Span<RowState> rows, Action<GeneratedToken>? onToken, CancellationToken cancellation)
+    {
+        int longest = 0;
+        foreach (RowState row in rows)
+            longest = Math.Max(longest, row.Prompt.Count);
+        for (int start = 0; start < longest && !cancellation.IsCancellationRequested; start += chunk)
+        {
+            int length = Math.Min(chunk, longest - start);
+            for (int r = 0; r < rows.Length; r++)
+            {
+                IReadOnlyList<int> prompt = rows[r].Prompt;
+                for (int i = 0; i < length; i++)
+                    tokens[r * length + i] = start + i < prompt.Count ? prompt[start + i] : 0;
+                past[r] = start;
+                last[r] = Math.Clamp(prompt.Count - 1 - start, 0, length - 1);
+            }
+            prefill.Run(rows.Length, length, tokens, past, last);
+            for (int r = 0; r < rows.Length; r++)
+                if (rows[r].Prompt.Count > start && rows[r].Prompt.Count <= start + length)
+                    Advance(prefill, rows, r, onToken);
+        }
+    }
+
+    private void Decode(Span<RowState> rows, Action<GeneratedToken>? onToken)
+    {
+        for (int r = 0; r < rows.Length; r++)
+        {
+            // A row that has ended repeats its last token at its last place.
+            (tokens[r], past[r], last[r]) = (rows[r].LastToken, rows[r].Length - 1, 0);
+        }
+        decode.Run(rows.Length, 1, tokens, past, last);
+        for (int r = 0; r < rows.Length; r++)
+            if (rows[r].Reason is null)
+                Advance(decode, rows, r, onToken);
+    }
+
+    private void Advance(CachedModel source, Span<RowState> rows, int row, Action<GeneratedToken>? onToken)
+    {
+        source.Logits(row, logits);
+        rows[row].Advance(sampler, logits, onToken);
+    }
+
+    // Rows up to the last that goes on: those behind it need no more work.
+    private static int Going(Span<RowState> rows)
+    {
+        int count = rows.Length;
+        while (count > 0 && rows[count - 1].Reason is not null)
+            count--;
+        return count;
+    }
+}

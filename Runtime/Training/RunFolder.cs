@@ -1,0 +1,111 @@
+using System.Globalization;
+using Legato.Runtime.Checkpoints;
+
+namespace Legato.Runtime.Training;
+
+/// <summary>
+/// A training run's folder: <c>metrics.jsonl</c>, <c>report.html</c>, <c>checkpoints/step-000200</c> and so on, and
+/// <c>latest</c>, a file with the name of the checkpoint to go on from.
+/// </summary>
+public sealed class RunFolder
+{
+    private const string StepPrefix = "step-";
+
+    private RunFolder(string path) => Path = path;
+
+    public string Path { get; }
+
+    public string MetricsFile => System.IO.Path.Combine(Path, "metrics.jsonl");
+
+    public string ReportFile => System.IO.Path.Combine(Path, "report.html");
+
+    private string CheckpointsFolder => System.IO.Path.Combine(Path, "checkpoints");
+
+    private string LatestFile => System.IO.Path.Combine(Path, "latest");
+
+    /// <summary>Makes a folder for a new run.</summary>
+    /// <exception cref="LegatoException">It can't be written, or holds a run already.</exception>
+    public static RunFolder Create(string path)
+    {
+        var run = new RunFolder(path);
+        if (File.Exists(run.MetricsFile) || Directory.Exists(run.CheckpointsFolder))
+            throw new LegatoException("the folder holds a training run already", path, "go on with it by --resume, or choose another folder");
+        try
+        {
+            Directory.CreateDirectory(run.CheckpointsFolder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LegatoException($"can't make the run's folder: {e.Message}", path, "choose a folder that you may write to", e);
+        }
+        return run;
+    }
+
+    /// <summary>Opens the folder of a run that has been started.</summary>
+    /// <exception cref="LegatoException">There is no run in it.</exception>
+    public static RunFolder Open(string path)
+    {
+        var run = new RunFolder(path);
+        return Directory.Exists(run.CheckpointsFolder)
+            ? run
+            : throw new LegatoException("there is no training run in this folder", path, "give the folder that `legato train` wrote to");
+    }
+
+    /// <summary>Where the checkpoint of a step stands.</summary>
+    public string Checkpoint(long step) =>
+        System.IO.Path.Combine(CheckpointsFolder, StepPrefix + step.ToString("D6", CultureInfo.InvariantCulture));
+
+    /// <summary>The checkpoint to go on from, or null before the first.</summary>
+    public string? Latest
+    {
+        get
+        {
+            if (File.Exists(LatestFile))
+            {
+                string named = System.IO.Path.Combine(CheckpointsFolder, System.IO.Path.GetFileName(File.ReadAllText(LatestFile).Trim()));
+                if (Directory.Exists(named))
+                    return named;
+            }
+            return Steps() is { Length: > 0 } steps ? Checkpoint(steps[^1]) : null;
+        }
+    }
+
+    /// <summary>
+    /// Writes a checkpoint through <paramref name="write"/>, points <c>latest</c> at it, then removes all but the newest
+    /// <paramref name="keep"/> (0 keeps all). Until the new one is whole, nothing else changes.
+    /// </summary>
+    /// <exception cref="LegatoException">It can't be written.</exception>
+    public string WriteCheckpoint(long step, int keep, Action<string> write)
+    {
+        string folder = Checkpoint(step);
+        AtomicWrite.Folder(folder, write);
+        AtomicWrite.Text(LatestFile, System.IO.Path.GetFileName(folder) + "\n");
+        if (keep > 0)
+            foreach (long old in Steps()[..^Math.Min(keep, Steps().Length)])
+                if (old < step)
+                    RemoveCheckpoint(Checkpoint(old));
+        return folder;
+    }
+
+    private long[] Steps()
+    {
+        var steps = new List<long>();
+        foreach (string folder in Directory.GetDirectories(CheckpointsFolder, StepPrefix + "*"))
+            if (long.TryParse(System.IO.Path.GetFileName(folder).AsSpan(StepPrefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out long step))
+                steps.Add(step);
+        steps.Sort();
+        return [.. steps];
+    }
+
+    private static void RemoveCheckpoint(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LegatoException($"can't remove an old checkpoint: {e.Message}", folder, "remove it by hand; the newest checkpoint is whole", e);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+using System.Diagnostics;
+using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Data;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Plans;
+using Legato.Runtime.Text;
+
+namespace Legato.Runtime.Training;
+
+/// <summary>How a run ended.</summary>
+/// <param name="Step">Steps done.</param>
+/// <param name="Checkpoint">The last checkpoint's folder.</param>
+public sealed record TrainingOutcome(long Step, bool WasCancelled, float Loss, EvaluationResult? Evaluation, string Checkpoint);
+
+/// <summary>
+/// Trains a model: batches in, plan steps, evaluations, checkpoints, alarms. A run that is stopped at any step and
+/// resumed from its last checkpoint goes the same way, bit for bit, as one that was not.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private readonly ModelDescription model;
+    private readonly TrainingOptions options;
+    private readonly RunFolder run;
+    private readonly Tokenizer? tokenizer;
+    private readonly TokenRange train;
+    private readonly ITrainingObserver observer;
+    private readonly ModelMemory memory;
+    private readonly IExecutable stepExecutable;
+    private readonly IExecutable? evaluationExecutable;
+    private readonly TrainingStep step;
+    private readonly Evaluator? evaluator;
+    private readonly WindowBatches batches;
+    private readonly LossAlarm alarm = new();
+    private readonly int[] tokens;
+    private readonly int[] labels;
+    private long done;
+    private long checkpointed = -1;
+
+    /// <summary>Makes the plans ready. The parameters are zero until one of the three ways to start is taken.</summary>
+    /// <param name="heldOut">What evaluations read; empty for none.</param>
+    /// <param name="tokenizer">Saved with each checkpoint.</param>
+    /// <exception cref="LegatoException">Options, data and model don't fit together.</exception>
+    public Trainer(
+        IDevice device, IPlanSource plans, TokenRange train, TokenRange heldOut, TrainingOptions options, RunFolder run,
+        Tokenizer? tokenizer = null, ITrainingObserver? observer = null)
+    {
+        options.Check();
+        (model, this.train, this.options, this.run, this.tokenizer) = (plans.Model, train, options, run, tokenizer);
+        this.observer = observer ?? new Silence();
+        CheckFit();
+        batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Sequence, options.Seed);
+        tokens = new int[options.TokensPerStep];
+        labels = new int[options.TokensPerStep];
+        bool evaluates = options.EvaluateEvery > 0 && heldOut.Length > 0;
+        EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Sequence, options.EvaluationBatches) : null;
+
+        memory = new ModelMemory(device);
+        stepExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Train)));
+        step = new TrainingStep(stepExecutable, options.Optimizer, options.Seed);
+        if (held is not null)
+        {
+            evaluationExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Evaluate)));
+            evaluator = new Evaluator(evaluationExecutable, held);
+        }
+    }
+
+    /// <summary>Parameters, moments and constants on the device.</summary>
+    public ModelMemory Memory => memory;
+
+    private TrainingState State => new(done, options, train.Data.TokenizerHash, train.Data.Checksum, train.Length);
+
+    /// <summary>Starts with fresh parameters.</summary>
+    public void Initialize() => ParameterInitializer.Fill(model, memory.Parameter, options.Seed);
+
+    /// <summary>Starts from the weights of a checkpoint folder, the optimizer's moments at zero.</summary>
+    /// <exception cref="LegatoException">The weights can't be read or don't fit.</exception>
+    public void Load(string folder) => HubCheckpoint.Load(folder, model, memory.Parameter);
+
+    /// <summary>Goes on from the run's last checkpoint.</summary>
+    /// <exception cref="LegatoException">There is none, it is damaged, or it was begun with other data or options.</exception>
+    public void Resume()
+    {
+        string folder = run.Latest ?? throw new LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder");
+        TrainingState state = TrainingState.Read(folder);
+        state.RequireSame(State, folder);
+        TrainingCheckpoint.Read(folder, model, memory);
+        done = checkpointed = state.Step;
+    }
+
+    /// <summary>Trains until all steps are done or cancellation is asked for; either way a checkpoint is written last.</summary>
+    /// <exception cref="LegatoException">
+    /// The loss or the gradient is no longer finite (the last checkpoint stays as it is), or something can't be written.
+    /// </exception>
+    public TrainingOutcome Run(CancellationToken cancellation = default)
+    {
+        using MetricsLog log = MetricsLog.Open(run.MetricsFile, done);
+        var clock = new TrainingClock(options);
+        observer.Started(done, options);
+        float loss = float.NaN;
+        EvaluationResult? evaluation = null;
+        while (done < options.Steps && !cancellation.IsCancellationRequested)
+        {
+            StepMetrics metrics = Step(clock);
+            loss = metrics.Loss;
+            string? warning = Alarm(metrics, log);
+            observer.Stepped(metrics);
+            EvaluationResult? now = IsDue(options.EvaluateEvery) ? Evaluate() : null;
+            evaluation = now ?? evaluation;
+            log.Add(metrics, now, warning);
+            if (IsDue(options.CheckpointEvery) && done < options.Steps)
+                WriteCheckpoint(log);
+        }
+        WriteCheckpoint(log);
+        return new TrainingOutcome(done, done < options.Steps, loss, evaluation, run.Checkpoint(done));
+    }
+
+    public void Dispose()
+    {
+        stepExecutable.Dispose();
+        evaluationExecutable?.Dispose();
+        memory.Dispose();
+    }
+
+    private StepMetrics Step(TrainingClock clock)
+    {
+        long start = Stopwatch.GetTimestamp();
+        double rate = options.Rate.At(done);
+        batches.Fill(done, tokens, labels);
+        StepResult result = step.Run(done, tokens, labels, rate);
+        done++;
+        return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
+    }
+
+    private string? Alarm(in StepMetrics metrics, MetricsLog log)
+    {
+        if (!float.IsFinite(metrics.Loss) || !float.IsFinite(metrics.GradientNorm))
+        {
+            log.Add(metrics, null, "not finite");
+            string kept = checkpointed < 0 ? "no checkpoint was written yet" : $"the checkpoint of step {checkpointed} is kept";
+            throw new LegatoException(
+                $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
+                run.Path, "lower the learning rate, lengthen the warm-up or clip at a smaller norm, and start again");
+        }
+        if (!alarm.IsSpike(metrics.Loss))
+            return null;
+        string warning = $"loss spike: {metrics.Loss:F3} at step {metrics.Step}";
+        observer.Warned(metrics.Step, warning);
+        return warning;
+    }
+
+    private bool IsDue(long every) => every > 0 && (done % every == 0 || done == options.Steps);
+
+    private EvaluationResult? Evaluate()
+    {
+        if (evaluator is null)
+            return null;
+        EvaluationResult result = evaluator.Run();
+        observer.Evaluated(done, result);
+        return result;
+    }
+
+    private void WriteCheckpoint(MetricsLog log)
+    {
+        if (checkpointed != done)
+        {
+            string folder = run.WriteCheckpoint(
+                done, options.KeepCheckpoints, path => TrainingCheckpoint.Write(path, model, memory, State, tokenizer));
+            checkpointed = done;
+            observer.CheckpointWritten(done, folder);
+        }
+        TrainingReport.Write(run.ReportFile, model.Name, options, log);
+    }
+
+    private void CheckFit()
+    {
+        if (options.Sequence > model.Context)
+            throw new LegatoException(
+                $"a sequence of {options.Sequence} tokens is longer than the context of {model.Name}, {model.Context}",
+                remedy: $"give a sequence of at most {model.Context}");
+        if (train.Data.Vocabulary > model.Vocabulary)
+            throw new LegatoException(
+                $"the data's tokenizer has {train.Data.Vocabulary} tokens, {model.Name} only {model.Vocabulary}",
+                remedy: "use the model's own tokenizer, or a model with a larger vocabulary");
+    }
+
+    private sealed class Silence : ITrainingObserver
+    {
+    }
+}

@@ -1,0 +1,59 @@
+using System.Buffers;
+using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Plans;
+using Legato.Runtime.Text;
+
+namespace Legato.Runtime.Training;
+
+/// <summary>
+/// A checkpoint that training can go on from: the Hugging Face layout, the optimizer's moments in
+/// <c>optimizer.safetensors</c> under their buffers' names, and <see cref="TrainingState"/>.
+/// </summary>
+internal static class TrainingCheckpoint
+{
+    private const string OptimizerFile = "optimizer.safetensors";
+    private const int ChunkBytes = 4 << 20;
+
+    public static void Write(string folder, ModelDescription model, ModelMemory memory, TrainingState state, Tokenizer? tokenizer)
+    {
+        HubCheckpoint.Save(folder, model, memory.Parameter, tokenizer);
+        SafetensorsWriter.Write(
+            Path.Combine(folder, OptimizerFile),
+            from buffer in memory.Buffers(BufferClass.Optimizer)
+            select new TensorToWrite(
+                buffer.Name, buffer.Type.TensorType(), [.. buffer.Axes.Select(a => a.Size.Constant)],
+                stream => Copy(memory.ByName[buffer.Name], stream)));
+        state.Write(folder);
+    }
+
+    /// <exception cref="LegatoException">The checkpoint is damaged or another model's; what is loaded so far is then of no use.</exception>
+    public static void Read(string folder, ModelDescription model, ModelMemory memory)
+    {
+        if (CheckpointFolder.ReadConfig(folder) != model.Config)
+            throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with");
+        HubCheckpoint.Load(folder, model, memory.Parameter);
+        using var file = new SafetensorsFile(Path.Combine(folder, OptimizerFile));
+        foreach (PlanBuffer buffer in memory.Buffers(BufferClass.Optimizer))
+        {
+            TensorInfo tensor = file.Get(buffer.Name);
+            IDeviceMemory target = memory.ByName[buffer.Name];
+            if (tensor.Type != buffer.Type.TensorType() || tensor.Bytes != target.Bytes)
+                throw new LegatoException($"the moment '{buffer.Name}' has {tensor.Bytes} bytes, the plan's has {target.Bytes}", file.Path, "resume with the model that the run began with");
+            for (long start = 0; start < tensor.Bytes; start += ChunkBytes)
+                target.Write(start, file.Bytes(tensor, start, (int)Math.Min(ChunkBytes, tensor.Bytes - start)));
+        }
+    }
+
+    private static void Copy(IDeviceMemory memory, Stream stream)
+    {
+        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
+        for (long start = 0; start < memory.Bytes; start += ChunkBytes)
+        {
+            Span<byte> part = chunk.AsSpan(0, (int)Math.Min(ChunkBytes, memory.Bytes - start));
+            memory.Read(start, part);
+            stream.Write(part);
+        }
+        ArrayPool<byte>.Shared.Return(chunk);
+    }
+}
