@@ -24,7 +24,7 @@ type LegatoArgument =
             | Plan _ -> "show what would run, how long it takes and how much memory it needs"
             | Verify _ -> "recompute recorded results and tell the difference"
             | Bench _ -> "measure this machine, and Legato on it"
-            | Tokenize _ -> "train, use and compare tokenizers; render chats"
+            | Tokenize _ -> "train, use and compare tokenizers"
             | Doctor _ -> "show what Legato sees of this machine"
             | Version -> "print the version"
 

@@ -49,3 +49,16 @@ let during quiet title whole work =
     if quiet then work (fun _ _ -> ())
     elif Console.IsErrorRedirected then lines title whole work
     else bar title whole work
+
+/// For work in phases whose size needn't be known: a line a second at most.
+let phases quiet =
+    let watch = Stopwatch.StartNew()
+    let mutable next = 1.0
+
+    fun (phase: string) (finished: int64) (whole: int64 option) ->
+        if not quiet && watch.Elapsed.TotalSeconds >= next then
+            next <- watch.Elapsed.TotalSeconds + 1.0
+
+            match whole with
+            | Some whole -> eprintfn "%s %d/%d" phase finished whole
+            | None -> eprintfn "%s %d" phase finished

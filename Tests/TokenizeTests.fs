@@ -1,0 +1,132 @@
+/// `legato tokenize` as a user and as a program run it.
+module Legato.Tests.TokenizeTests
+
+open System
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+
+/// A folder for the length of a test.
+let private inFolder (work: string -> unit) =
+    let folder = Directory.CreateTempSubdirectory "legato-tokenize-"
+
+    try
+        work folder.FullName
+    finally
+        folder.Delete true
+
+let private write folder name (text: string) =
+    let path = Path.Combine(folder, name)
+    File.WriteAllText(path, text)
+    path
+
+let private corpus =
+    String.replicate 40 "The cat sat on the mat.\r\nThe dog sat by the cat: 12 + 7 = 19 🦙\n"
+
+let private succeed words =
+    let outcome = Invocation.legato words
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    outcome.Output
+
+/// A tokenizer of this kind, trained on the corpus.
+let private train folder kind =
+    let text = write folder "corpus.txt" corpus
+    let out = Path.Combine(folder, kind)
+
+    succeed [ "tokenize"; "train"; text; "--kind"; kind; "--vocab"; "300"; "--out"; out; "--special"; "<end>" ]
+    |> ignore
+
+    out
+
+[<TestCase "bpe">]
+[<TestCase "char">]
+[<TestCase "bytes">]
+let ``a text comes back from its ids`` (kind: string) =
+    inFolder (fun folder ->
+        let tokenizer = train folder kind
+        let text = "The cat sat: 9 🦙\r\n<end>" |> _.Replace("<end>", if kind = "char" then "" else "<end>")
+        let ids = succeed [ "tokenize"; "encode"; write folder "text.txt" text; "--tokenizer"; tokenizer ]
+        let back = succeed [ "tokenize"; "decode"; write folder "ids.txt" ids; "--tokenizer"; tokenizer ]
+        Assert.That(back, Is.EqualTo text))
+
+[<Test>]
+let ``programs read ids and offsets in characters, and give ids back`` () =
+    inFolder (fun folder ->
+        let tokenizer = train folder "bytes"
+        let lines = write folder "texts.jsonl" "\"🦙a\"\n\"\"\n"
+        let encoded = succeed [ "tokenize"; "encode"; lines; "--tokenizer"; tokenizer; "--jsonl" ]
+        let rows = encoded.TrimEnd().Split('\n') |> Array.map (fun line -> JsonDocument.Parse(line).RootElement)
+        let numbers (row: JsonElement) (name: string) = row.GetProperty(name).ToString()
+
+        Assert.That(numbers rows[0] "offsets", Is.EqualTo "[[0,1],[0,1],[0,1],[0,1],[1,2]]")
+        Assert.That(numbers rows[1] "ids", Is.EqualTo "[]")
+
+        let ids = write folder "ids.jsonl" (numbers rows[0] "ids")
+        let decoded = succeed [ "tokenize"; "decode"; ids; "--tokenizer"; tokenizer; "--jsonl" ]
+        Assert.That(JsonSerializer.Deserialize<string> decoded, Is.EqualTo "🦙a"))
+
+[<Test>]
+let ``a special token in a text is text, unless asked for`` () =
+    inFolder (fun folder ->
+        let tokenizer = train folder "bpe"
+        let text = write folder "text.txt" "<end>"
+        let encode more = (succeed ([ "tokenize"; "encode"; text; "--tokenizer"; tokenizer ] @ more)).Trim()
+        Assert.That(encode [ "--allow-special" ], Is.EqualTo "0")
+        Assert.That(encode [], Does.Contain " "))
+
+[<Test>]
+let ``stats compare tokenizers on each text and on all`` () =
+    inFolder (fun folder ->
+        let bpe, bytes = train folder "bpe", train folder "bytes"
+        let text, other = write folder "text.txt" corpus, write folder "other.txt" "The cat"
+
+        let rows =
+            succeed [ "tokenize"; "stats"; text; other; "--tokenizer"; bpe; bytes; "--json" ]
+            |> JsonDocument.Parse
+            |> _.RootElement.EnumerateArray()
+            |> List.ofSeq
+
+        let figure (name: string) (row: JsonElement) = row.GetProperty(name).GetDouble()
+        Assert.That(rows |> List.forall _.GetProperty("exact").GetBoolean(), Is.True)
+        Assert.That(rows |> List.map (figure "bytes"), Has.Exactly(2).EqualTo(7.0))
+        Assert.That(figure "bytes_per_token" rows[1], Is.EqualTo 1.0)
+        Assert.That(figure "bytes_per_token" rows[0], Is.GreaterThan 2.0)
+        Assert.That(rows[4].GetProperty("text").GetString(), Is.EqualTo "all")
+        Assert.That(figure "tokens" rows[4], Is.EqualTo(figure "tokens" rows[0] + figure "tokens" rows[2])))
+
+/// What is wrong with a file, how the file is read, and what the message must say.
+let private badInputs =
+    [
+        "no file", None, [ "encode" ], [ "no such file" ]
+        "no UTF-8", Some [| 0x61uy; 0xFFuy |], [ "encode" ], [ "no UTF-8 text" ]
+        "no JSON", Some "\"a\"\nb\n"B, [ "encode"; "--jsonl" ], [ "line 2"; "JSON string" ]
+        "half a surrogate pair", Some "\"\\ud800\"\n"B, [ "encode"; "--jsonl" ], [ "line 1" ]
+        "no ids", Some "1 two"B, [ "decode" ], [ "'two' is no id" ]
+        "an id out of range", Some "[1,2]\n[99999]\n"B, [ "decode"; "--jsonl" ], [ "99999" ]
+    ]
+    |> List.map (fun (name, bytes, words, parts) -> TestCaseData(bytes, words, parts).SetArgDisplayNames name)
+
+[<TestCaseSource(nameof badInputs)>]
+let ``bad input ends with 2 and says what and where`` (bytes: byte[] option) (words: string list) (parts: string list) =
+    inFolder (fun folder ->
+        let path = Path.Combine(folder, "input")
+        bytes |> Option.iter (fun bytes -> File.WriteAllBytes(path, bytes))
+        let outcome = Invocation.legato ([ "tokenize" ] @ words @ [ path; "--tokenizer"; train folder "bytes" ])
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+
+        for part in parts do
+            Assert.That(outcome.Errors, Does.Contain part))
+
+[<Test>]
+let ``a tokenizer that is there is not overwritten`` () =
+    inFolder (fun folder ->
+        let tokenizer = Path.Combine(train folder "bpe", "tokenizer.json")
+        let before = File.ReadAllText tokenizer
+        let corpus = write folder "other.txt" "something else"
+
+        let outcome =
+            Invocation.legato [ "tokenize"; "train"; corpus; "--out"; Path.GetDirectoryName tokenizer ]
+
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "there is a tokenizer already")
+        Assert.That(File.ReadAllText tokenizer, Is.EqualTo before))
