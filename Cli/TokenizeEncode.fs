@@ -21,7 +21,7 @@ type TokenizeEncodeArgument =
             | Input _ -> "text files (default: the standard input)"
             | Tokenizer _ -> "a tokenizer file, or a folder that holds one"
             | No_Special -> "leave out the tokens that the tokenizer adds around a text"
-            | Allow_Special -> "let special tokens that are spelled in the text become tokens"
+            | Allow_Special -> "read special tokens that a text spells as the tokenizer's own library does"
             | Jsonl -> "take a JSON string a line; give its ids and their offsets in characters, as JSON a line"
 
 type TokenizeEncodeOptions = {
@@ -63,7 +63,7 @@ let private howTo options =
         WithoutAddedTokens = not options.AddSpecial,
         SpecialTokens =
             if options.AllowSpecial then
-                SpecialTokensInText.Recognise
+                SpecialTokensInText.AsShipped
             else
                 SpecialTokensInText.AsText
     )
