@@ -3,9 +3,10 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cpu;
 
 /// <summary>A fused kernel; each worker takes one run of its iterations.</summary>
-internal sealed class CpuFusedLaunch(Step.Fused step, CpuLowering lowering) : CpuLaunch(step.Name, step.Cost, lowering)
+internal sealed class CpuFusedLaunch(Step.Fused step, Kernel kernel, CpuView[] views, CpuLowering lowering)
+    : CpuLaunch(step.Name, step.Cost, lowering)
 {
-    private readonly CpuKernelCall call = new(step.Kernel, lowering.Views(step.Operands), lowering);
+    private readonly CpuKernelCall call = new(kernel, views, lowering);
     private long count;
 
     public override void Bind(ReadOnlySpan<long> dimensions)

@@ -23,7 +23,7 @@ internal sealed unsafe class CpuKernelCall
         for (int i = 0; i < views.Length; i++)
             if (views[i].Type != kernel.Operands[i].Type)
                 throw new InvalidOperationException($"kernel {kernel.Name} takes {views[i].Name} as {kernel.Operands[i].Type}, it is {views[i].Type}");
-        CompiledKernel compiled = lowering.Device.Kernels.Compile(kernel);
+        CompiledKernel compiled = lowering.Compile(kernel);
         this.views = views;
         Kernel = kernel;
         code = compiled.Code;

@@ -12,6 +12,8 @@ internal sealed class CpuLowering
     private readonly Dictionary<int, PlanBuffer> buffers;
     private readonly Dictionary<Extent, CpuExtent> extents = [];
     private readonly Dictionary<string, long> loopVariables = [];
+    private readonly Dictionary<Kernel, KernelSplit?> splits = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<Kernel, CompiledKernel> kernels = new(ReferenceEqualityComparer.Instance);
     private readonly List<CpuLaunch> launches = [];
 
     private CpuLowering(CpuResources resources)
@@ -35,8 +37,8 @@ internal sealed class CpuLowering
 
     public static CpuLaunch[] Lower(CpuResources resources, IReadOnlyList<Step> steps)
     {
-        CompileKernels(resources.Device, steps);
         var lowering = new CpuLowering(resources);
+        lowering.CompileKernels(steps);
         foreach (Step step in steps)
             lowering.Add(step);
         return [.. lowering.launches];
@@ -70,11 +72,20 @@ internal sealed class CpuLowering
 
     public CpuExtent[] Extents(IReadOnlyList<Extent> list) => [.. list.Select(Extent)];
 
-    private static void CompileKernels(CpuDevice device, IReadOnlyList<Step> steps)
+    /// <summary>A kernel's code; its text is looked at once a plan.</summary>
+    public CompiledKernel Compile(Kernel kernel)
     {
-        var kernels = new Dictionary<string, Kernel>();
+        if (!kernels.TryGetValue(kernel, out CompiledKernel? compiled))
+            kernels[kernel] = compiled = Device.Kernels.Compile(kernel);
+        return compiled;
+    }
+
+    /// <summary>Compiles all kernels at once, so that cores share the work.</summary>
+    private void CompileKernels(IReadOnlyList<Step> steps)
+    {
+        var distinct = new Dictionary<string, Kernel>();
         Collect(steps);
-        Parallel.ForEach(kernels.Values, kernel => device.Kernels.Compile(kernel));
+        Parallel.ForEach(distinct.Values, kernel => Device.Kernels.Compile(kernel));
 
         void Collect(IReadOnlyList<Step> list)
         {
@@ -82,10 +93,23 @@ internal sealed class CpuLowering
                 if (step is Step.Loop loop)
                     Collect(loop.Body);
                 else if (step is Step.Fused { Kernel: var fused })
-                    kernels.TryAdd(fused.Text, fused);
+                    CollectFused(fused, Split(fused));
                 else if (step is Step.MatrixProduct { Epilogue: { } epilogue })
-                    kernels.TryAdd(epilogue.Text, epilogue);
+                    distinct.TryAdd(epilogue.Text, epilogue);
         }
+
+        void CollectFused(Kernel kernel, KernelSplit? split)
+        {
+            foreach (Kernel part in split is null ? [kernel] : new[] { split.Fold, split.Finish })
+                distinct.TryAdd(part.Text, part);
+        }
+    }
+
+    private KernelSplit? Split(Kernel kernel)
+    {
+        if (!splits.TryGetValue(kernel, out KernelSplit? split))
+            splits[kernel] = split = KernelSplit.Of(kernel);
+        return split;
     }
 
     private void Add(Step step)
@@ -96,7 +120,7 @@ internal sealed class CpuLowering
                 AddLoop(loop);
                 break;
             case Step.Fused fused:
-                launches.Add(new CpuFusedLaunch(fused, this));
+                AddFused(fused);
                 break;
             case Step.MatrixProduct product:
                 launches.Add(new CpuMatrixProductLaunch(product, this));
@@ -113,6 +137,27 @@ internal sealed class CpuLowering
             default:
                 throw new ArgumentOutOfRangeException(nameof(step), step.GetType().Name, "no known step");
         }
+    }
+
+    private void AddFused(Step.Fused step)
+    {
+        CpuView[] views = Views(step.Operands);
+        if (Split(step.Kernel) is not { } split)
+        {
+            launches.Add(new CpuFusedLaunch(step, step.Kernel, views, this));
+            return;
+        }
+        CpuView[] all = [.. views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
+        launches.Add(new CpuFusedLaunch(step, split.Fold, all, this));
+        launches.Add(new CpuFusedLaunch(step with { Cost = Cost.Zero }, split.Finish, all, this));
+    }
+
+    /// <summary>float32 memory beside the plan's.</summary>
+    private CpuView Workspace(long elements)
+    {
+        int id = resources.AddWorkspace(elements * sizeof(float));
+        var buffer = new PlanBuffer(id, "workspace", BufferClass.Workspace, ScalarType.F32, [new PlanAxis("n", elements)], 0, 0, 0);
+        return new CpuView(resources.Memories[id], buffer, new CpuRange(id, 0, elements * sizeof(float)), Extent(Plans.Extent.Zero));
     }
 
     private void AddLoop(Step.Loop loop)

@@ -8,12 +8,13 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
 {
     private const nuint Alignment = 64;
 
-    /// <summary>From so many bytes on, memory is aligned to huge pages and asks for them.</summary>
+    /// <summary>Larger blocks are aligned to huge pages and ask for them.</summary>
     private const nuint HugePage = 2 << 20;
 
     private const int AdviseHugePages = 14;
 
     private readonly CpuDevice? owner;
+    private readonly nint block;
     private nint address;
 
     /// <summary>An allocation of its own, counted by the device.</summary>
@@ -23,7 +24,11 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
         Bytes = bytes;
         this.owner = owner;
-        address = Allocate((nuint)bytes);
+        nuint alignment = (nuint)bytes < 2 * HugePage ? Alignment : HugePage;
+        block = Allocate((nuint)bytes, alignment);
+        address = (block + (nint)alignment - 1) & -(nint)alignment;
+        if (alignment == HugePage && OperatingSystem.IsLinux())
+            _ = Advise((void*)address, (nuint)bytes, AdviseHugePages);
         owner.Count(bytes);
     }
 
@@ -56,27 +61,22 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
     {
         if (owner is null || address == 0)
             return;
-        NativeMemory.AlignedFree((void*)address);
+        NativeMemory.Free((void*)block);
         address = 0;
         owner.Count(-Bytes);
     }
 
-    private static nint Allocate(nuint bytes)
+    /// <summary>Zeroed by the system page by page as they are first touched, where a block is large.</summary>
+    private static nint Allocate(nuint bytes, nuint alignment)
     {
-        bool huge = bytes >= 2 * HugePage;
-        void* memory;
         try
         {
-            memory = NativeMemory.AlignedAlloc(Math.Max(bytes, 1), huge ? HugePage : Alignment);
+            return (nint)NativeMemory.AllocZeroed(bytes + alignment);
         }
         catch (OutOfMemoryException exception)
         {
             throw new LegatoException($"{bytes} bytes of memory can't be had", remedy: "choose a smaller batch or context", inner: exception);
         }
-        if (huge && OperatingSystem.IsLinux())
-            _ = Advise(memory, bytes, AdviseHugePages);
-        NativeMemory.Clear(memory, bytes);
-        return (nint)memory;
     }
 
     private void Check(long offset, long bytes)

@@ -6,6 +6,11 @@ namespace Legato.Runtime.Cpu;
 /// <summary>What the steps of a plan on the CPU share.</summary>
 internal sealed class CpuResources(CpuDevice device, Plan plan) : IDisposable
 {
+    /// <summary>Ids of memory beside the plan's buffers go down from here.</summary>
+    private const int FirstWorkspace = -16;
+
+    private readonly List<CpuMemory> workspaces = [];
+
     public CpuDevice Device => device;
 
     public Plan Plan => plan;
@@ -21,8 +26,19 @@ internal sealed class CpuResources(CpuDevice device, Plan plan) : IDisposable
     /// <summary>Working memory of all attention steps.</summary>
     public CpuScratch AttentionScratch { get; } = new(device);
 
+    /// <summary>Memory that a step needs beside the plan's; its id.</summary>
+    public int AddWorkspace(long bytes)
+    {
+        int id = FirstWorkspace - workspaces.Count;
+        workspaces.Add(new CpuMemory(device, bytes));
+        Memories[id] = workspaces[^1];
+        return id;
+    }
+
     public void Dispose()
     {
+        foreach (CpuMemory workspace in workspaces)
+            workspace.Dispose();
         ProductScratch.Dispose();
         AttentionScratch.Dispose();
     }

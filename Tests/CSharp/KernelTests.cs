@@ -95,6 +95,20 @@ public sealed class KernelTests : IDisposable
     }
 
     [Test]
+    public void LongReductionsInPieces()
+    {
+        const int length = 3 * (1 << 15) + 77;
+        var plan = new PlanFixture().Random("x", length).Given("scale", 1, ScalarType.F32, [2]).Zeros("y", length).Zeros("sum", 1).Zeros("largest", 1);
+        Kernel kernel = Kernel(
+            [In("x"), In("scale"), Out("y"), Out("sum"), Out("largest")],
+            Let("s", Load(1, At())), Sum("a"), Largest("m"),
+            Vector("j", N(length), Let("v", Mul(Load(0, At("j")), V("s"))), Store(2, At("j"), V("v")), Fold("a", Mul(V("v"), V("v"))), Fold("m", V("v"))),
+            Let("root", Op(Operation.Sqrt, V("a"))), Store(3, At(), V("root")), Store(4, At(), Mul(V("m"), V("s"))));
+        Assert.That(KernelSplit.Of(kernel)!.Pieces, Is.EqualTo(4));
+        Check(plan, kernel);
+    }
+
+    [Test]
     public void SoftmaxInThreePhases([Values(3, 16, 50, 129)] int width)
     {
         var plan = new PlanFixture().Random("x", 9 * width).Zeros("out", 9 * width);
