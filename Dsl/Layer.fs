@@ -39,6 +39,11 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
     member private _.Prefix = frames |> List.map (function Stacked(d, _, _) -> d | Widened d -> d)
 
     member private _.Check(where: string, dims: Dim list) =
+        for name, count in dims |> List.countBy (fun d -> d.Name) do
+            if count > 1 then
+                let remedy = $"give one of the loops or features around {where} an axis type of its own"
+                raise (ModelError($"the axis {name} would occur twice in {where}", where, remedy))
+
         for d in dims do
             match axes.TryGetValue d.Name with
             | true, (size, first) when size <> d.Size ->
@@ -116,6 +121,11 @@ type LayerBuilder internal (name: string) =
     member _.BindReturn(a: Layer<'A>, f: 'A -> 'B) : Layer<'B> = Layer(fun scope -> f (a.Elaborate scope))
     member _.Bind(a: Layer<'A>, f: 'A -> Layer<'B>) : Layer<'B> = Layer(fun scope -> (f (a.Elaborate scope)).Elaborate scope)
     member _.Return(x: 'A) : Layer<'A> = Layer(fun _ -> x)
+
+    // Chosen by the compiler where the last line has no return; never callable.
+    [<CompilerMessage("A layer ends in 'return'.", 10001, IsError = true)>]
+    member _.Zero() : Layer<unit> = Layer ignore
+
     member _.Run(a: Layer<'A>) : Layer<'A> = Layer(fun scope -> a.Elaborate(scope.Within name))
 
 /// Keys and values of earlier positions: a pure value. `Append` gives the extended keys and values.
@@ -189,6 +199,12 @@ module LayerFunctions =
             | Fixed n when n > limit ->
                 let remedy = $"use a context of at most {limit}"
                 raise (ModelError($"a cache of {n} positions goes beyond the model's context of {limit}", scope.PathOf name, remedy))
+            | _ -> ()
+
+            match scope.Sizes.Sequence, scope.Sizes.Context with
+            | Fixed sequence, Fixed n when sequence > n ->
+                let remedy = $"use a sequence of at most {n}, or a longer cache"
+                raise (ModelError($"a sequence of {sequence} positions goes beyond the cache of {n}", scope.PathOf name, remedy))
             | _ -> ()
 
             let batch = { Name = "Batch"; Size = scope.Sizes.Batch }

@@ -5,17 +5,18 @@ namespace Legato.Dsl
 type Vector<'Feat> internal (node: Node) =
     member internal _.Node = node
 
+    static member (+)(x: Tensor<'Pos, 'Feat>, y: Vector<'Feat>) = Tensor<'Pos, 'Feat>(Node.add x.Node y.Node)
+    static member (*)(x: Tensor<'Pos, 'Feat>, y: Vector<'Feat>) = Tensor<'Pos, 'Feat>(Node.mul x.Node y.Node)
+
 /// A value over positions and features. Operands align by axis name; layout is the compiler's business.
-[<Sealed>]
-type Tensor<'Pos, 'Feat> internal (node: Node) =
+and [<Sealed>] Tensor<'Pos, 'Feat> internal (node: Node) =
     /// The graph node behind the tensor, its axes erased.
     member _.Node = node
 
+    // The only sum here, so that the compiler names the two features of one that doesn't fit.
     static member (+)(x: Tensor<'Pos, 'Feat>, y: Tensor<'Pos, 'Feat>) = Tensor<'Pos, 'Feat>(Node.add x.Node y.Node)
-    static member (+)(x: Tensor<'Pos, 'Feat>, y: Vector<'Feat>) = Tensor<'Pos, 'Feat>(Node.add x.Node y.Node)
     static member (-)(x: Tensor<'Pos, 'Feat>, y: Tensor<'Pos, 'Feat>) = Tensor<'Pos, 'Feat>(Node.map2 (-) x.Node y.Node)
     static member (*)(x: Tensor<'Pos, 'Feat>, y: Tensor<'Pos, 'Feat>) = Tensor<'Pos, 'Feat>(Node.mul x.Node y.Node)
-    static member (*)(x: Tensor<'Pos, 'Feat>, y: Vector<'Feat>) = Tensor<'Pos, 'Feat>(Node.mul x.Node y.Node)
     static member (*)(x: Tensor<'Pos, 'Feat>, y: float) = Tensor<'Pos, 'Feat>(Node.map1 (fun a -> a * Num y) x.Node)
     static member (*)(x: float, y: Tensor<'Pos, 'Feat>) = Tensor<'Pos, 'Feat>(Node.map1 (fun a -> a * Num x) y.Node)
 

@@ -96,11 +96,10 @@ let decoder (c: Sizes) = layer "model" {
     and! blocks = stack c.Layers (block c)
     return fun ids -> tokens.Lookup ids |> blocks |> tokens.Unembed }
 
-let elaborate body =
-    ModelDef.create "sample" sizes.Vocab sizes.Context body
-    |> ModelDef.elaborate { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 16L }
+let model body = ModelDef.create "sample" sizes.Vocab sizes.Context body
 
 /// The decoder's logits and its caches after the call.
 let smallDecoder () : (string * Node) list =
-    let model = elaborate (decoder sizes)
-    ("logits", model.Logits) :: [ for i, (_, updated) in List.indexed model.Updates -> $"update {i}", updated ]
+    let calls = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 16L }
+    let call = ModelDef.elaborate calls (model (decoder sizes))
+    ("logits", call.Logits) :: [ for i, (_, updated) in List.indexed call.Updates -> $"update {i}", updated ]

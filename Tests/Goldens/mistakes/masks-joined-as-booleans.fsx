@@ -1,0 +1,2 @@
+// Masks are joined with &&&.
+let mask = causal && window 128

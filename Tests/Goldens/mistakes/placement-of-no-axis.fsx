@@ -1,0 +1,2 @@
+// There is no axis Hidden.
+let placement = [ on<Batch> Data; on<Hidden> TensorParallel ]
