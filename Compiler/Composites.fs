@@ -48,6 +48,7 @@ module Composites =
 
     /// Rotary positions (Su et al. 2021, section 3.2.2), with the angles' cosines and sines given.
     let private rope (form: RopeForm) (x: Node) cos sin =
+        let sin = if form.Inverse then Node.map1 (fun s -> -s) sin else sin
         let turned = if form.Interleaved then ropeInterleaved form x cos sin else ropeHalves form x cos sin
         turned |> replaceStart form.Feature form.Rotary x |> Node.broadcast x.Dims
 

@@ -53,6 +53,8 @@ let private saved policy (scan: Scan) (cotangents: Node list) (gradients: Node l
     let available = HashSet<int>(scan.Slices @ scan.Captures |> List.map (fun n -> n.Id))
     let carries = HashSet<int>(scan.Carries |> List.map (fun n -> n.Id))
     let order = Node.topological gradients
+    // What is the same in every iteration is not stacked.
+    let varying = dependents (scan.Carries @ scan.Slices) gradients
     let isForward (n: Node) = not (backward.Contains n.Id)
 
     let rec behindViews (n: Node) = if isView n then behindViews n.Inputs.Head else n
@@ -71,6 +73,22 @@ let private saved policy (scan: Scan) (cotangents: Node list) (gradients: Node l
             |> List.map (fun n -> n.Id)
         )
 
+    let direct =
+        HashSet<int>(
+            order
+            |> List.filter (fun n -> backward.Contains n.Id)
+            |> List.collect (fun n -> n.Inputs)
+            |> List.map (fun n -> n.Id)
+        )
+
+    // A sum with a product that nothing else reads is written by the product's epilogue: kept rather than the product.
+    let endsProduct (n: Node) =
+        n.Inputs
+        |> List.exists (fun i ->
+            match i.Op with
+            | Op.Contract _ -> i.Dims = n.Dims && not (direct.Contains i.Id)
+            | _ -> false)
+
     let result = List<Node>()
     let seen = HashSet<int>()
 
@@ -82,7 +100,8 @@ let private saved policy (scan: Scan) (cotangents: Node list) (gradients: Node l
                 let again =
                     match policy, n.Op with
                     | Rematerialisation.Block, _ -> true
-                    | _, Op.Map _ -> not (operands.Contains n.Id)
+                    | _ when not (varying.Contains n.Id) -> true
+                    | _, Op.Map _ -> not (operands.Contains n.Id || endsProduct n)
                     | _ -> isView n
 
                 if again then List.iter visit n.Inputs else result.Add n
@@ -148,8 +167,8 @@ let private pullBack (node: Node) (g: Node) : (Node * Node) list =
     | Op.ScatterAdd axis, [ start; index; updates ] -> [ start, g; updates, Node.gather axis g index ]
     | Op.Broadcast _, [ x ] -> [ x, g ]
     | Op.Composite(Rope form), [ x; cos; sin ] ->
-        // The inverse of a turn is the turn by the opposite angle; positions have no gradient.
-        [ x, Node.composite (Rope form) [ g; cos; Node.map1 (fun s -> -s) sin ] ]
+        // Positions have no gradient.
+        [ x, Node.composite (Rope { form with Inverse = not form.Inverse }) [ g; cos; sin ] ]
     | op, _ ->
         let name = op.GetType().Name
         raise (ModelError($"{name} has no gradient", $"node {node} over {Infer.show node.Dims}", "train a model without caches; keep this node out of the loss"))

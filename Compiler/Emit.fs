@@ -480,8 +480,9 @@ let rope (writer: Writer) name (form: RopeForm) (node: Node) (target: Place) (in
     let c = name' (value scope at cos)
     let s = name' (value scope at sin)
     let mul x y = apply Operation.Multiply [ x; y ]
-    turned.Add(Statement.Store(out, indexInto target (featureAt 0L), apply Operation.Subtract [ mul a c; mul b s ]))
-    turned.Add(Statement.Store(out, indexInto target (featureAt 1L), apply Operation.Add [ mul b c; mul a s ]))
+    let first, second = if form.Inverse then Operation.Add, Operation.Subtract else Operation.Subtract, Operation.Add
+    turned.Add(Statement.Store(out, indexInto target (featureAt 0L), apply first [ mul a c; mul b s ]))
+    turned.Add(Statement.Store(out, indexInto target (featureAt 1L), apply second [ mul b c; mul a s ]))
 
     let rest =
         if form.Rotary = size then

@@ -220,7 +220,8 @@ let private lowerProduct (region: Region) (axes: string list) (node: Node) (resu
     let bytes = bytesOf placeA (product a.Dims) + bytesOf placeB (product b.Dims) + bytesOf out (product node.Dims)
     let name = region.Label([ a; b ] |> List.map Fuse.viewBase, "product")
     let isGradient = summed a |> List.exists (fun d -> d.Name = "Seq" || d.Name = "Batch")
-    let name = if isGradient then "d " + name else name
+    let axesOf (dims: Dim list) = dims |> List.map (fun d -> Emit.axisVariable d.Name) |> String.concat "*"
+    let name = if isGradient then $"d {axesOf rows} x {axesOf columns}" else name
     region.Steps.Add(Step.MatrixProduct(name, Cost(Extent.Of 2L * total, bytes), mCount, nCount, kCount, left, right, output, accumulate, loops, epilogue, List.toArray operands))
 
 let private headTensor (place: Place) heads position =
@@ -327,7 +328,9 @@ let private lowerCluster (region: Region) (cluster: Fuse.Cluster) (reads: Node l
         false
 
 let rec private lowerRegion (state: State) (placed: Dictionary<int, Place>) (results: Result list) : Step list * Place list =
-    let fuse = Fuse.units (results |> List.map (fun r -> r.Node))
+    // What stays in place comes last, so that everything that reads the old value has run.
+    let inPlaceLast = List.rev (results |> List.filter (fun r -> r.Resident.IsNone)) @ (results |> List.filter (fun r -> r.Resident.IsSome))
+    let fuse = Fuse.units (inPlaceLast |> List.map (fun r -> r.Node))
     let region = Region(state, placed, fuse)
     let units = Array.ofList fuse.Units
 
@@ -374,7 +377,12 @@ let rec private lowerRegion (state: State) (placed: Dictionary<int, Place>) (res
                     | Some n -> (match lastRead.TryGetValue n.Id with | true, i -> i | _ -> -1)
                     | None -> -1
 
-                let isScanOutput = match r.Node.Op with Op.Item _ -> true | _ -> Fuse.isAnchor r.Node && (match r.Node.Op with Op.Scan _ -> true | _ -> false)
+                let isScanOutput =
+                    match r.Node.Op, r.Node.Inputs with
+                    | Op.Scan _, _ -> true
+                    | Op.Item _, [ several ] -> (match several.Op with Op.Scan _ -> true | _ -> false)
+                    | _ -> false
+
                 let isAppend = match r.Node.Op with Op.Append _ -> true | _ -> false
 
                 if isAppend then
@@ -387,6 +395,8 @@ let rec private lowerRegion (state: State) (placed: Dictionary<int, Place>) (res
                 else
                     late.Add r
             | _ -> late.Add r
+        // A placed value that is wanted elsewhere too is copied before anything overwrites it.
+        | Some target when Fuse.isPlaced r.Node && r.Resident.IsNone -> copyTo region "keep" r.Node target
         | Some _ -> late.Add r
         | None -> ()
 
@@ -423,7 +433,8 @@ let rec private lowerRegion (state: State) (placed: Dictionary<int, Place>) (res
                     |> List.mapi (fun i carry ->
                         let start = node.Inputs[i]
                         let place = state.Buffers.Add("carry", BufferClass.Activation, scalarType carry.Type, carry.Dims)
-                        place, adopt start place)
+                        let isOnce = (node.Inputs |> List.filter ((=) start)).Length = 1
+                        place, isOnce && adopt start place)
             | _ -> ()
         | _ -> ()
 

@@ -35,7 +35,8 @@ module Print =
         match c with
         | Rope form ->
             let order = if form.Interleaved then "interleaved" else "halves"
-            $"Rope {form.Feature} {form.Rotary} {order}"
+            let back = if form.Inverse then " inverse" else ""
+            $"Rope {form.Feature} {form.Rotary} {order}{back}"
         | Attend form -> "Attend " + attention form
         | AttendGradient form -> "AttendGradient " + attention form
 

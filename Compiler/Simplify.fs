@@ -45,8 +45,17 @@ let private foldMap scalar (inputs: Node list) (dims: Dim list) =
         let same = List.length result.Dims = List.length dims && dims |> List.forall (fun d -> Node.hasAxis d.Name result)
         Some(if same then result else Node.broadcast dims result)
 
+let private isZeroScatter (node: Node) =
+    match node.Op, node.Inputs with
+    | Op.ScatterAdd _, start :: _ -> uniform start = Some(Num 0.0)
+    | _ -> false
+
 let private step (node: Node) (inputs: Node list) =
     match node.Op, inputs with
+    // Rows added to zeros and then to a tensor are added to that tensor at once: a tied embedding's two gradients.
+    | Op.Map(Bin(Add, Arg _, Arg _)), [ x; y ] when x.Dims = y.Dims && (isZeroScatter x || isZeroScatter y) ->
+        let scatter, other = if isZeroScatter x then x, y else y, x
+        Some(Node.make scatter.Op (other :: scatter.Inputs.Tail))
     | Op.Map scalar, _ -> foldMap scalar inputs node.Dims
     | Op.Broadcast dims, [ x ] when x.Dims = dims -> Some x
     | Op.Broadcast dims, [ x ] ->

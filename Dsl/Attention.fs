@@ -106,7 +106,7 @@ module Attention =
         let frequency = Node.make (Op.ConstVector(frequencies settings rotary, pair)) []
         let angle = Node.map2 (fun p f -> Un(ToFloat, p) * f) position frequency
         let turn f = Node.map1 (fun a -> Un(f, a)) angle
-        let form = { Feature = feature; Rotary = rotary; Interleaved = interleaved }
+        let form = { Feature = feature; Rotary = rotary; Interleaved = interleaved; Inverse = false }
         Tensor(Node.composite (Composite.Rope form) [ x.Node; turn Cos; turn Sin ])
 
     /// Turns each head's features by the position: pairs are the halves (i, i + n/2).

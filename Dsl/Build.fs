@@ -72,7 +72,11 @@ module Node =
         let used = Scalar.args scalar
         let distinct = used |> List.map (fun i -> inputs[i]) |> List.distinct
         let position = used |> List.map (fun i -> i, Arg(List.findIndex ((=) inputs[i]) distinct)) |> Map.ofList
-        make (Op.Map(Scalar.normalise (Scalar.mapArgs (fun i -> position[i]) scalar))) distinct
+        let normal = Scalar.normalise (Scalar.mapArgs (fun i -> position[i]) scalar)
+
+        match normal, distinct with
+        | Arg 0, [ x ] -> x
+        | _ -> make (Op.Map normal) distinct
 
     let map1 f x = map (f (Arg 0)) [ x ]
     let map2 f x y = map (f (Arg 0) (Arg 1)) [ x; y ]
@@ -159,11 +163,12 @@ module Node =
             if own.Contains node.Id || node.Inputs |> List.exists (fun i -> dependent.Contains i.Id) then
                 dependent.Add node.Id |> ignore
 
-        let isLeaf (n: Node) =
+        let rec isLeaf (n: Node) =
             match n.Op with
             | Op.Const _
             | Op.Iota _
             | Op.ConstVector _ -> true
+            | Op.Broadcast _ -> isLeaf n.Inputs.Head
             | _ -> false
 
         let results = HashSet<int>((carryResults @ stackResults) |> List.map (fun n -> n.Id))

@@ -56,7 +56,9 @@ type Parameter =
 type RopeForm =
     { Feature: string
       Rotary: int64
-      Interleaved: bool }
+      Interleaved: bool
+      /// Turn back, by the opposite angles: the gradient.
+      Inverse: bool }
 
 /// The axes and the scalar expressions of an attention. Mask and Score are over the variables b, h, q, k, score
 /// and `Arg i` for the i-th extra operand.

@@ -140,7 +140,7 @@ let private turned interleaved rotary =
     let x = floats "x" [ dim "Seq" 2; dim "D" size ]
     let angles = floats "angle" [ dim "Seq" 2; dim "Pair" pairs ]
     let turn f = Node.map1 (fun a -> Un(f, a)) angles
-    let form: RopeForm = { Feature = "D"; Rotary = int64 rotary; Interleaved = interleaved }
+    let form: RopeForm = { Feature = "D"; Rotary = int64 rotary; Interleaved = interleaved; Inverse = false }
     let node = Node.composite (Rope form) [ x; turn Cos; turn Sin ]
     let xs, phis = random 1 12, random 2 (2 * pairs)
 
