@@ -129,9 +129,15 @@ public class TeamTests
         using var team = new Team(new TeamOptions(2, Pin: false));
         Action<Worker> body = worker => worker.Barrier();
         team.Run(body);
-        long before = GC.GetTotalAllocatedBytes(precise: true);
-        for (int i = 0; i < 1000; i++) team.Run(body);
-        Assert.That(GC.GetTotalAllocatedBytes(precise: true) - before, Is.LessThan(16 * 1000));
+        // The count is the whole process's, so the round that others disturb least counts.
+        long least = long.MaxValue;
+        for (int round = 0; round < 10; round++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < 100; i++) team.Run(body);
+            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
+        Assert.That(least, Is.LessThan(100 * 16));
     }
 
     [Test]
