@@ -40,7 +40,7 @@ internal static unsafe class AttentionBackward
 
     private static bool InOnePass(in AttentionArgs args, int workers) => workers == 1 || args.Batch * args.KeyHeads >= 2 * workers;
 
-    private static int KeysAtOnce(in AttentionArgs args, int workers) => InOnePass(args, workers) ? args.KeyLength : Math.Min(ChunkKeys, args.KeyLength);
+    private static int KeysAtOnce(in AttentionArgs args, int workers) => InOnePass(args, workers) ? args.KeyLength : ChunkKeys;
 
     private static long WorkerScratchBytes(in AttentionGradientArgs args, int workers)
     {

@@ -27,11 +27,11 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
     private readonly float* queries, queriesTransposed, outputs, outputsTransposed, queryGradients, logSumExp, rowDot;
     private readonly float* keys, values, scores, gradients, slopes, keyGradients, valueGradients;
 
-    /// <param name="keyCount">Keys whose gradients are summed at once.</param>
+    /// <param name="keyCount">Keys in scratch, and their gradients' sums, at once: a tile at least.</param>
     public AttentionBackwardBlock(in AttentionGradientArgs args, in AttentionGeometry geometry, int keyCount, ref AttentionScratch scratch)
     {
         this.geometry = geometry;
-        long lanes = geometry.Lanes, paddedKeys = keyCount + AttentionProduct<F, I, L>.Rows;
+        long lanes = geometry.Lanes, paddedKeys = keyCount + AttentionGeometry.PaddedTileKeys - AttentionGeometry.TileKeys;
         queries = scratch.Floats(lanes * geometry.HeadStride);
         queriesTransposed = scratch.Floats(lanes * AttentionRows.Pad(args.Forward.HeadSize));
         outputs = scratch.Floats(lanes * geometry.ValueStride);
@@ -39,8 +39,8 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
         queryGradients = scratch.Floats((long)geometry.PaddedRows * geometry.HeadStride);
         logSumExp = scratch.Floats(lanes);
         rowDot = scratch.Floats(lanes);
-        keys = scratch.Floats((long)AttentionGeometry.TileKeys * geometry.HeadStride);
-        values = scratch.Floats((long)AttentionGeometry.TileKeys * geometry.ValueStride);
+        keys = scratch.Floats(paddedKeys * geometry.HeadStride);
+        values = scratch.Floats(paddedKeys * geometry.ValueStride);
         scores = scratch.Floats(geometry.ScoreFloats);
         gradients = scratch.Floats(geometry.ScoreFloats);
         slopes = scratch.Floats(geometry.ScoreFloats);
@@ -51,6 +51,7 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
     /// <summary>Gradients of <paramref name="count"/> keys of one key head, and of all its queries where asked for (then the keys must be all).</summary>
     public void Run(in AttentionGradientArgs args, int batch, int keyHead, int firstKey, int count, AttentionGradientParts parts, nint* operands)
     {
+        Load(args.Forward, batch, keyHead, firstKey, count);
         AttentionRows.Clear(keyGradients, (long)count * geometry.HeadStride);
         AttentionRows.Clear(valueGradients, (long)count * geometry.ValueStride);
         for (int headBlock = 0; headBlock < geometry.HeadBlocks; headBlock++)
@@ -77,24 +78,42 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
     {
         MaskTiles mask = args.Forward.Program.Tiles;
         IntegerRange visible = mask.VisibleKeys(block.Against(firstKey, firstKey + count - 1));
-        bool any = visible.Low <= visible.High;
-        if (any)
+        if (visible.Low <= visible.High)
             LoadRows(args, block);
         AttentionRows.Clear(queryGradients, (long)block.Rows * geometry.HeadStride);
         for (long low = visible.Low; low <= visible.High; low += AttentionGeometry.TileKeys)
         {
-            long high = Math.Min(low + AttentionGeometry.TileKeys - 1, visible.High);
-            TileKind kind = mask.Classify(block.Against(low, high));
-            if (kind == TileKind.Empty)
-                continue;
-            ComputeTile(args, block, kind, low, high, operands);
-            if ((parts & AttentionGradientParts.Keys) != 0)
-                AddToKeys(args.Forward, block, (int)(high - low + 1), low - firstKey);
-            if ((parts & AttentionGradientParts.Queries) != 0)
-                AddToQueries(args.Forward, block, (int)(high - low + 1));
+            var tile = new IntegerRange(low, Math.Min(low + AttentionGeometry.TileKeys - 1, visible.High));
+            TileKind kind = mask.Classify(block.Against(tile.Low, tile.High));
+            if (kind != TileKind.Empty)
+                AddTile(args, block, kind, tile, firstKey, parts, operands);
         }
         if ((parts & AttentionGradientParts.Queries) != 0)
             StoreQueryGradients(args, block);
+    }
+
+    private void AddTile(
+        in AttentionGradientArgs args, in AttentionBlock block, TileKind kind, IntegerRange tile, long firstKey, AttentionGradientParts parts, nint* operands)
+    {
+        AttentionArgs forward = args.Forward;
+        int count = (int)(tile.High - tile.Low + 1);
+        long offset = tile.Low - firstKey;
+        if (parts == AttentionGradientParts.Queries)
+        {
+            Load(forward, block.Batch, block.KeyHead, tile.Low, count);
+            offset = 0;
+        }
+        ComputeTile(args, block, kind, tile, offset, operands);
+        if ((parts & AttentionGradientParts.Keys) != 0)
+            AddToKeys(forward, block, count, offset);
+        if ((parts & AttentionGradientParts.Queries) != 0)
+            AddToQueries(forward, block, count, offset);
+    }
+
+    private void Load(in AttentionArgs args, int batch, int keyHead, long first, int count)
+    {
+        AttentionRows.Load(args.Key, batch, first, keyHead, count, args.HeadSize, keys, geometry.HeadStride);
+        AttentionRows.Load(args.Value, batch, first, keyHead, count, args.ValueSize, values, geometry.ValueStride);
     }
 
     private void LoadRows(in AttentionGradientArgs args, in AttentionBlock block)
@@ -127,20 +146,20 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
     }
 
     /// <summary>Leaves p in scores and ds in gradients, with rows of zeros up to the product's next multiple.</summary>
-    private void ComputeTile(in AttentionGradientArgs args, in AttentionBlock block, TileKind kind, long low, long high, nint* operands)
+    private void ComputeTile(in AttentionGradientArgs args, in AttentionBlock block, TileKind kind, IntegerRange tile, long offset, nint* operands)
     {
         AttentionArgs forward = args.Forward;
         AttentionScoring scoring = forward.Program.ByQueries;
-        int count = (int)(high - low + 1), lanes = block.Lanes;
-        AttentionRows.Load(forward.Key, block.Batch, low, block.KeyHead, count, forward.HeadSize, keys, geometry.HeadStride);
-        AttentionRows.Load(forward.Value, block.Batch, low, block.KeyHead, count, forward.ValueSize, values, geometry.ValueStride);
+        int count = (int)(tile.High - tile.Low + 1), lanes = block.Lanes;
         AttentionProduct<F, I, L>.Multiply(
-            keys, geometry.HeadStride, 1, queriesTransposed, lanes, scores, lanes, count, lanes, forward.HeadSize, accumulate: false);
+            keys + offset * geometry.HeadStride, geometry.HeadStride, 1, queriesTransposed, lanes,
+            scores, lanes, count, lanes, forward.HeadSize, accumulate: false);
         AttentionProduct<F, I, L>.Multiply(
-            values, geometry.ValueStride, 1, outputsTransposed, lanes, gradients, lanes, count, lanes, forward.ValueSize, accumulate: false);
+            values + offset * geometry.ValueStride, geometry.ValueStride, 1, outputsTransposed, lanes,
+            gradients, lanes, count, lanes, forward.ValueSize, accumulate: false);
         for (int head = 0; head < block.Heads; head++)
             scoring.Apply(
-                kind, operands, scores + head * block.Positions, slopes + head * block.Positions, block.OfHead(head, low, high), lanes);
+                kind, operands, scores + head * block.Positions, slopes + head * block.Positions, block.OfHead(head, tile.Low, tile.High), lanes);
         Differentiate(lanes, count, scoring.HasSlopes);
         int padding = (AttentionProduct<F, I, L>.Rows - count % AttentionProduct<F, I, L>.Rows) % AttentionProduct<F, I, L>.Rows;
         AttentionRows.Clear(scores + (long)count * lanes, (long)padding * lanes);
@@ -176,9 +195,9 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
             count, AttentionRows.Pad(args.HeadSize), block.Rows, accumulate: true);
     }
 
-    private void AddToQueries(in AttentionArgs args, in AttentionBlock block, int count) =>
+    private void AddToQueries(in AttentionArgs args, in AttentionBlock block, int count, long offset) =>
         AttentionProduct<F, I, L>.Multiply(
-            gradients, 1, block.Lanes, keys, geometry.HeadStride, queryGradients, geometry.HeadStride,
+            gradients, 1, block.Lanes, keys + offset * geometry.HeadStride, geometry.HeadStride, queryGradients, geometry.HeadStride,
             block.Rows, AttentionRows.Pad(args.HeadSize), count, accumulate: true);
 
     private void StoreQueryGradients(in AttentionGradientArgs args, in AttentionBlock block)

@@ -133,7 +133,7 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
     private static float* Tile(
         in HeadMemory source, int batch, int head, long first, int count, int size, float* copy, int copyStride, out nint stride)
     {
-        if (source.Type == ScalarType.F32 && size % AttentionRows.Padding == 0)
+        if (AttentionRows.LieReady(source, size))
         {
             stride = (nint)source.PositionStride;
             return source.Floats(batch, first, head);

@@ -18,7 +18,7 @@ internal static unsafe class AttentionForward
     /// <summary>Bytes of scratch that so many workers need; pointers aren't looked at.</summary>
     public static long ScratchBytes(in AttentionArgs args, int workers) => args.QueryLength == 1
         ? AttentionDecode<Vector128<float>, Vector128<int>, Lanes128>.ScratchBytes(args, workers)
-        : BlockScratchBytes(args) * workers;
+        : BlockScratchBytes(args, workers) * workers;
 
     internal static void Run(Worker worker, in AttentionArgs args, CpuIsa isa)
     {
@@ -56,25 +56,27 @@ internal static unsafe class AttentionForward
         where L : struct, ILanes<F, I>
     {
         var geometry = new AttentionGeometry(args);
-        var scratch = new AttentionScratch(args.Scratch + (nint)(BlockScratchBytes(args) * worker.Index));
-        var rows = new AttentionForwardBlock<F, I, L>(args, geometry, ref scratch);
-        int items = args.Batch * args.KeyHeads * geometry.HeadBlocks * geometry.PositionBlocks;
-        while (worker.TryClaim(items, out int item))
+        int together = geometry.Together(args, worker.Count), groups = (geometry.PositionBlocks + together - 1) / together;
+        var scratch = new AttentionScratch(args.Scratch + (nint)(BlockScratchBytes(args, worker.Count) * worker.Index));
+        var computation = new AttentionForwardBlocks<F, I, L>(args, geometry, together, ref scratch);
+        Span<AttentionBlock> blocks = stackalloc AttentionBlock[together];
+        while (worker.TryClaim(args.Batch * args.KeyHeads * geometry.HeadBlocks * groups, out int item))
         {
             // Late positions first: under a causal mask they are the longest work, and the last claims should be short.
-            int position = geometry.PositionBlocks - 1 - item % geometry.PositionBlocks;
-            int rest = item / geometry.PositionBlocks;
-            int headBlock = rest % geometry.HeadBlocks;
-            rest /= geometry.HeadBlocks;
-            var block = new AttentionBlock(args, geometry, rest / args.KeyHeads, rest % args.KeyHeads, headBlock, position);
-            rows.Run(args, block, operands);
+            int first = (groups - 1 - item % groups) * together, rest = item / groups;
+            int headBlock = rest % geometry.HeadBlocks, row = rest / geometry.HeadBlocks;
+            int count = Math.Min(together, geometry.PositionBlocks - first);
+            for (int i = 0; i < count; i++)
+                blocks[i] = new(args, geometry, row / args.KeyHeads, row % args.KeyHeads, headBlock, first + i);
+            computation.Run(args, blocks[..count], operands);
         }
     }
 
-    private static long BlockScratchBytes(in AttentionArgs args)
+    private static long BlockScratchBytes(in AttentionArgs args, int workers)
     {
         var scratch = new AttentionScratch(0);
-        _ = new AttentionForwardBlock<Vector128<float>, Vector128<int>, Lanes128>(args, new AttentionGeometry(args), ref scratch);
+        var geometry = new AttentionGeometry(args);
+        _ = new AttentionForwardBlocks<Vector128<float>, Vector128<int>, Lanes128>(args, geometry, geometry.Together(args, workers), ref scratch);
         return scratch.Bytes;
     }
 }

@@ -8,7 +8,13 @@ namespace Legato.Runtime.Cpu;
 internal readonly struct AttentionGeometry
 {
     /// <summary>Keys of a tile: a multiple of the product's rows.</summary>
-    public const int TileKeys = 96;
+    public const int TileKeys = 72;
+
+    /// <summary>Rows of scratch for a tile's keys: the product reads whole groups of rows, from any first one.</summary>
+    public const int PaddedTileKeys = TileKeys + 8;
+
+    /// <summary>Blocks that a work item of the forward step has at most.</summary>
+    public const int MostTogether = 4;
 
     private const int BlockRows = 64, FewestPositions = 16, MostRows = 128;
 
@@ -36,6 +42,13 @@ internal readonly struct AttentionGeometry
 
     /// <summary>The block's rows, padded: the row length of a score tile.</summary>
     public int Lanes { get; }
+
+    /// <summary>Neighbouring position blocks that are computed together where there is work enough, so that tiles are loaded once for all.</summary>
+    public int Together(in AttentionArgs args, int workers)
+    {
+        long items = (long)args.Batch * args.KeyHeads * HeadBlocks * PositionBlocks;
+        return (int)Math.Clamp(items / (4L * workers), 1, Math.Min(MostTogether, Math.Max(1, PositionBlocks)));
+    }
 
     /// <summary>Floats between rows of queries or keys in scratch.</summary>
     public int HeadStride { get; }

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cpu;
@@ -20,24 +21,34 @@ internal static unsafe class AttentionRows
     /// <summary>Copies positions [first, first + count) of one head, widened to float32, to rows of <paramref name="stride"/> floats.</summary>
     public static void Load(in HeadMemory source, long batch, long first, long head, int count, int size, float* target, int stride)
     {
-        for (int i = 0; i < count; i++, target += stride)
+        byte* row = source.Row(batch, first, head);
+        nint step = (nint)source.PositionStride * source.Type.Size();
+        switch (source.Type)
         {
-            byte* row = source.Row(batch, first + i, head);
-            switch (source.Type)
-            {
-                case ScalarType.F32:
-                    Widen<StoredFloat32>(row, size, target);
-                    break;
-                case ScalarType.BF16:
-                    Widen<StoredBFloat16>(row, size, target);
-                    break;
-                case ScalarType.F16:
-                    Widen<StoredFloat16>(row, size, target);
-                    break;
-                default:
-                    throw new ArgumentOutOfRangeException(nameof(source), source.Type, "attention reads floats");
-            }
+            case ScalarType.F32:
+                Load<StoredFloat32>(row, step, count, size, target, stride);
+                break;
+            case ScalarType.BF16:
+                Load<StoredBFloat16>(row, step, count, size, target, stride);
+                break;
+            case ScalarType.F16:
+                Load<StoredFloat16>(row, step, count, size, target, stride);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(source), source.Type, "attention reads floats");
         }
+    }
+
+    /// <summary>Asks for rows that will be read soon: those of one head lie apart, which the processor doesn't foresee.</summary>
+    public static void Prefetch(in HeadMemory source, long batch, long first, long head, int count, int size)
+    {
+        if (!Sse.IsSupported)
+            return;
+        byte* row = source.Row(batch, first, head);
+        nint step = (nint)source.PositionStride * source.Type.Size(), bytes = (nint)size * source.Type.Size();
+        for (int i = 0; i < count; i++, row += step)
+            for (nint at = 0; at < bytes; at += 64)
+                Sse.Prefetch1(row + at);
     }
 
     /// <summary>target[d, r] = scale · source[r, d] for d below size; rows are a multiple of 4.</summary>
@@ -72,6 +83,9 @@ internal static unsafe class AttentionRows
             target[d] += source[d] * scale;
     }
 
+    /// <summary>Whether rows can be read as they lie: float32, and as long as they are in scratch.</summary>
+    public static bool LieReady(in HeadMemory source, int size) => source.Type == ScalarType.F32 && size % Padding == 0;
+
     public static float Dot(float* a, float* b, int size)
     {
         Vector256<float> sums = Vector256<float>.Zero;
@@ -86,15 +100,21 @@ internal static unsafe class AttentionRows
 
     public static void Clear(float* target, long count) => new Span<float>(target, checked((int)count)).Clear();
 
-    private static void Widen<TStored>(byte* source, int size, float* target)
+    private static void Load<TStored>(byte* source, nint step, int count, int size, float* target, int stride)
         where TStored : IStoredElement
     {
-        int d = 0;
-        for (; d + 8 <= size; d += 8)
-            TStored.Load8(source + (nint)d * TStored.Size).Store(target + d);
-        for (; d < size; d++)
-            target[d] = TStored.Load(source + (nint)d * TStored.Size);
-        for (int end = Pad(size); d < end; d++)
-            target[d] = 0;
+        for (int i = 0; i < count; i++, source += step, target += stride)
+        {
+            int d = 0;
+            for (; d + 16 <= size; d += 16)
+            {
+                TStored.Load8(source + (nint)d * TStored.Size).Store(target + d);
+                TStored.Load8(source + (nint)(d + 8) * TStored.Size).Store(target + d + 8);
+            }
+            for (; d < size; d++)
+                target[d] = TStored.Load(source + (nint)d * TStored.Size);
+            for (int end = Pad(size); d < end; d++)
+                target[d] = 0;
+        }
     }
 }
