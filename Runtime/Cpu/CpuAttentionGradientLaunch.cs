@@ -40,8 +40,10 @@ internal sealed class CpuAttentionGradientLaunch : CpuLaunch
         args = new AttentionGradientArgs
         {
             Forward = operands.Bind(dimensions, logSumExp.Address(dimensions), past: 0),
-            OutputGradient = outputGradient.Memory(dimensions), QueryGradient = queryGradient.Memory(dimensions),
-            KeyGradient = keyGradient.Memory(dimensions), ValueGradient = valueGradient.Memory(dimensions),
+            OutputGradient = outputGradient.Memory(dimensions),
+            QueryGradient = queryGradient.Memory(dimensions),
+            KeyGradient = keyGradient.Memory(dimensions),
+            ValueGradient = valueGradient.Memory(dimensions),
             RowDot = rowDot.Address(dimensions),
         };
         scratch.Reserve(AttentionBackward.ScratchBytes(args, workers));

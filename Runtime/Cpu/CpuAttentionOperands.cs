@@ -51,11 +51,19 @@ internal sealed unsafe class CpuAttentionOperands
         return new AttentionArgs
         {
             Program = program,
-            Batch = batch.Size(dimensions), Heads = heads.Size(dimensions), KeyHeads = keyHeads.Size(dimensions),
-            QueryLength = queryLength.Size(dimensions), KeyLength = keyLength.Size(dimensions),
-            HeadSize = headSize.Size(dimensions), ValueSize = valueSize.Size(dimensions),
-            Query = Query.Memory(dimensions), Key = Key.Memory(dimensions), Value = Value.Memory(dimensions), Output = Output.Memory(dimensions),
-            LogSumExp = logSumExp, Past = past,
+            Batch = batch.Size(dimensions),
+            Heads = heads.Size(dimensions),
+            KeyHeads = keyHeads.Size(dimensions),
+            QueryLength = queryLength.Size(dimensions),
+            KeyLength = keyLength.Size(dimensions),
+            HeadSize = headSize.Size(dimensions),
+            ValueSize = valueSize.Size(dimensions),
+            Query = Query.Memory(dimensions),
+            Key = Key.Memory(dimensions),
+            Value = Value.Memory(dimensions),
+            Output = Output.Memory(dimensions),
+            LogSumExp = logSumExp,
+            Past = past,
             Extra = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(extraAddresses)),
         };
     }

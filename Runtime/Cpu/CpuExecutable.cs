@@ -9,7 +9,9 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
     private readonly CpuResources resources;
     private readonly CpuMemory arena;
     private readonly CpuProgram program;
+    private readonly CpuMemory[] persistentMemories;
     private int boundVersion;
+    private bool disposed;
 
     public CpuExecutable(CpuDevice device, Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent)
     {
@@ -18,6 +20,7 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
         foreach (PlanBuffer buffer in plan.Buffers)
             if (buffer.IsPersistent)
                 resources.Memories[buffer.Id] = PersistentBuffers.Find<CpuMemory>(plan, buffer, persistent);
+        persistentMemories = [.. resources.Memories.Values.Distinct()];
         arena = new CpuMemory(device, plan.ArenaBytes);
         try
         {
@@ -47,6 +50,9 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
 
     public void Run()
     {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        foreach (CpuMemory memory in persistentMemories)
+            _ = memory.Address;
         if (boundVersion != resources.Bindings.Version)
         {
             program.Bind(resources.Bindings.Values);
@@ -57,6 +63,9 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
 
     public void Dispose()
     {
+        if (disposed)
+            return;
+        disposed = true;
         if (DebugLevel.ShowsTimes)
             Console.Error.WriteLine(StepTimeTable.Format($"{Plan.Purpose.ToString().ToLowerInvariant()} {Plan.Model}", StepTimes));
         Release();

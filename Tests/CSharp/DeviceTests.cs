@@ -67,6 +67,21 @@ public class DeviceTests
     }
 
     [Test]
+    public void WhatIsFreedCantBeRun()
+    {
+        using var device = new CpuDevice(new CpuDeviceOptions(1, Pin: false));
+        Plan plan = new PlanFixture().Random("w", 4, kind: BufferClass.Parameter).Plan();
+        IDeviceMemory weights = device.Allocate(16);
+        IExecutable executable = device.Compile(plan, new Dictionary<string, IDeviceMemory> { ["w"] = weights });
+        executable.Run();
+        weights.Dispose();
+        Assert.Throws<ObjectDisposedException>(executable.Run);
+        executable.Dispose();
+        Assert.Throws<ObjectDisposedException>(executable.Run);
+        Assert.That(device.BytesAllocated, Is.Zero);
+    }
+
+    [Test]
     public void LoopsMoveTheirViews([ValueSource(nameof(Devices))] string name, [Values] bool reversed)
     {
         using IDevice device = Make(name);
