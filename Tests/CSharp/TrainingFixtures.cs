@@ -55,7 +55,7 @@ internal sealed class BigramPlans(int vocabulary, int context = 64, OptimizerSet
             Add("optimizer.m.table", BufferClass.Optimizer, ScalarType.F32, table);
             Add("optimizer.v.table", BufferClass.Optimizer, ScalarType.F32, table);
         }
-        return new Plan("bigram", request.Purpose, request.Precision, dimensions, buffers, Model.Parameters, [], [], 0);
+        return new Plan("bigram", request.Purpose, request.Precision, dimensions, buffers, Model.Parameters, [], [], ArenaBytes: 1 << 20);
     }
 }
 
