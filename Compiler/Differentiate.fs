@@ -144,6 +144,10 @@ type private Tape() =
 let private onlyIn (a: Node) (b: Node) =
     a.Axes |> List.filter (fun axis -> not (Node.hasAxis axis b))
 
+let private withoutGradient (node: Node) =
+    let name = node.Op.GetType().Name
+    raise (ModelError($"{name} has no gradient", $"node {node} over {Infer.show node.Dims}", "train a model without caches; keep this node out of the loss"))
+
 /// Cotangents of a node's inputs, from that of its one output.
 let private pullBack (node: Node) (g: Node) : (Node * Node) list =
     match node.Op, node.Inputs with
@@ -154,7 +158,10 @@ let private pullBack (node: Node) (g: Node) : (Node * Node) list =
                   | Num 0.0 -> ()
                   | slope -> input, Node.map (Arg inputs.Length * slope) (inputs @ [ g ]) ]
     | Op.Reduce(Sum, _), [ x ] -> [ x, g ]
-    | Op.Reduce(Maximum, _), [ x ] -> [ x, Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ x; node; g ] ]
+    | Op.Reduce(Maximum, axes), [ x ] ->
+        let reaches value = If(Bin(Equal, Arg 0, Arg 1), value, Num 0.0)
+        let count = Node.reduce Sum axes (Node.map (reaches (Num 1.0)) [ x; node ])
+        [ x, Node.map (reaches (Arg 2 / Arg 3)) [ x; node; g; count ] ]
     | Op.Contract axes, [ a; b ] ->
         let free (x: Node) y = onlyIn x y |> List.filter (fun axis -> not (List.contains axis axes))
         [ a, Node.contract (free b a) g b; b, Node.contract (free a b) g a ]
@@ -169,9 +176,7 @@ let private pullBack (node: Node) (g: Node) : (Node * Node) list =
     | Op.Composite(Rope form), [ x; cos; sin ] ->
         // Positions have no gradient.
         [ x, Node.composite (Rope { form with Inverse = not form.Inverse }) [ g; cos; sin ] ]
-    | op, _ ->
-        let name = op.GetType().Name
-        raise (ModelError($"{name} has no gradient", $"node {node} over {Infer.show node.Dims}", "train a model without caches; keep this node out of the loss"))
+    | _ -> withoutGradient node
 
 /// Cotangents of the inputs of a node with several outputs.
 let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
@@ -182,20 +187,33 @@ let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
             let chosen = If(Bin(Equal, Arg 1, Arg 2), Arg 0, Num 0.0)
             [ x, Node.reduce Sum [ rank.Name ] (Node.map chosen [ g; Node.item 1 node; Node.iota (Node.dim axis x) ]) ]
         | None -> []
-    | Op.Composite(Attend form), q :: k :: v :: _ ->
-        match tape.Find(node, 0) with
-        | Some g ->
+    | Op.Composite(Attend form), [ q; k; v ] ->
+        match tape.Find(node, 0), tape.Find(node, 1) with
+        | Some g, None ->
             let gradient = Node.composite (AttendGradient form) [ q; k; v; Node.item 0 node; Node.item 1 node; g ]
             [ q, Node.item 0 gradient; k, Node.item 1 gradient; v, Node.item 2 gradient ]
-        | None -> []
-    | _ -> pullBack node (Option.get (tape.Find(node, 0)))
+        | _ -> withoutGradient node
+    | _ ->
+        match tape.Find(node, 0) with
+        | Some g -> pullBack node g
+        | None -> withoutGradient node
+
+/// Gives loops the outputs that their gradients read, wherever they occur: loops that read other loops included.
+let private widen (loops: Dictionary<int, Op>) (roots: Node list) =
+    roots
+    |> Node.rewrite (fun node inputs ->
+        match loops.TryGetValue node.Id with
+        | true, op ->
+            let loop = Node.make op inputs
+            Some(if node.Outputs.Length = 1 then Node.item 0 loop else loop)
+        | _ -> None)
 
 /// Runs the tape back from seeds (node, cotangent). Gives the cotangents of `wrt`, and the loops that were replaced by
 /// ones with more outputs, which the forward graph must use too.
-let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : Node option list * (Node * Node) list =
+let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : Node option list * Dictionary<int, Op> =
     let tape = Tape()
     seeds |> List.iter tape.Add
-    let replaced = List<Node * Node>()
+    let widened = Dictionary<int, Op>()
     let needed = dependents wrt (List.map fst seeds)
 
     for node in Node.topological (List.map fst seeds) |> List.rev do
@@ -211,7 +229,7 @@ let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : No
                 match node.Op with
                 | Op.Scan scan ->
                     let forward, contributions = scanGradient policy tape node scan
-                    replaced.Add(node, (if node.Outputs.Length = 1 then Node.item 0 forward else forward))
+                    widened[node.Id] <- forward.Op
                     contributions
                 | _ -> pullBackMany tape node
 
@@ -219,11 +237,10 @@ let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : No
                 if needed.Contains input.Id then
                     tape.Add(input, cotangent)
 
-    let replacements = List.ofSeq replaced
     let found = wrt |> List.map tape.Of
-    let rebuilt = Node.substitute replacements (List.choose id found)
+    let rebuilt = widen widened (List.choose id found)
     let queue = Queue rebuilt
-    found |> List.map (Option.map (fun _ -> queue.Dequeue())), replacements
+    found |> List.map (Option.map (fun _ -> queue.Dequeue())), widened
 
 and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * (Node * Node) list =
     let count = scan.Carries.Length
@@ -247,7 +264,7 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
     let slices = List.zip scan.Slices stackedInputs |> floats
     let captures = List.zip scan.Captures captured |> floats
     let wrt = (carrySeeds |> List.map (fun (i, _, _) -> scan.Carries[i])) @ List.map fst slices @ List.map fst captures
-    let gradients, replacements = reverse policy seeds wrt
+    let gradients, widened = reverse policy seeds wrt
 
     let carryGradients, others = List.splitAt carrySeeds.Length gradients
     let sliceGradients, captureGradients = List.splitAt slices.Length others
@@ -265,7 +282,7 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
     let bodyGradients = carryEnds @ (accumulators |> List.map (fun (_, a, g) -> Node.add a g)) @ List.map snd liveSlices
 
     // The forward loop stacks what the backward one reads.
-    let results = Node.substitute replacements (scan.CarryResults @ scan.StackResults)
+    let results = widen widened (scan.CarryResults @ scan.StackResults)
     let cotangents = List.map snd seeds @ (accumulators |> List.map (fun (_, a, _) -> a))
     let kept = saved policy scan cotangents bodyGradients
 
@@ -319,7 +336,7 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 
 /// Gradients of a scalar loss. A variable that the loss doesn't depend on has gradient zero.
 let gradient (policy: Rematerialisation) (loss: Node) (wrt: Node list) : Gradients =
-    let found, replacements = reverse policy [ loss, Node.number 1.0 ] wrt
+    let found, widened = reverse policy [ loss, Node.number 1.0 ] wrt
 
-    { Loss = Node.substitute replacements [ loss ] |> List.exactlyOne
+    { Loss = widen widened [ loss ] |> List.exactlyOne
       Of = List.zip wrt found |> List.map (fun (v, g) -> g |> Option.defaultValue (zerosLike v)) }

@@ -5,16 +5,33 @@ module Legato.Compiler.Simplify
 open System.Collections.Generic
 open Legato.Dsl
 
-/// Rebuilds a graph and the bodies of its loops.
+/// Rebuilds a graph and the bodies of its loops. A loop's input that has other axes than before has them inside too.
 let rec rewriteDeep (replace: Node -> Node list -> Node option) (roots: Node list) : Node list =
     roots
     |> Node.rewrite (fun node inputs ->
         match node.Op with
-        | Op.Scan scan ->
-            let body = rewriteDeep replace (scan.CarryResults @ scan.StackResults)
-            let carries, stacks = List.splitAt scan.CarryResults.Length body
-            Some(Node.make (Op.Scan { scan with CarryResults = carries; StackResults = stacks }) inputs)
+        | Op.Scan scan -> Some(rewriteLoop replace scan inputs)
         | _ -> replace node inputs)
+
+and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
+    let starts, rest = List.splitAt scan.Carries.Length inputs
+    let stacks, captures = List.splitAt scan.Slices.Length rest
+    let matching (p: Node) dims = if p.Dims = dims then p else Node.placeholder "narrowed" dims p.Type
+    let slices = List.map2 (fun p (stack: Node) -> matching p (stack.Dims |> List.except [ scan.Dim ])) scan.Slices stacks
+    let captured = List.map2 (fun p (capture: Node) -> matching p capture.Dims) scan.Captures captures
+    let renewed = List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
+    let body = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
+    let carryResults, stackResults = List.splitAt scan.Carries.Length body
+    let like (p: Node) (x: Node) = Node.broadcast p.Dims x
+
+    let loop =
+        { scan with
+            Slices = slices
+            Captures = captured
+            CarryResults = List.map2 like scan.Carries carryResults
+            StackResults = stackResults }
+
+    Node.make (Op.Scan loop) (List.map2 like scan.Carries starts @ stacks @ captures)
 
 /// A value that is the same everywhere, as a scalar.
 let rec private uniform (node: Node) =
