@@ -118,6 +118,8 @@ module Composites =
           Score = score
           Slope = Scalar.derivative ((=) (Arg 0)) score }
 
+    // Where positions begin without a cache.
+    let private start = Node.map (Int 0L) []
     let private orZero visible x = If(visible, x, Num 0.0)
 
     /// Scaled dot product attention (Vaswani et al. 2017, section 3.2.1). A query that sees no key gives zeros, and its
@@ -141,7 +143,7 @@ module Composites =
     /// The gradient of attention from its log-sum-exp alone, scores computed anew (Dao et al. 2022, appendix B.2).
     /// Sequences begin at position 0: what is trained has no cache.
     let private attendGradient (form: AttendForm) (q: Node) (k: Node) (v: Node) output logSumExp gradient extras =
-        let s = scores form q k (Node.map (Int 0L) []) extras
+        let s = scores form q k start extras
         let shares = s.Map([ logSumExp ], fun arg -> orZero s.Visible (Un(Exp, s.Score - arg[0])))
         let value = Node.contract [ form.ValueFeature ]
         let toShares = value (grouped form k gradient) v |> ungrouped form
@@ -161,6 +163,7 @@ module Composites =
     let decompose (composite: Composite) (inputs: Node list) : Node list =
         match composite, inputs with
         | Rope form, [ x; cos; sin ] -> [ rope form x cos sin ]
+        | Attend form, [ q; k; v ] -> attend form q k v start []
         | Attend form, q :: k :: v :: past :: extras -> attend form q k v past extras
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras

@@ -91,7 +91,7 @@ module Verify =
         | Op.Append _ -> exactly 3
         | Op.Scan s -> exactly (s.Carries.Length + s.Slices.Length + s.Captures.Length)
         | Op.Composite(Rope _) -> exactly 3
-        | Op.Composite(Attend _) -> (fun n -> n >= 4), "4 or more"
+        | Op.Composite(Attend _) -> (fun n -> n >= 3), "3 or more"
         | Op.Composite(AttendGradient _) -> (fun n -> n >= 6), "6 or more"
 
     let private fixedSize (node: Node) (d: Dim) =
@@ -146,10 +146,12 @@ module Verify =
                 subset node (angle.Dims |> List.except [ pair ]) x.Dims
 
             part node form.Feature 0L form.Rotary (Node.size form.Feature x)
-        | Attend form, q :: k :: v :: past :: extras ->
-            wantsType node past Integer
-            subset node past.Dims q.Dims
-            attend node form q k v extras
+        | Attend form, q :: k :: v :: rest ->
+            for past in List.truncate 1 rest do
+                wantsType node past Integer
+                subset node past.Dims q.Dims
+
+            attend node form q k v (rest |> List.skip (min 1 rest.Length))
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attend node form q k v extras
             let forward = Infer.outputs (Op.Composite(Attend form)) (node.Inputs |> List.map (fun n -> n.Outputs.Head))
@@ -257,7 +259,10 @@ module Verify =
 
         for p in own do
             demand node (Node.isPlaceholder p) (fun () -> $"{Print.node p} is no placeholder") "make placeholders with Node.placeholder"
-            demand node (placeholders.Add p.Id) (fun () -> $"the placeholder {p} belongs to two scans, or twice to this one") "give each body placeholders of its own"
+            placeholders.Add p.Id |> ignore
+
+        let twice = own |> List.countBy id |> List.tryFind (fun (_, n) -> n > 1)
+        demand node twice.IsNone (fun () -> $"the placeholder {fst twice.Value} stands for two inputs") "give each input a placeholder of its own"
 
         let starts, rest = List.splitAt scan.Carries.Length node.Inputs
         let stacks, captures = List.splitAt scan.Slices.Length rest

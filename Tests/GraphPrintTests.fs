@@ -54,12 +54,12 @@ let ``composites print what they decompose into`` () =
           Score = score.Score }
 
     let attended past =
-        let node = Node.composite (Attend form) [ q; k; v; past ]
+        let node = Node.composite (Attend form) ([ q; k; v ] @ past)
         Node.item 0 node, Node.item 1 node
 
-    let output, logSumExp = attended (GraphValues.integers "past" [ dims "Batch" 2 ])
+    let output, logSumExp = attended [ GraphValues.integers "past" [ dims "Batch" 2 ] ]
     Golden.hold "graph/attend.txt" (Print.graph [ "output", decomposed output; "log-sum-exp", decomposed logSumExp ])
-    let output, logSumExp = attended (Node.map (Int 0L) [])
+    let output, logSumExp = attended []
     let gradient = Node.composite (AttendGradient form) [ q; k; v; output; logSumExp; GraphValues.floats "d" output.Dims ]
 
     Golden.hold

@@ -106,7 +106,7 @@ let ``bodies of loops must be closed and fit their loop`` () =
     |> tells "the result of a carry is Float [], its placeholder Float [B:4]"
 
 [<Test>]
-let ``placeholders belong to one loop`` () =
+let ``a placeholder stands for one input of a loop, inside it`` () =
     let loop = scan (fun body inputs -> body, inputs)
 
     let carry =
@@ -117,7 +117,7 @@ let ``placeholders belong to one loop`` () =
     tells "a scan's placeholder is used outside of its body" (Node.add (Node.item 0 loop) carry)
     let twice = scan (fun body inputs -> { body with Slices = [ body.Carries.Head ] }, inputs)
     let p = match twice.Op with Op.Scan body -> body.Carries.Head | _ -> null
-    tells $"the placeholder {p} belongs to two scans, or twice to this one" (Node.item 0 twice)
+    tells $"the placeholder {p} stands for two inputs" (Node.item 0 twice)
 
 [<Test>]
 let ``attentions must have sound masks and axes`` () =
