@@ -9,10 +9,11 @@ open Legato.Dsl
 [<RequireQualifiedAccess>]
 module Evaluate =
     /// A tensor: its axes' names and sizes, outermost first, and its elements in that order.
-    type private Value =
-        { Axes: string array
-          Sizes: int array
-          Data: float array }
+    type private Value = {
+        Axes: string array
+        Sizes: int array
+        Data: float array
+    } with
 
         member this.Size axis = this.Sizes[Array.IndexOf(this.Axes, axis)]
 
@@ -25,9 +26,11 @@ module Evaluate =
     let private emptyOf (sizeOf: Size -> int) (dims: Dim list) =
         let sizes = [| for d in dims -> sizeOf d.Size |]
 
-        { Axes = [| for d in dims -> d.Name |]
-          Sizes = sizes
-          Data = Array.zeroCreate ((1, sizes) ||> Array.fold (*)) }
+        {
+            Axes = [| for d in dims -> d.Name |]
+            Sizes = sizes
+            Data = Array.zeroCreate ((1, sizes) ||> Array.fold (*))
+        }
 
     /// Visits every point of a loop nest with the offsets that it has in the operands.
     let private walk (sizes: int array) (strides: int array array) (visit: int array -> unit) =
@@ -65,8 +68,10 @@ module Evaluate =
     /// erf by its series of positive terms (Abramowitz and Stegun 1964, 7.1.6).
     let private erf x =
         let rec sum term n total =
-            if term < 1e-17 * total then total
-            else let next = term * 2.0 * x * x / float (2 * n + 1) in sum next (n + 1) (total + next)
+            if term < 1e-17 * total then
+                total
+            else
+                let next = term * 2.0 * x * x / float (2 * n + 1) in sum next (n + 1) (total + next)
 
         if abs x > 6.0 then float (sign x)
         elif x = 0.0 then 0.0
@@ -95,7 +100,11 @@ module Evaluate =
         match op with
         | Add
         | Sub
-        | Mul -> (match op with Add -> (+) | Sub -> (-) | _ -> (*))
+        | Mul ->
+            (match op with
+             | Add -> (+)
+             | Sub -> (-)
+             | _ -> (*))
         | Div -> if kind = Integer then (fun x y -> truncate (x / y)) else (/)
         | Rem -> (%)
         | Min -> fun x y -> Math.Min(x, y)
@@ -111,7 +120,8 @@ module Evaluate =
         | Arg i -> fun arg -> arg i
         | Num x -> fun _ -> x
         | Int i -> fun _ -> float i
-        | Var name -> raise (ModelError($"the variable {name} has no value", "Map", "variables belong in masks and scores"))
+        | Var name ->
+            raise (ModelError($"the variable {name} has no value", "Map", "variables belong in masks and scores"))
         | Un(op, x) ->
             let f, x = unary op, compile kinds x
             fun arg -> f (x arg)
@@ -139,10 +149,11 @@ module Evaluate =
         walkOver x [ x; out ] (fun at -> out.Data[at[1]] <- join out.Data[at[1]] x.Data[at[0]])
 
     let private contract axes (a: Value) (b: Value) (out: Value) =
-        let loop =
-            { out with
+        let loop = {
+            out with
                 Axes = Array.append out.Axes (List.toArray axes)
-                Sizes = Array.append out.Sizes [| for axis in axes -> a.Size axis |] }
+                Sizes = Array.append out.Sizes [| for axis in axes -> a.Size axis |]
+        }
 
         walkOver loop [ a; b; out ] (fun at -> out.Data[at[2]] <- out.Data[at[2]] + a.Data[at[0]] * b.Data[at[1]])
 
@@ -152,17 +163,28 @@ module Evaluate =
             elif axis = inner then out.Stride name
             else out.Stride axis
 
-        walk x.Sizes [| Array.map x.Stride x.Axes; Array.map stride x.Axes |] (fun at -> out.Data[at[1]] <- x.Data[at[0]])
+        walk x.Sizes [| Array.map x.Stride x.Axes; Array.map stride x.Axes |] (fun at ->
+            out.Data[at[1]] <- x.Data[at[0]])
 
     /// Copies the part of `x` from `start` on along an axis to `out` from `target` on.
     let private copyPart axis start target length (x: Value) (out: Value) =
-        let loop = { out with Sizes = Array.map2 (fun a n -> if a = axis then length else n) out.Axes out.Sizes }
+        let loop = {
+            out with
+                Sizes = Array.map2 (fun a n -> if a = axis then length else n) out.Axes out.Sizes
+        }
+
         let from, into = start * x.Stride axis, target * out.Stride axis
         walkOver loop [ x; out ] (fun at -> out.Data[into + at[1]] <- x.Data[from + at[0]])
 
     let private position axis (index: float) size =
         if index < 0.0 || index >= float size then
-            raise (ModelError($"the index {index} lies outside of {axis}:{size}", "Gather or ScatterAdd", "use indices from 0 to the size less one"))
+            raise (
+                ModelError(
+                    $"the index {index} lies outside of {axis}:{size}",
+                    "Gather or ScatterAdd",
+                    "use indices from 0 to the size less one"
+                )
+            )
 
         int index
 
@@ -199,7 +221,13 @@ module Evaluate =
             let offset = at[1] + int past.Data[at[2]] * out.Stride context
 
             if int past.Data[at[2]] + value.Size sequence > out.Size context then
-                raise (ModelError($"a sequence of {value.Size sequence} after {past.Data[at[2]]} positions", $"{context}:{out.Size context}", "give the cache more positions"))
+                raise (
+                    ModelError(
+                        $"a sequence of {value.Size sequence} after {past.Data[at[2]]} positions",
+                        $"{context}:{out.Size context}",
+                        "give the cache more positions"
+                    )
+                )
 
             out.Data[offset] <- value.Data[at[0]])
 
@@ -212,7 +240,13 @@ module Evaluate =
             let data = bindings node
 
             if data.Length <> value.Data.Length then
-                raise (ModelError($"{data.Length} elements were given for {Infer.show node.Dims}", string node.Op, $"give {value.Data.Length}"))
+                raise (
+                    ModelError(
+                        $"{data.Length} elements were given for {Infer.show node.Dims}",
+                        string node.Op,
+                        $"give {value.Data.Length}"
+                    )
+                )
 
             [| { value with Data = data } |]
 
@@ -250,7 +284,8 @@ module Evaluate =
             | Op.Merge(outer, inner, name), [ x ] -> filled (merge outer inner name x)
             | Op.Slice(axis, start, length), [ x ] -> filled (copyPart axis (int start) 0 (int length) x)
             | Op.Pad(axis, before, _), [ x ] -> filled (copyPart axis 0 (int before) (x.Size axis) x)
-            | Op.Broadcast _, [ x ] -> filled (fun out -> walkOver out [ out; x ] (fun at -> out.Data[at[0]] <- x.Data[at[1]]))
+            | Op.Broadcast _, [ x ] ->
+                filled (fun out -> walkOver out [ out; x ] (fun at -> out.Data[at[0]] <- x.Data[at[1]]))
             | Op.Gather axis, [ table; index ] ->
                 filled (fun out -> picked axis table index out (fun at from -> out.Data[at] <- table.Data[from]))
             | Op.ScatterAdd axis, [ table; index; updates ] ->
@@ -268,12 +303,20 @@ module Evaluate =
                 machine.Run(values, parts)
                 [| for part in parts -> one values part |]
             | Op.Item i, _ -> [| values[node.Inputs.Head.Id][i] |]
-            | _ -> raise (ModelError($"{inputs.Length} inputs don't fit", string node.Op, "give the node the inputs that GRAPH.md lists"))
+            | _ ->
+                raise (
+                    ModelError(
+                        $"{inputs.Length} inputs don't fit",
+                        string node.Op,
+                        "give the node the inputs that GRAPH.md lists"
+                    )
+                )
 
         member private machine.Scan(scan: Scan, inputs: Value list, out: Value array) =
             let starts, rest = List.splitAt scan.Carries.Length inputs
             let stacks, captures = List.splitAt scan.Slices.Length rest
             let axis, count = scan.Dim.Name, sizeOf scan.Dim.Size
+
             let sliceOf i (placeholder: Node) (stack: Value) =
                 let slice = emptyOf sizeOf placeholder.Dims
                 let from = i * stack.Stride axis

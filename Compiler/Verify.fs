@@ -7,7 +7,11 @@ open Legato.Dsl
 [<RequireQualifiedAccess>]
 module Verify =
     let private fail node what remedy = raise (ModelError(what, Print.node node, remedy))
-    let private demand node condition what remedy = if not condition then fail node (what ()) remedy
+
+    let private demand node condition what remedy =
+        if not condition then
+            fail node (what ()) remedy
+
     let private namesOf (dims: Dim list) = dims |> List.map (fun d -> d.Name)
     let private sorted (dims: Dim list) = dims |> List.sortBy (fun d -> d.Name)
 
@@ -17,13 +21,23 @@ module Verify =
 
         let wants kind part =
             let found = again part
-            demand node (found = kind) (fun () -> $"{part} in {scalar} is {found}, not {kind}") "convert it, or mend the expression"
+
+            demand
+                node
+                (found = kind)
+                (fun () -> $"{part} in {scalar} is {found}, not {kind}")
+                "convert it, or mend the expression"
 
         match scalar with
         | Arg i -> arg i
         | Var "score" when List.contains "score" variables -> Float
         | Var name ->
-            demand node (List.contains name variables) (fun () -> $"the variable {name} has no meaning here") "use operands"
+            demand
+                node
+                (List.contains name variables)
+                (fun () -> $"the variable {name} has no meaning here")
+                "use operands"
+
             Integer
         | Num _ -> Float
         | Int _ -> Integer
@@ -33,7 +47,12 @@ module Verify =
                 wants Boolean x
                 Boolean
             | ToFloat ->
-                demand node (again x <> Float) (fun () -> $"{scalar} converts what is a Float already") "leave ToFloat out"
+                demand
+                    node
+                    (again x <> Float)
+                    (fun () -> $"{scalar} converts what is a Float already")
+                    "leave ToFloat out"
+
                 Float
             | IsFinite ->
                 wants Float x
@@ -58,7 +77,12 @@ module Verify =
             | LessOrEqual
             | Equal -> Boolean
             | _ ->
-                demand node (again x <> Boolean) (fun () -> $"{scalar} of Booleans") "use And and Or, or convert with ToFloat"
+                demand
+                    node
+                    (again x <> Boolean)
+                    (fun () -> $"{scalar} of Booleans")
+                    "use And and Or, or convert with ToFloat"
+
                 again x
         | If(condition, x, y) ->
             wants Boolean condition
@@ -104,7 +128,11 @@ module Verify =
 
     let private subset node (small: Dim list) (large: Dim list) =
         for d in small do
-            demand node (List.contains d large) (fun () -> $"the axis {d} is not in {Infer.show large}") "give both the same axes"
+            demand
+                node
+                (List.contains d large)
+                (fun () -> $"the axis {d} is not in {Infer.show large}")
+                "give both the same axes"
 
     let private sameAxes node (what: string) (found: Dim list) (expected: Dim list) =
         let text () = $"{what} has the axes {Infer.show found}, not {Infer.show expected}"
@@ -118,31 +146,52 @@ module Verify =
         let heads, keyHeads = Node.size form.Heads q, Node.size form.KeyHeads k
         let uneven () = $"{heads} {form.Heads} can't share {keyHeads} {form.KeyHeads}"
         demand node (heads % keyHeads = 0L) uneven "make the one a multiple of the other"
-        subset node [ Node.dim form.Feature k; ] q.Dims
+        subset node [ Node.dim form.Feature k ] q.Dims
         subset node [ Node.dim form.Context v; Node.dim form.KeyHeads v ] k.Dims
 
         let arg i =
-            demand node (i < extras.Length) (fun () -> $"the attention has no extra operand {i}") "add the operand to its inputs"
+            demand
+                node
+                (i < extras.Length)
+                (fun () -> $"the attention has no extra operand {i}")
+                "add the operand to its inputs"
+
             extras[i].Type
 
         let check (expression: Scalar option) variables kind =
             for e in Option.toList expression do
                 let found = typed node arg variables e
-                demand node (found = kind) (fun () -> $"the expression {e} is {found}, not {kind}") "mend the mask or the score"
+
+                demand
+                    node
+                    (found = kind)
+                    (fun () -> $"the expression {e} is {found}, not {kind}")
+                    "mend the mask or the score"
 
         check form.Mask [ "b"; "h"; "q"; "k" ] Boolean
         check form.Score [ "b"; "h"; "q"; "k"; "score" ] Float
 
     let private decomposes (node: Node) composite =
         let shapes = Composites.decompose composite node.Inputs |> List.map (fun part -> part.Outputs.Head)
-        demand node (shapes = node.Outputs) (fun () -> $"its decomposition has the axes {shapes |> List.map (fst >> Infer.show)}") "mend Composites.fs"
+
+        demand
+            node
+            (shapes = node.Outputs)
+            (fun () -> $"its decomposition has the axes {shapes |> List.map (fst >> Infer.show)}")
+            "mend Composites.fs"
 
     let private composite (node: Node) c =
         match c, node.Inputs with
         | Rope form, x :: angles ->
             for angle in angles do
                 let pair = { Name = "Pair"; Size = Fixed(form.Rotary / 2L) }
-                demand node (List.contains pair angle.Dims) (fun () -> $"the angles have no axis {pair}") "give one angle a pair of features"
+
+                demand
+                    node
+                    (List.contains pair angle.Dims)
+                    (fun () -> $"the angles have no axis {pair}")
+                    "give one angle a pair of features"
+
                 subset node (angle.Dims |> List.except [ pair ]) x.Dims
 
             part node form.Feature 0L form.Rotary (Node.size form.Feature x)
@@ -154,7 +203,10 @@ module Verify =
             attend node form q k v (rest |> List.skip (min 1 rest.Length))
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attend node form q k v extras
-            let forward = Infer.outputs (Op.Composite(Attend form)) (node.Inputs |> List.map (fun n -> n.Outputs.Head))
+
+            let forward =
+                Infer.outputs (Op.Composite(Attend form)) (node.Inputs |> List.map (fun n -> n.Outputs.Head))
+
             sameAxes node "the output" output.Dims (fst forward[0])
             sameAxes node "the log-sum-exp" logSumExp.Dims (fst forward[1])
             sameAxes node "the output's gradient" gradient.Dims (fst forward[0])
@@ -176,14 +228,27 @@ module Verify =
 
     and private operands (node: Node) =
         let accepts, expected = arity node.Op
-        demand node (accepts node.Inputs.Length) (fun () -> $"{node.Inputs.Length} inputs, not {expected}") "give the node the inputs that GRAPH.md lists"
+
+        demand
+            node
+            (accepts node.Inputs.Length)
+            (fun () -> $"{node.Inputs.Length} inputs, not {expected}")
+            "give the node the inputs that GRAPH.md lists"
 
         match node.Op, node.Inputs with
         | Op.Item i, [ x ] ->
-            demand node (i >= 0 && i < x.Outputs.Length) (fun () -> $"{x} has no output {i}") "read an output that it has"
+            demand
+                node
+                (i >= 0 && i < x.Outputs.Length)
+                (fun () -> $"{x} has no output {i}")
+                "read an output that it has"
         | _, inputs ->
             for x in inputs do
-                demand node (x.Outputs.Length = 1) (fun () -> $"{x} has {x.Outputs.Length} outputs") "read one of them through Item"
+                demand
+                    node
+                    (x.Outputs.Length = 1)
+                    (fun () -> $"{x} has {x.Outputs.Length} outputs")
+                    "read one of them through Item"
 
     // Axes and types that a node states must be those that follow from its operation.
     and private outputs (node: Node) =
@@ -197,7 +262,12 @@ module Verify =
                     fail node what remedy
 
         let show outputs = outputs |> List.map (fun (dims, kind: ElementType) -> $"{kind} {Infer.show dims}")
-        demand node (inferred = node.Outputs) (fun () -> $"it states {show node.Outputs}, but gives {show inferred}") "build nodes with Node.make"
+
+        demand
+            node
+            (inferred = node.Outputs)
+            (fun () -> $"it states {show node.Outputs}, but gives {show inferred}")
+            "build nodes with Node.make"
 
         for dims, _ in node.Outputs do
             let twice = namesOf dims |> List.countBy id |> List.tryFind (fun (_, n) -> n > 1)
@@ -211,13 +281,28 @@ module Verify =
     and private special (node: Node) =
         match node.Op, node.Inputs with
         | Op.ConstVector(values, dim), _ ->
-            demand node (int64 values.Length = fixedSize node dim) (fun () -> $"{values.Length} values for {dim}") "give one value an element"
+            demand
+                node
+                (int64 values.Length = fixedSize node dim)
+                (fun () -> $"{values.Length} values for {dim}")
+                "give one value an element"
         | Op.Map scalar, inputs ->
             let used = Scalar.args scalar
-            demand node (used = [ 0 .. inputs.Length - 1 ]) (fun () -> $"the expression uses the operands {used}") "use each input"
+
+            demand
+                node
+                (used = [ 0 .. inputs.Length - 1 ])
+                (fun () -> $"the expression uses the operands {used}")
+                "use each input"
+
             typed node (fun i -> inputs[i].Type) [] scalar |> ignore
         | Op.Reduce(_, axes), [ x ] ->
-            demand node (axes = List.distinct axes && not axes.IsEmpty) (fun () -> $"it reduces over {axes}") "name each axis once"
+            demand
+                node
+                (axes = List.distinct axes && not axes.IsEmpty)
+                (fun () -> $"it reduces over {axes}")
+                "name each axis once"
+
             demand node (x.Type <> Boolean) (fun () -> "a Boolean can't be reduced") "convert it with ToFloat"
         | Op.Contract axes, inputs ->
             demand node (axes = List.distinct axes) (fun () -> $"it contracts {axes}") "name each axis once"
@@ -226,19 +311,36 @@ module Verify =
                 wantsType node x Float
         | Op.Rename names, [ x ] ->
             for axis, _ in names do
-                demand node (Node.hasAxis axis x) (fun () -> $"there is no axis {axis} in {Infer.show x.Dims}") "rename an axis that is there"
+                demand
+                    node
+                    (Node.hasAxis axis x)
+                    (fun () -> $"there is no axis {axis} in {Infer.show x.Dims}")
+                    "rename an axis that is there"
         | Op.Slice(axis, start, length), [ x ] ->
             match (Node.dim axis x).Size with
             | Fixed total -> part node axis start length total
-            | Dynamic _ -> demand node (start >= 0L && length > 0L) (fun () -> $"{length} elements from {start}") "stay within the axis"
+            | Dynamic _ ->
+                demand
+                    node
+                    (start >= 0L && length > 0L)
+                    (fun () -> $"{length} elements from {start}")
+                    "stay within the axis"
         | Op.Pad(axis, before, total), [ x ] -> part node axis before (Node.size axis x) total
         | Op.Gather axis, [ table; index ] ->
             wantsType node index Integer
             subset node (index.Dims |> List.filter (fun d -> d.Name <> axis && Node.hasAxis d.Name table)) table.Dims
         | Op.ScatterAdd axis, [ target; index; updates ] ->
             wantsType node index Integer
-            demand node (updates.Type = target.Type) (fun () -> $"{updates.Type} updates of a {target.Type} target") "convert the updates"
-            let rows = Infer.outputs (Op.Gather axis) [ target.Outputs.Head; index.Outputs.Head ] |> List.head |> fst
+
+            demand
+                node
+                (updates.Type = target.Type)
+                (fun () -> $"{updates.Type} updates of a {target.Type} target")
+                "convert the updates"
+
+            let rows =
+                Infer.outputs (Op.Gather axis) [ target.Outputs.Head; index.Outputs.Head ] |> List.head |> fst
+
             subset node (index.Dims |> List.filter (fun d -> d.Name <> axis && Node.hasAxis d.Name target)) target.Dims
             sameAxes node "the update" updates.Dims rows
         | Op.TopK(axis, rank), [ x ] ->
@@ -258,22 +360,42 @@ module Verify =
         let own = scan.Carries @ scan.Slices @ scan.Captures
 
         for p in own do
-            demand node (Node.isPlaceholder p) (fun () -> $"{Print.node p} is no placeholder") "make placeholders with Node.placeholder"
+            demand
+                node
+                (Node.isPlaceholder p)
+                (fun () -> $"{Print.node p} is no placeholder")
+                "make placeholders with Node.placeholder"
+
             placeholders.Add p.Id |> ignore
 
         let twice = own |> List.countBy id |> List.tryFind (fun (_, n) -> n > 1)
-        demand node twice.IsNone (fun () -> $"the placeholder {fst twice.Value} stands for two inputs") "give each input a placeholder of its own"
+
+        demand
+            node
+            twice.IsNone
+            (fun () -> $"the placeholder {fst twice.Value} stands for two inputs")
+            "give each input a placeholder of its own"
 
         let starts, rest = List.splitAt scan.Carries.Length node.Inputs
         let stacks, captures = List.splitAt scan.Slices.Length rest
-        demand node (scan.CarryResults.Length = scan.Carries.Length) (fun () -> $"{scan.CarryResults.Length} results of {scan.Carries.Length} carries") "give one result a carry"
+
+        demand
+            node
+            (scan.CarryResults.Length = scan.Carries.Length)
+            (fun () -> $"{scan.CarryResults.Length} results of {scan.Carries.Length} carries")
+            "give one result a carry"
 
         let same (what: string) (p: Node) (dims, kind) =
             let text () = $"the {what} is {kind} {Infer.show dims}, its placeholder {p.Type} {Infer.show p.Dims}"
             demand node (p.Outputs.Head = (dims, kind)) text "give both the same axes in the same order"
 
         List.iter2 (fun p (start: Node) -> same "start of a carry" p start.Outputs.Head) scan.Carries starts
-        List.iter2 (fun p (result: Node) -> same "result of a carry" p result.Outputs.Head) scan.Carries scan.CarryResults
+
+        List.iter2
+            (fun p (result: Node) -> same "result of a carry" p result.Outputs.Head)
+            scan.Carries
+            scan.CarryResults
+
         List.iter2 (fun p (capture: Node) -> same "capture" p capture.Outputs.Head) scan.Captures captures
 
         let slice p (stack: Node) =
@@ -290,7 +412,11 @@ module Verify =
             | Op.Input _
             | Op.Param _
             | Op.State _ ->
-                demand node (List.contains inner own) (fun () -> $"the body uses {Print.node inner}") "pass it in as a capture or a slice"
+                demand
+                    node
+                    (List.contains inner own)
+                    (fun () -> $"the body uses {Print.node inner}")
+                    "pass it in as a capture or a slice"
             | _ -> ()
 
     /// Checks the graph below `roots`, bodies of scans included.
@@ -300,4 +426,8 @@ module Verify =
         check placeholders roots
 
         for node in Node.topological roots do
-            demand node (not (placeholders.Contains node.Id)) (fun () -> "a scan's placeholder is used outside of its body") "use the scan's input, or its output"
+            demand
+                node
+                (not (placeholders.Contains node.Id))
+                (fun () -> "a scan's placeholder is used outside of its body")
+                "use the scan's input, or its output"

@@ -9,19 +9,26 @@ open NUnit.Framework
 
 let private sizes = [ "A", 2; "B", 3; "C", 2 ]
 let private dimOf name = sizes |> List.find (fst >> (=) name) ||> dim
-let private variables = [ floats "x" [ dimOf "A"; dimOf "B" ]; floats "y" [ dimOf "C"; dimOf "B" ]; floats "z" [ dimOf "A" ]; floats "s" [] ]
+
+let private variables = [
+    floats "x" [ dimOf "A"; dimOf "B" ]
+    floats "y" [ dimOf "C"; dimOf "B" ]
+    floats "z" [ dimOf "A" ]
+    floats "s" []
+]
 
 // Keeps values and higher derivatives small, so that differences are exact to many digits.
 let private bounded x = Node.map1 (fun v -> Un(Tanh, v)) x
 
 let private smooth n =
-    let functions =
-        [ (fun v -> Un(Sin, v))
-          (fun v -> Un(Exp, Un(Tanh, v)))
-          (fun v -> Un(Rsqrt, Num 1.0 + v * v))
-          (fun v -> Un(Erf, v))
-          (fun v -> Un(Log, Num 1.0 + v * v))
-          (fun v -> v / (Num 2.0 + Un(Cos, v))) ]
+    let functions = [
+        (fun v -> Un(Sin, v))
+        (fun v -> Un(Exp, Un(Tanh, v)))
+        (fun v -> Un(Rsqrt, Num 1.0 + v * v))
+        (fun v -> Un(Erf, v))
+        (fun v -> Un(Log, Num 1.0 + v * v))
+        (fun v -> v / (Num 2.0 + Un(Cos, v)))
+    ]
 
     Node.map1 functions[n % functions.Length]
 
@@ -48,8 +55,16 @@ let private loop n (x: Node) (y: Node) (z: Node) =
     let dims = Infer.union "test" [ row; start.Dims; captured.Dims ]
     let carry, slice = Node.placeholder "carry" dims Float, Node.placeholder "slice" row Float
     let next = bounded (Node.map (Arg 0 * Arg 1 + Arg 2 * Num 0.7) [ carry; captured; slice ])
-    let whole = Node.scan (dimOf axis) (n % 2 = 1) [ carry, Node.broadcast dims start ] [ slice, x ] [ Node.broadcast dims next ] [ Node.mul next slice ]
-    if n % 3 = 0 then Node.item 0 whole else Node.mul (Node.item 0 whole) (Node.item 1 whole)
+
+    let whole =
+        Node.scan (dimOf axis) (n % 2 = 1) [ carry, Node.broadcast dims start ] [ slice, x ] [
+            Node.broadcast dims next
+        ] [ Node.mul next slice ]
+
+    if n % 3 = 0 then
+        Node.item 0 whole
+    else
+        Node.mul (Node.item 0 whole) (Node.item 1 whole)
 
 /// One more node on top of those in the pool.
 let private grow (pool: Node list) (kind: int, i: int, j: int) =
@@ -82,7 +97,8 @@ let private grow (pool: Node list) (kind: int, i: int, j: int) =
     | 13 -> loop j x y pool[(i + j) % pool.Length]
     | _ -> Node.broadcast (List.rev x.Dims) x |> smooth j
 
-let private build (steps: (int * int * int) list) = (variables, steps) ||> List.fold (fun pool step -> grow pool step :: pool)
+let private build (steps: (int * int * int) list) =
+    (variables, steps) ||> List.fold (fun pool step -> grow pool step :: pool)
 
 let private programs =
     Gen.listOfLength 7 (Gen.zip3 (Gen.choose (0, 13)) (Gen.choose (0, 30)) (Gen.choose (0, 30)))

@@ -20,7 +20,13 @@ let ``carries, slices, captures and stacked results`` (reversed: bool) =
     let carry, slice, gain = placeholder "carry" [ a ], placeholder "slice" [ a ], floats "gain" [ a; b ]
     let mixed = Node.reduce Sum [ "B" ] (curved (Node.mul gain carry))
     let next = Node.add mixed (Node.mul slice carry)
-    let loop = Node.scan layers reversed [ carry, start ] [ slice, stack ] [ next ] [ square mixed; Node.reduce Sum [ "A" ] next ]
+
+    let loop =
+        Node.scan layers reversed [ carry, start ] [ slice, stack ] [ next ] [
+            square mixed
+            Node.reduce Sum [ "A" ] next
+        ]
+
     check [] (lossOf [ Node.item 0 loop; Node.item 1 loop; Node.item 2 loop ])
     check [] (lossOf [ Node.item 0 loop ])
     check [] (lossOf [ Node.item 2 loop ])
@@ -39,7 +45,10 @@ let ``two carries that change places`` () =
 [<Test>]
 let ``results that are a carry, a slice or a capture`` () =
     let carry, slice, capture = placeholder "carry" [ a ], placeholder "slice" [ a ], floats "capture" [ a ]
-    let loop = Node.scan layers false [ carry, start ] [ slice, stack ] [ slice ] [ carry; slice; square capture; capture ]
+
+    let loop =
+        Node.scan layers false [ carry, start ] [ slice, stack ] [ slice ] [ carry; slice; square capture; capture ]
+
     check [] (lossOf [ for i in 0..4 -> Node.item i loop ])
 
 [<Test>]
@@ -52,21 +61,35 @@ let ``integers in carries, slices and results`` () =
     let next = curved (Node.add (Node.mul carry factor) row)
     let counted = Node.map (Arg 0 + Int 1L) [ count ]
     let places = integers "places" [ layers ]
-    let loop = Node.scan layers false [ count, Node.map (Int 2L) []; carry, start ] [ place, places ] [ counted; next ] [ count; next ]
+
+    let loop =
+        Node.scan layers false [ count, Node.map (Int 2L) []; carry, start ] [ place, places ] [ counted; next ] [
+            count
+            next
+        ]
+
     check [ "places", [ 3.0; 0.0; 3.0; 1.0 ] ] (lossOf [ Node.item 1 loop; Node.item 3 loop ])
 
 [<Test>]
 let ``a slice that is also read outside of the loop`` () =
     let carry, slice = placeholder "carry" [ a ], placeholder "slice" [ a ]
     let used = curved stack
-    let loop = Node.scan layers false [ carry, start ] [ slice, used ] [ Node.add (Node.mul carry slice) carry ] []
+
+    let loop =
+        Node.scan layers false [ carry, start ] [ slice, used ] [ Node.add (Node.mul carry slice) carry ] []
+
     check [] (lossOf [ Node.mul loop (Node.reduce Sum [ "Layers" ] used) ])
 
 [<Test>]
 let ``the loop's axis need not be the outermost of what it slices`` () =
     let carry, slice = placeholder "carry" [ a ], placeholder "slice" [ b; a ]
     let inner = floats "inner" [ b; layers; a ]
-    let loop = Node.scan layers true [ carry, start ] [ slice, inner ] [ curved (Node.add carry (Node.reduce Sum [ "B" ] slice)) ] []
+
+    let loop =
+        Node.scan layers true [ carry, start ] [ slice, inner ] [
+            curved (Node.add carry (Node.reduce Sum [ "B" ] slice))
+        ] []
+
     check [] (lossOf [ loop ])
 
 let private inOrder first second =
@@ -77,7 +100,10 @@ let private inOrder first second =
 [<Test>]
 let ``a loop after a loop`` () =
     let gain = floats "gain" [ a ]
-    let last = inOrder (fun p -> curved (Node.mul p gain)) (fun q one -> curved (Node.add q (Node.mul one gain)))
+
+    let last =
+        inOrder (fun p -> curved (Node.mul p gain)) (fun q one -> curved (Node.add q (Node.mul one gain)))
+
     check [] (lossOf [ last ])
 
 [<TestCase(Rematerialisation.None)>]
@@ -106,13 +132,19 @@ let ``a loop in a loop`` (reversed: bool) =
     let next = curved (Node.add (Node.mul inner factor) (Node.mul shared weight))
     let loop = Node.scan steps reversed [ inner, outer ] [ factor, gain ] [ next ] [ square next ]
     let result = Node.add (Node.item 0 loop) (Node.mul outer (Node.number 0.5))
-    let whole = Node.scan layers (not reversed) [ outer, start ] [ weight, stack ] [ result ] [ Node.item 1 loop; shared ]
+
+    let whole =
+        Node.scan layers (not reversed) [ outer, start ] [ weight, stack ] [ result ] [ Node.item 1 loop; shared ]
+
     check [] (lossOf [ for i in 0..2 -> Node.item i whole ])
 
 [<Test>]
 let ``what the loss doesn't need stays out of the gradient's loop`` () =
     let carry, idle = placeholder "carry" [ a ], placeholder "idle" [ a ]
-    let loop = Node.scan layers false [ carry, start; idle, start ] [] [ curved carry; Node.mul idle idle ] [ square idle ]
+
+    let loop =
+        Node.scan layers false [ carry, start; idle, start ] [] [ curved carry; Node.mul idle idle ] [ square idle ]
+
     check [] (lossOf [ Node.item 0 loop ])
 
 [<Test>]

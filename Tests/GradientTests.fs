@@ -19,22 +19,28 @@ let private scalars: (string * (Scalar -> Scalar)) list =
     let plain = fun v -> v
     let above = fun v -> Num 1.5 + v
 
-    [ for name, op, domain in
-          [ "negative", Neg, plain
-            "absolute value", Abs, plain
-            "exponential", Exp, plain
-            "logarithm", Log, above
-            "square root", Sqrt, above
-            "reciprocal root", Rsqrt, above
-            "hyperbolic tangent", Tanh, plain
-            "sine", Sin, plain
-            "cosine", Cos, plain
-            "error function", Erf, plain ] -> name, (fun v -> Un(op, domain v)) ]
-    @ [ "quotient", (fun v -> v / (Num 2.0 + v))
+    [
+        for name, op, domain in
+            [
+                "negative", Neg, plain
+                "absolute value", Abs, plain
+                "exponential", Exp, plain
+                "logarithm", Log, above
+                "square root", Sqrt, above
+                "reciprocal root", Rsqrt, above
+                "hyperbolic tangent", Tanh, plain
+                "sine", Sin, plain
+                "cosine", Cos, plain
+                "error function", Erf, plain
+            ] -> name, (fun v -> Un(op, domain v))
+    ]
+    @ [
+        "quotient", (fun v -> v / (Num 2.0 + v))
         "minimum", (fun v -> Bin(Min, v, Num 0.2))
         "maximum", (fun v -> Bin(Max, v * v, Num 0.2))
         "choice", (fun v -> If(Bin(And, Bin(Less, v, Num 0.3), Bin(LessOrEqual, Num -0.3, v)), v * v, Un(Exp, v)))
-        "finite or zero", (fun v -> If(Un(IsFinite, Un(Log, v)), v, Num 0.0)) ]
+        "finite or zero", (fun v -> If(Un(IsFinite, Un(Log, v)), v, Num 0.0))
+    ]
 
 let private names = scalars |> List.map fst
 
@@ -48,7 +54,9 @@ let ``maps of operands with other axes`` () =
 
 [<Test>]
 let ``what is detached has no gradient`` () =
-    let gradients = Differentiate.gradient Rematerialisation.None (lossOf [ Node.map1 (fun v -> Un(Detach, v)) x ]) [ x ]
+    let gradients =
+        Differentiate.gradient Rematerialisation.None (lossOf [ Node.map1 (fun v -> Un(Detach, v)) x ]) [ x ]
+
     close 0.0 (List.replicate 8 0.0) (evaluateWith [] [] gradients.Of).Head
 
 [<Test>]
@@ -106,10 +114,15 @@ let ``the largest`` () =
 [<TestCase(true)>]
 let ``rotary positions`` (interleaved: bool) =
     // Angles come from positions: integers, as here, have no gradient.
-    let angle = Node.map (Num 0.4 * Un(ToFloat, Arg 0) + Num 0.1) [ integers "angle" [ dim "Seq" 3; dim "Pair" 2 ] ]
+    let angle =
+        Node.map (Num 0.4 * Un(ToFloat, Arg 0) + Num 0.1) [ integers "angle" [ dim "Seq" 3; dim "Pair" 2 ] ]
+
     let turn f = Node.map1 (fun v -> Un(f, v)) angle
     let form: RopeForm = { Feature = "D"; Rotary = 4L; Interleaved = interleaved }
-    let node = Node.composite (Rope form) [ floats "q" [ dim "Seq" 3; dim "Heads" 2; dim "D" 6 ]; turn Cos; turn Sin ]
+
+    let node =
+        Node.composite (Rope form) [ floats "q" [ dim "Seq" 3; dim "Heads" 2; dim "D" 6 ]; turn Cos; turn Sin ]
+
     check [ "angle", [ 0.0; 1.0; 2.0; 3.0; 4.0; 5.0 ] ] (lossOf [ node ])
 
 let private attend mask score heads keyHeads context =
@@ -119,16 +132,17 @@ let private attend mask score heads keyHeads context =
     let k = floats "k" [ batch; dim "Context" context; dim keys keyHeads; dim "D" 3 ]
     let v = floats "v" [ batch; dim "Context" context; dim keys keyHeads; dim "V" 2 ]
 
-    let form =
-        { Sequence = "Seq"
-          Context = "Context"
-          Heads = "Heads"
-          KeyHeads = keys
-          Feature = "D"
-          ValueFeature = "V"
-          Scale = 0.7
-          Mask = mask
-          Score = score }
+    let form = {
+        Sequence = "Seq"
+        Context = "Context"
+        Heads = "Heads"
+        KeyHeads = keys
+        Feature = "D"
+        ValueFeature = "V"
+        Scale = 0.7
+        Mask = mask
+        Score = score
+    }
 
     Node.composite (Attend form) [ q; k; v ]
 
@@ -139,16 +153,18 @@ let private attentions: (string * (unit -> Node)) list =
     let sees = Some(Bin(LessOrEqual, Var "k", Var "b"))
     let nothing = Some(Bin(Less, Var "q", Var "k"))
 
-    [ "causal", (fun () -> attend causal.Mask None 4 2 3)
-      "everything", (fun () -> attend None None 4 4 3)
-      "one key head", (fun () -> attend causal.Mask None 4 1 3)
-      "context longer than what is written", (fun () -> attend causal.Mask None 2 2 5)
-      "window", (fun () -> attend windowed.Mask None 4 2 3)
-      "window or prefix", (fun () -> attend (windowed ||| prefix 1).Mask None 4 2 3)
-      "soft cap", (fun () -> attend causal.Mask capped.Score 4 2 3)
-      "bias by head, then soft cap", (fun () -> attend causal.Mask biased.Score 4 2 3)
-      "mask by row", (fun () -> attend sees None 4 2 3)
-      "queries that see nothing", (fun () -> attend nothing None 4 2 3) ]
+    [
+        "causal", (fun () -> attend causal.Mask None 4 2 3)
+        "everything", (fun () -> attend None None 4 4 3)
+        "one key head", (fun () -> attend causal.Mask None 4 1 3)
+        "context longer than what is written", (fun () -> attend causal.Mask None 2 2 5)
+        "window", (fun () -> attend windowed.Mask None 4 2 3)
+        "window or prefix", (fun () -> attend (windowed ||| prefix 1).Mask None 4 2 3)
+        "soft cap", (fun () -> attend causal.Mask capped.Score 4 2 3)
+        "bias by head, then soft cap", (fun () -> attend causal.Mask biased.Score 4 2 3)
+        "mask by row", (fun () -> attend sees None 4 2 3)
+        "queries that see nothing", (fun () -> attend nothing None 4 2 3)
+    ]
 
 let private attentionOf name = (snd (List.find (fst >> (=) name) attentions)) ()
 let private attentionNames = attentions |> List.map fst
@@ -167,7 +183,16 @@ let ``attention by its decomposition's gradient`` (name: string) =
 [<Test>]
 let ``what has no gradient says so`` () =
     let node = attend None None 4 2 3
-    let refused loss = message (fun () -> Differentiate.gradient Rematerialisation.None loss [ node.Inputs.Head ] |> ignore)
-    let past = Node.composite (match node.Op with Op.Composite c -> c | _ -> failwith "no attention") (node.Inputs @ [ integers "past" [] ])
+
+    let refused loss =
+        message (fun () -> Differentiate.gradient Rematerialisation.None loss [ node.Inputs.Head ] |> ignore)
+
+    let past =
+        Node.composite
+            (match node.Op with
+             | Op.Composite c -> c
+             | _ -> failwith "no attention")
+            (node.Inputs @ [ integers "past" [] ])
+
     Assert.That(refused (lossOf [ Node.item 0 past ]), Does.Contain "has no gradient")
     Assert.That(refused (lossOf [ Node.item 1 node ]), Does.Contain "has no gradient")

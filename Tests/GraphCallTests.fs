@@ -22,8 +22,9 @@ let ``training passes the verifier, whatever it keeps and however many batches i
     let request = PlanRequest(Purpose.Train, 2L, 4L, 4L, Accumulate = accumulate, Rematerialisation = keeps)
     Verify.graph (rootsOf (Specialise.call model request))
 
-let private parameters =
-    [ for p in (call Purpose.Forward).Parameters -> p.Parameter.Path, random p.Parameter.Path.Length (elements p.Node) ]
+let private parameters = [
+    for p in (call Purpose.Forward).Parameters -> p.Parameter.Path, random p.Parameter.Path.Length (elements p.Node)
+]
 
 let private vocabulary = 11
 let private tokens = [ [ 1.0; 7.0; 3.0; 10.0 ]; [ 4.0; 0.0; 0.0; 2.0 ] ]
@@ -32,7 +33,13 @@ let private tokens = [ [ 1.0; 7.0; 3.0; 10.0 ]; [ 4.0; 0.0; 0.0; 2.0 ] ]
 let private cached purpose past (part: float list list) states =
     let c = call purpose
     let count = part.Head.Length
-    let inputs = [ "tokens", List.concat part; "past", [ past; past ]; "last", [ float (count - 1); float (count - 1) ] ]
+
+    let inputs = [
+        "tokens", List.concat part
+        "past", [ past; past ]
+        "last", [ float (count - 1); float (count - 1) ]
+    ]
+
     let values = evaluateWith [ "batch", 2L; "seq", int64 count ] (parameters @ states @ inputs) (rootsOf c)
     values.Head, List.map2 (fun (state, _) value -> nameOf state, value) c.Updates values.Tail
 
@@ -42,7 +49,11 @@ let ``prefill and decode give the logits of the whole sequence`` () =
     let whole = (evaluateWith [] (parameters @ [ "tokens", List.concat tokens ]) forward).Head
 
     let at position =
-        whole |> List.chunkBySize vocabulary |> List.indexed |> List.filter (fun (i, _) -> i % 4 = position) |> List.collect snd
+        whole
+        |> List.chunkBySize vocabulary
+        |> List.indexed
+        |> List.filter (fun (i, _) -> i % 4 = position)
+        |> List.collect snd
 
     // What lies in a cache beyond its end must not matter.
     let states = [ for state, _ in (call Purpose.Prefill).Updates -> nameOf state, random 3 (2 * 2 * 8 * 2 * 4) ]

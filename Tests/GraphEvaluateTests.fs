@@ -16,7 +16,11 @@ let ``a map aligns its operands by axis name`` () =
     let y = floats "y" [ b ]
     let z = floats "z" [ b; a ]
     close 0.0 [ 11.0; 22.0; 33.0; 14.0; 25.0; 36.0 ] (evaluate [ "x", xs; "y", [ 10.0; 20.0; 30.0 ] ] (Node.add x y))
-    close 0.0 [ 2.0; 5.0; 8.0; 6.0; 9.0; 12.0 ] (evaluate [ "x", xs; "z", [ 1.0; 2.0; 3.0; 4.0; 5.0; 6.0 ] ] (Node.add x z))
+
+    close
+        0.0
+        [ 2.0; 5.0; 8.0; 6.0; 9.0; 12.0 ]
+        (evaluate [ "x", xs; "z", [ 1.0; 2.0; 3.0; 4.0; 5.0; 6.0 ] ] (Node.add x z))
 
 [<Test>]
 let ``scalar functions have their values`` () =
@@ -63,7 +67,11 @@ let ``gather picks rows, and slices where table and index share an axis`` () =
     close 0.0 [ 4.0; 5.0; 6.0; 1.0; 2.0; 3.0; 4.0; 5.0; 6.0 ] (evaluate [ "x", xs; "i", [ 1.0; 0.0; 1.0 ] ] rows)
     let own = Node.gather "B" x (integers "i" [ a ])
     close 0.0 [ 3.0; 4.0 ] (evaluate [ "x", xs; "i", [ 2.0; 0.0 ] ] own)
-    Assert.That(message (fun () -> evaluate [ "x", xs; "i", [ 3.0; 0.0 ] ] own |> ignore), Is.EqualTo "the index 3 lies outside of B:3")
+
+    Assert.That(
+        message (fun () -> evaluate [ "x", xs; "i", [ 3.0; 0.0 ] ] own |> ignore),
+        Is.EqualTo "the index 3 lies outside of B:3"
+    )
 
 [<Test>]
 let ``scatter-add adds every update at its index`` () =
@@ -86,7 +94,11 @@ let ``append writes each row of the batch after its own past`` () =
     let appended = Node.make (Op.Append("Context", "Seq")) [ state; value; past ]
     let values p = [ "s", [ 1.0; 2.0; 3.0; 4.0; 5.0; 6.0 ]; "v", [ 10.0; 20.0; 30.0; 40.0 ]; "past", p ]
     close 0.0 [ 10.0; 20.0; 3.0; 4.0; 30.0; 40.0 ] (evaluate (values [ 0.0; 1.0 ]) appended)
-    Assert.That(message (fun () -> evaluate (values [ 0.0; 2.0 ]) appended |> ignore), Is.EqualTo "a sequence of 2 after 2 positions")
+
+    Assert.That(
+        message (fun () -> evaluate (values [ 0.0; 2.0 ]) appended |> ignore),
+        Is.EqualTo "a sequence of 2 after 2 positions"
+    )
 
 [<Test>]
 let ``a scan hands its carry on, reads slices, stacks results, and runs both ways`` () =
@@ -110,4 +122,7 @@ let ``dynamic axes have the size of the call`` () =
 
 [<Test>]
 let ``a binding of the wrong length is refused`` () =
-    Assert.That(message (fun () -> evaluate [ "x", [ 1.0 ] ] x |> ignore), Is.EqualTo "1 elements were given for [A:2, B:3]")
+    Assert.That(
+        message (fun () -> evaluate [ "x", [ 1.0 ] ] x |> ignore),
+        Is.EqualTo "1 elements were given for [A:2, B:3]"
+    )

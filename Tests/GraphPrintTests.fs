@@ -7,7 +7,8 @@ open Legato.Tests
 open NUnit.Framework
 
 [<Test>]
-let ``every kind of node prints itself`` () = Golden.hold "graph/every-kind.txt" (Print.graph (GraphSamples.everyKind ()))
+let ``every kind of node prints itself`` () =
+    Golden.hold "graph/every-kind.txt" (Print.graph (GraphSamples.everyKind ()))
 
 [<Test>]
 let ``loops print their bodies`` () = Golden.hold "graph/nested-loops.txt" (Print.graph (GraphSamples.nestedLoops ()))
@@ -42,16 +43,17 @@ let ``composites print what they decompose into`` () =
     let v = GraphValues.floats "v" [ dims "Batch" 2; dims "Context" 5; dims "KvHeads" 2; dims "V" 6 ]
     let score = alibi (axis<Heads> 4) + scoreCap 30.0
 
-    let form =
-        { Sequence = "Seq"
-          Context = "Context"
-          Heads = "Heads"
-          KeyHeads = "KvHeads"
-          Feature = "D"
-          ValueFeature = "V"
-          Scale = 0.5
-          Mask = causal.Mask
-          Score = score.Score }
+    let form = {
+        Sequence = "Seq"
+        Context = "Context"
+        Heads = "Heads"
+        KeyHeads = "KvHeads"
+        Feature = "D"
+        ValueFeature = "V"
+        Scale = 0.5
+        Mask = causal.Mask
+        Score = score.Score
+    }
 
     let attended past =
         let node = Node.composite (Attend form) ([ q; k; v ] @ past)
@@ -60,7 +62,9 @@ let ``composites print what they decompose into`` () =
     let output, logSumExp = attended [ GraphValues.integers "past" [ dims "Batch" 2 ] ]
     Golden.hold "graph/attend.txt" (Print.graph [ "output", decomposed output; "log-sum-exp", decomposed logSumExp ])
     let output, logSumExp = attended []
-    let gradient = Node.composite (AttendGradient form) [ q; k; v; output; logSumExp; GraphValues.floats "d" output.Dims ]
+
+    let gradient =
+        Node.composite (AttendGradient form) [ q; k; v; output; logSumExp; GraphValues.floats "d" output.Dims ]
 
     Golden.hold
         "graph/attend-gradient.txt"

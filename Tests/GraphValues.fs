@@ -21,10 +21,18 @@ let nameOf (node: Node) =
 let evaluateWith (sizes: (string * int64) list) (values: (string * float list) list) roots =
     let table = Map.ofList values
     let dims = Map.ofList sizes
-    Evaluate.run (fun node -> Array.ofList table[nameOf node]) (fun name -> dims[name]) roots |> List.map List.ofArray
+
+    Evaluate.run (fun node -> Array.ofList table[nameOf node]) (fun name -> dims[name]) roots
+    |> List.map List.ofArray
 
 let evaluate values root = evaluateWith [] values [ root ] |> List.exactlyOne
-let elements (node: Node) = (1, node.Dims) ||> List.fold (fun n d -> match d.Size with Fixed m -> n * int m | Dynamic _ -> failwith "dynamic")
+
+let elements (node: Node) =
+    (1, node.Dims)
+    ||> List.fold (fun n d ->
+        match d.Size with
+        | Fixed m -> n * int m
+        | Dynamic _ -> failwith "dynamic")
 
 /// Deterministic values without ties, by a linear congruence (Knuth 1997, section 3.3.4).
 let random seed count =

@@ -21,7 +21,8 @@ let private told name (calls: CallSizes) (body: unit -> Layer<Tokens -> Tensor<B
 let private over (c: Sizes) (inner: Layer<Tensor<Batch * Seq, Embed> -> Tensor<Batch * Seq, Embed>>) = layer "model" {
     let! tokens = embedding "tokens" c.Vocab c.Embed
     and! inner = inner
-    return fun ids -> tokens.Lookup ids |> inner |> tokens.Unembed }
+    return fun ids -> tokens.Lookup ids |> inner |> tokens.Unembed
+}
 
 [<Test>]
 let ``one axis with two sizes names both parameters`` () =
@@ -32,7 +33,8 @@ let ``a parameter declared twice`` () =
     let twice = layer "mlp" {
         let! up = weight "up" sizes.Embed sizes.Mlp
         and! down = weight "up" sizes.Mlp sizes.Embed
-        return fun x -> silu (x *@ up) *@ down }
+        return fun x -> silu (x *@ up) *@ down
+    }
 
     told "declared-twice" calls (fun () -> over sizes twice)
 
@@ -54,7 +56,8 @@ let ``a cache beyond the model's context`` () =
 
 [<Test>]
 let ``a sequence beyond the cache`` () =
-    told "sequence-beyond-cache" { calls with Sequence = Fixed 12L; Context = Fixed 8L } (fun () -> over sizes (attention sizes causal))
+    told "sequence-beyond-cache" { calls with Sequence = Fixed 12L; Context = Fixed 8L } (fun () ->
+        over sizes (attention sizes causal))
 
 [<Test>]
 let ``more experts chosen than there are`` () =
@@ -65,7 +68,8 @@ let ``a name with a dot in it`` () =
     let dotted = layer "mlp" {
         let! up = weight "mlp.up" sizes.Embed sizes.Mlp
         and! down = weight "down" sizes.Mlp sizes.Embed
-        return fun x -> silu (x *@ up) *@ down }
+        return fun x -> silu (x *@ up) *@ down
+    }
 
     told "name-with-dot" calls (fun () -> over sizes dotted)
 
@@ -77,7 +81,17 @@ let ``an axis without elements`` () =
 let ``a product of axes has no size of its own`` () =
     told "axis-of-a-product" calls (fun () ->
         let both: Axis<Heads * HeadDim> = axis 16
-        over sizes (layer "mlp" { let! w = weight "w" both sizes.Embed in return fun x -> ignore w; x }))
+
+        over
+            sizes
+            (layer "mlp" {
+                let! w = weight "w" both sizes.Embed in
+
+                return
+                    fun x ->
+                        ignore w
+                        x
+            }))
 
 [<Test>]
 let ``a head over another vocabulary`` () =
@@ -85,4 +99,5 @@ let ``a head over another vocabulary`` () =
 
 [<Test>]
 let ``a stack of the axis that is already inside`` () =
-    told "stack-twice" calls (fun () -> over sizes (stack sizes.Layers (layer "a" { let! s = stack sizes.Layers (feedForward sizes) in return s })))
+    told "stack-twice" calls (fun () ->
+        over sizes (stack sizes.Layers (layer "a" { let! s = stack sizes.Layers (feedForward sizes) in return s })))

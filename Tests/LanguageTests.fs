@@ -29,7 +29,16 @@ let private session () =
 /// What F# Interactive complains about. Without FS0025 and FS0064 as errors, phantom axes would unify silently.
 let private complaints () =
     let arguments = [ "fsi"; "--quiet"; "--nologo"; "--warnaserror:25,64" ]
-    let info = ProcessStartInfo("dotnet", arguments, RedirectStandardInput = true, RedirectStandardError = true, RedirectStandardOutput = true)
+
+    let info =
+        ProcessStartInfo(
+            "dotnet",
+            arguments,
+            RedirectStandardInput = true,
+            RedirectStandardError = true,
+            RedirectStandardOutput = true
+        )
+
     use fsi = Process.Start info
     let errors = fsi.StandardError.ReadToEndAsync()
     let output = fsi.StandardOutput.ReadToEndAsync()
@@ -51,7 +60,9 @@ let private firstErrors =
          |> List.map (fun (m, stop) ->
              let message = text.Substring(m.Index + m.Length, stop - m.Index - m.Length)
              let lines = message.Split '\n' |> Array.map _.TrimEnd() |> String.concat "\n"
-             m.Groups[1].Value, $"line {m.Groups[2].Value}, column {m.Groups[3].Value}: {m.Groups[4].Value}\n{lines.Trim()}\n")
+
+             m.Groups[1].Value,
+             $"line {m.Groups[2].Value}, column {m.Groups[3].Value}: {m.Groups[4].Value}\n{lines.Trim()}\n")
          |> List.distinctBy fst
          |> Map.ofList)
 

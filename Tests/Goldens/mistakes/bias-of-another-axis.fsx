@@ -2,4 +2,5 @@
 let mlp c = layer "mlp" {
     let! up = weight "up" c.Embed c.Mlp
     and! b = bias "up_bias" c.Embed
-    return fun x -> gelu (x *@ up + b) }
+    return fun x -> gelu (x *@ up + b)
+}

@@ -3,4 +3,5 @@ let attention c = layer "attn" {
     let! wq = weight "q" c.Embed (c.Heads ^* c.HeadDim)
     and! wk = weight "k" c.Embed (c.KvHeads ^* c.HeadDim)
     and! wv = weight "v" c.Embed (c.KvHeads ^* c.HeadDim)
-    return fun (x: Tensor<Batch * Seq, Embed>) -> attend causal (x *@ wq) (x *@ wk) (x *@ wv) }
+    return fun (x: Tensor<Batch * Seq, Embed>) -> attend causal (x *@ wq) (x *@ wk) (x *@ wv)
+}

@@ -1,4 +1,5 @@
 // The embedding is looked up with features, not with tokens.
 let model c = layer "model" {
     let! tokens = embedding "tokens" c.Vocab c.Embed
-    return fun (x: Tensor<Batch * Seq, Embed>) -> tokens.Lookup x }
+    return fun (x: Tensor<Batch * Seq, Embed>) -> tokens.Lookup x
+}

@@ -2,4 +2,5 @@
 let block c mlp = layer "block" {
     let! (mlp: Tensor<Batch * Seq, Embed> -> Tensor<Batch * Seq, Embed>) = mlp
     and! norm = rmsNorm "norm" c.Mlp
-    return fun x -> x + mlp (norm x) }
+    return fun x -> x + mlp (norm x)
+}

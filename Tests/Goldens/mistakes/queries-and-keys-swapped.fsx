@@ -5,6 +5,9 @@ let attention c = layer "attn" {
     and! wv = weight "v" c.Embed (c.KvHeads ^* c.HeadDim)
     and! wo = weight "o" (c.Heads ^* c.HeadDim) c.Embed
     and! kv = cache "kv" c.Context c.KvHeads c.HeadDim
-    return fun x ->
-        let k, v = kv.Append(x *@ wk, x *@ wv)
-        attend causal k (x *@ wq) v *@ wo }
+
+    return
+        fun x ->
+            let k, v = kv.Append(x *@ wk, x *@ wv)
+            attend causal k (x *@ wq) v *@ wo
+}

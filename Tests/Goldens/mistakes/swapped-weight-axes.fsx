@@ -2,4 +2,5 @@
 let mlp c = layer "mlp" {
     let! up = weight "up" c.Embed c.Mlp
     and! down = weight "down" c.Embed c.Mlp
-    return fun x -> silu (x *@ up) *@ down }
+    return fun x -> silu (x *@ up) *@ down
+}
