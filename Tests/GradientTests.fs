@@ -118,7 +118,7 @@ let ``rotary positions`` (interleaved: bool) =
         Node.map (Num 0.4 * Un(ToFloat, Arg 0) + Num 0.1) [ integers "angle" [ dim "Seq" 3; dim "Pair" 2 ] ]
 
     let turn f = Node.map1 (fun v -> Un(f, v)) angle
-    let form: RopeForm = { Feature = "D"; Rotary = 4L; Interleaved = interleaved }
+    let form: RopeForm = { Feature = "D"; Rotary = 4L; Interleaved = interleaved; Inverse = false }
 
     let node =
         Node.composite (Rope form) [ floats "q" [ dim "Seq" 3; dim "Heads" 2; dim "D" 6 ]; turn Cos; turn Sin ]

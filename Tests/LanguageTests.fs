@@ -51,18 +51,19 @@ let private complaints () =
 /// The first error of each snippet.
 let private firstErrors =
     lazy
-        (let heading = Regex(@"^.*?([\w-]+)\.fsx\((\d+),(\d+)\): error (FS\d+): ", RegexOptions.Multiline)
+        (let heading = Regex(@"^.*?([\w-]+)\.fsx\((\d+),(\d+)\): (error|warning) (FS\d+): ", RegexOptions.Multiline)
          let text = complaints ()
          let found = heading.Matches text |> List.ofSeq
          let ends = (found |> List.skip (min 1 found.Length) |> List.map _.Index) @ [ text.Length ]
 
          List.zip found ends
+         |> List.filter (fun (m, _) -> m.Groups[4].Value = "error")
          |> List.map (fun (m, stop) ->
              let message = text.Substring(m.Index + m.Length, stop - m.Index - m.Length)
              let lines = message.Split '\n' |> Array.map _.TrimEnd() |> String.concat "\n"
 
              m.Groups[1].Value,
-             $"line {m.Groups[2].Value}, column {m.Groups[3].Value}: {m.Groups[4].Value}\n{lines.Trim()}\n")
+             $"line {m.Groups[2].Value}, column {m.Groups[3].Value}: {m.Groups[5].Value}\n{lines.Trim()}\n")
          |> List.distinctBy fst
          |> Map.ofList)
 
