@@ -201,7 +201,9 @@ let kernel name (writer: Writer) (body: Statement list) : Kernel * BufferView li
     operands |> List.map (fun (p, _, _) -> p.View)
 
 /// Blocks of rows, each with sums of its own, so that the order of summation depends on nothing but the sizes.
-let private partitions = 32L
+let private partitions (rows: Dim list) =
+    let count = elements rows
+    if count.IsConstant then min 32L count.Constant else 32L
 
 /// Names for a kernel's part of a column sum.
 type ColumnSum = { Node: Node; Partial: Place }
@@ -387,8 +389,9 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
                 let at = Map.add "Part" [ variable "part", one ] home
                 nest LoopKind.Serial dims [ Statement.Store(operand, indexInto c.Partial at, E.Number 0.0) ])
 
-        let count = rows |> List.fold (fun n d -> n * extent d.Size) one
-        let chunk = apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (partitions - 1L) ]; integer partitions ]
+        let count = elements rows
+        let parts = partitions rows
+        let chunk = apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (parts - 1L) ]; integer parts ]
         let from = apply Operation.Multiply [ variable "part"; variable "chunk" ]
         let upto = apply Operation.Minimum [ apply Operation.Add [ from; variable "chunk" ]; sizeExpr count ]
 
@@ -405,25 +408,26 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
 
         let rowLoop = Statement.Loop(LoopKind.Serial, "row", from, upto, List.toArray (axes @ body)) :> Statement
 
-        kernel name writer [ loop LoopKind.Grid "part" (Extent.Of partitions) ((Statement.Let("chunk", chunk) :> Statement) :: clear @ [ rowLoop ]) ]
+        kernel name writer [ loop LoopKind.Grid "part" (Extent.Of parts) ((Statement.Let("chunk", chunk) :> Statement) :: clear @ [ rowLoop ]) ]
 
 let partialDims (domain: Dim list) (inner: string list) =
-    { Name = "Part"; Size = Fixed partitions } :: (domain |> List.filter (fun d -> List.contains d.Name inner))
+    let columns, rows = domain |> List.partition (fun d -> List.contains d.Name inner)
+    { Name = "Part"; Size = Fixed(partitions rows) } :: columns
 
 /// Adds the parts of a column sum.
-let combine name (partial: Place) (target: Place) (dims: Dim list) =
+let combine name (parts: Extent) (partial: Place) (target: Place) (dims: Dim list) =
     let writer = Writer((fun _ -> target), fun _ -> target)
-    let parts = writer.Operand(partial, "partial", Access.Read)
+    let source = writer.Operand(partial, "partial", Access.Read)
     let out = writer.Operand(target, "out", Access.ReadWrite)
     let home = indexing dims
     let at = Map.add "Part" [ variable "part", one ] home
     let store v = [ Statement.Store(out, indexInto target home, v) :> Statement ]
-    let sum = apply Operation.Add [ E.Load(out, indexInto target home); E.Load(parts, indexInto partial at) ]
+    let sum = apply Operation.Add [ E.Load(out, indexInto target home); E.Load(source, indexInto partial at) ]
     let outer, inner = List.splitAt (dims.Length - 1) dims
 
     let body =
         nest LoopKind.Serial inner (store (E.Number 0.0))
-        @ [ loop LoopKind.Serial "part" (Extent.Of partitions) (nest LoopKind.Serial inner (store sum)) ]
+        @ [ loop LoopKind.Serial "part" parts (nest LoopKind.Serial inner (store sum)) ]
 
     kernel name writer (grid outer body)
 

@@ -321,7 +321,8 @@ let private lowerCluster (region: Region) (cluster: Fuse.Cluster) (reads: Node l
         for sum in sums do
             let target = region.PlaceOf sum.Node
             let dims = sum.Node.Dims
-            region.AddKernel(name + " sum", Emit.combine (name + " sum") sum.Partial target dims, bytesOf target (product dims * Extent.Of 2L))
+            let parts = extent (Emit.partialDims cluster.Domain inner).Head.Size
+            region.AddKernel(name + " sum", Emit.combine (name + " sum") parts sum.Partial target dims, bytesOf target (product dims * Extent.Of 2L))
 
         true
     else

@@ -6,6 +6,11 @@ namespace Legato.Runtime.Plans;
 public sealed record BufferView(int Buffer, Extent Offset, IReadOnlyList<LoopStride> Loops)
 {
     public static BufferView Whole(int buffer) => new(buffer, Extent.Zero, []);
+
+    public bool Equals(BufferView? other) =>
+        other is not null && Buffer == other.Buffer && Offset.Equals(other.Offset) && Loops.SequenceEqual(other.Loops);
+
+    public override int GetHashCode() => HashCode.Combine(Buffer, Offset, Loops.Count);
 }
 
 /// <summary>How far a view moves, in elements, for each iteration of an enclosing <see cref="Step.Loop"/>.</summary>
