@@ -8,11 +8,7 @@ open System.Collections.Generic
 open Legato.Runtime.Plans
 
 // floor(x / divisor) mod modulus, times stride.
-type private Digit =
-    { Of: Expr
-      Divisor: Extent
-      Modulus: Extent option
-      Stride: Extent }
+type private Digit = { Of: Expr; Divisor: Extent; Modulus: Extent option; Stride: Extent }
 
 let private sizeOf (e: Expr) =
     match e with
@@ -22,19 +18,34 @@ let private sizeOf (e: Expr) =
 
 let rec private digit (value: Expr) stride =
     match value with
-    | :? Expr.Apply as a when a.Operation = Operation.Divide && (sizeOf a.Operands[1]).IsSome ->
-        { Of = a.Operands[0]; Divisor = (sizeOf a.Operands[1]).Value; Modulus = None; Stride = stride }
-    | :? Expr.Apply as a when a.Operation = Operation.Remainder && (sizeOf a.Operands[1]).IsSome ->
-        { digit a.Operands[0] stride with Modulus = sizeOf a.Operands[1] }
+    | :? Expr.Apply as a when a.Operation = Operation.Divide && (sizeOf a.Operands[1]).IsSome -> {
+        Of = a.Operands[0]
+        Divisor = (sizeOf a.Operands[1]).Value
+        Modulus = None
+        Stride = stride
+      }
+    | :? Expr.Apply as a when a.Operation = Operation.Remainder && (sizeOf a.Operands[1]).IsSome -> {
+        digit a.Operands[0] stride with
+            Modulus = sizeOf a.Operands[1]
+      }
     | _ -> { Of = value; Divisor = Extent.One; Modulus = None; Stride = stride }
 
 let private undigit d =
     let apply op x (y: Extent) : Expr =
         Expr.Apply(op, [| x; (if y.IsConstant then Expr.Integer y.Constant :> Expr else Expr.Size y) |])
 
-    let q = if d.Divisor.Equals Extent.One then d.Of else apply Operation.Divide d.Of d.Divisor
+    let q =
+        if d.Divisor.Equals Extent.One then
+            d.Of
+        else
+            apply Operation.Divide d.Of d.Divisor
 
-    IndexTerm((match d.Modulus with Some m -> apply Operation.Remainder q m | None -> q), d.Stride)
+    IndexTerm(
+        (match d.Modulus with
+         | Some m -> apply Operation.Remainder q m
+         | None -> q),
+        d.Stride
+    )
 
 /// Puts the digits of a number that an index takes apart and adds up again back together.
 let rejoin (index: Index) : Index =
@@ -44,7 +55,8 @@ let rejoin (index: Index) : Index =
             |> Seq.tryPick (fun (high, low) ->
                 match low.Modulus with
                 | Some m when
-                    high <> low && high.Of = low.Of
+                    high <> low
+                    && high.Of = low.Of
                     && high.Divisor.Equals(low.Divisor * m)
                     && high.Stride.Equals(m * low.Stride)
                     ->
@@ -61,17 +73,23 @@ let rejoin (index: Index) : Index =
 
 let rec mapExpr (f: Index -> Index) (e: Expr) : Expr =
     match e with
-    | :? Expr.Load as l -> Expr.Load(l.Operand, f (Index(l.At.Terms |> Array.map (fun t -> IndexTerm(mapExpr f t.Value, t.Stride)))))
+    | :? Expr.Load as l ->
+        Expr.Load(l.Operand, f (Index(l.At.Terms |> Array.map (fun t -> IndexTerm(mapExpr f t.Value, t.Stride)))))
     | :? Expr.Apply as a -> Expr.Apply(a.Operation, a.Operands |> Array.map (mapExpr f))
     | _ -> e
 
 let rec private mapStatement (f: Index -> Index) (s: Statement) : Statement =
     match s with
-    | :? Statement.Loop as l -> Statement.Loop(l.Kind, l.Variable, l.From, l.To, [| for b in l.Body -> mapStatement f b |])
+    | :? Statement.Loop as l ->
+        Statement.Loop(l.Kind, l.Variable, l.From, l.To, [| for b in l.Body -> mapStatement f b |])
     | :? Statement.Let as l -> Statement.Let(l.Name, mapExpr f l.Value)
     | :? Statement.Accumulate as a -> Statement.Accumulate(a.Name, mapExpr f a.Value)
     | :? Statement.Store as s ->
-        Statement.Store(s.Operand, f (Index(s.At.Terms |> Array.map (fun t -> IndexTerm(mapExpr f t.Value, t.Stride)))), mapExpr f s.Value)
+        Statement.Store(
+            s.Operand,
+            f (Index(s.At.Terms |> Array.map (fun t -> IndexTerm(mapExpr f t.Value, t.Stride)))),
+            mapExpr f s.Value
+        )
     | _ -> s
 
 let rejoinStatement s = mapStatement rejoin s
@@ -110,15 +128,23 @@ let visit (onIndex: int -> bool -> Index -> unit) (onVariable: string -> unit) (
 
 let private strideOf name (index: Index) =
     index.Terms
-    |> Array.fold (fun sum t -> match t.Value with :? Expr.Variable as v when v.Name = name -> sum + t.Stride | _ -> sum) Extent.Zero
+    |> Array.fold
+        (fun sum t ->
+            match t.Value with
+            | :? Expr.Variable as v when v.Name = name -> sum + t.Stride
+            | _ -> sum)
+        Extent.Zero
 
 let private joinable (outer: Statement.Loop) (inner: Statement.Loop) (innerExtent: Extent) =
     let mutable ok = true
 
     visit
         (fun _ _ index ->
-            if not ((strideOf outer.Variable index).Equals(innerExtent * strideOf inner.Variable index)) then ok <- false)
-        (fun name -> if name = outer.Variable || name = inner.Variable then ok <- false)
+            if not ((strideOf outer.Variable index).Equals(innerExtent * strideOf inner.Variable index)) then
+                ok <- false)
+        (fun name ->
+            if name = outer.Variable || name = inner.Variable then
+                ok <- false)
         inner.Body
 
     ok
@@ -148,9 +174,21 @@ let rec private collapse (s: Statement) : Statement =
             match kindOfJoined outer.Kind inner.Kind, sizeOf outer.To, sizeOf inner.To with
             | Some kind, Some m, Some n when isZero outer.From && isZero inner.From && joinable outer inner n ->
                 let drop (index: Index) =
-                    Index(index.Terms |> Array.filter (fun t -> match t.Value with :? Expr.Variable as v -> v.Name <> outer.Variable | _ -> true))
+                    Index(
+                        index.Terms
+                        |> Array.filter (fun t ->
+                            match t.Value with
+                            | :? Expr.Variable as v -> v.Name <> outer.Variable
+                            | _ -> true)
+                    )
 
-                Statement.Loop(kind, inner.Variable, inner.From, sizeExpr (m * n), [| for b in inner.Body -> mapStatement drop b |])
+                Statement.Loop(
+                    kind,
+                    inner.Variable,
+                    inner.From,
+                    sizeExpr (m * n),
+                    [| for b in inner.Body -> mapStatement drop b |]
+                )
             | _ -> outer
         | _ -> outer
     | _ -> s
@@ -171,10 +209,14 @@ let isElementwise (k: Kernel) (operand: int) =
             if o = operand then
                 match seen with
                 | None -> seen <- Some index
-                | Some other -> if not (other.Equals index) then ok <- false
+                | Some other ->
+                    if not (other.Equals index) then
+                        ok <- false
 
-                if isStore then written <- true
-                elif written then ok <- false)
+                if isStore then
+                    written <- true
+                elif written then
+                    ok <- false)
         ignore
         k.Body
 
@@ -188,8 +230,10 @@ let readsBefore (k: Kernel) (read: int) (written: int) =
 
     visit
         (fun o isStore _ ->
-            if o = written && isStore then hasWritten <- true
-            elif o = read && hasWritten then ok <- false)
+            if o = written && isStore then
+                hasWritten <- true
+            elif o = read && hasWritten then
+                ok <- false)
         ignore
         k.Body
 

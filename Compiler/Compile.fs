@@ -13,7 +13,8 @@ module Compile =
         | "fp32" -> ScalarType.F32
         | "bf16" -> ScalarType.BF16
         | "fp16" -> ScalarType.F16
-        | other -> raise (LegatoException($"the precision '{other}' is not known", "precision", "use fp32, bf16 or fp16"))
+        | other ->
+            raise (LegatoException($"the precision '{other}' is not known", "precision", "use fp32, bf16 or fp16"))
 
     let private check (model: ModelDef) (request: PlanRequest) =
         let positive name value =
@@ -35,7 +36,13 @@ module Compile =
             )
 
         if request.Purpose = Purpose.Train && request.Precision <> "fp32" then
-            raise (LegatoException($"training in {request.Precision} is not supported on this device", "precision", "train in fp32; bf16 and fp16 store the parameters of inference"))
+            raise (
+                LegatoException(
+                    $"training in {request.Precision} is not supported on this device",
+                    "precision",
+                    "train in fp32; bf16 and fp16 store the parameters of inference"
+                )
+            )
 
     /// Graph of a request, its mistakes as LegatoExceptions.
     let graph (model: ModelDef) (request: PlanRequest) : Specialise.Call =
@@ -48,7 +55,10 @@ module Compile =
 
     let private dimensions (request: PlanRequest) =
         match request.Purpose with
-        | Purpose.Prefill -> [| DynamicDimension("batch", 1L, request.Batch); DynamicDimension("seq", 1L, request.Sequence) |]
+        | Purpose.Prefill -> [|
+            DynamicDimension("batch", 1L, request.Batch)
+            DynamicDimension("seq", 1L, request.Sequence)
+          |]
         | Purpose.Decode -> [| DynamicDimension("batch", 1L, request.Batch) |]
         | _ -> [||]
 
@@ -60,17 +70,19 @@ module Compile =
         | Normal x -> Initializer(InitializerKind.Normal, x)
         | Uniform x -> Initializer(InitializerKind.Uniform, x)
 
-    let private parameters (model: ModelDef) (declared: Declared list) =
-        [| for p in declared do
-               let axes = [| for d in p.Node.Dims -> PlanAxis(d.Name, Place.extent d.Size) |]
+    let private parameters (model: ModelDef) (declared: Declared list) = [|
+        for p in declared do
+            let axes = [| for d in p.Node.Dims -> PlanAxis(d.Name, Place.extent d.Size) |]
 
-               let mesh =
-                   [| for d in p.Node.Dims do
-                          match model.Placement |> List.tryFind (fun r -> r.Axis = d.Name) with
-                          | Some rule -> string rule.Mesh
-                          | None -> "" |]
+            let mesh = [|
+                for d in p.Node.Dims do
+                    match model.Placement |> List.tryFind (fun r -> r.Axis = d.Name) with
+                    | Some rule -> string rule.Mesh
+                    | None -> ""
+            |]
 
-               PlanParameter(p.Parameter.Path, axes, initializer p.Parameter.Initializer, p.Parameter.Decays, mesh) |]
+            PlanParameter(p.Parameter.Path, axes, initializer p.Parameter.Initializer, p.Parameter.Decays, mesh)
+    |]
 
     /// The parameters that a model declares, without compiling anything.
     let declaredBy (model: ModelDef) : Declared list =
@@ -118,8 +130,14 @@ type CompiledModel(model: ModelDef) =
         let grouping = declared |> List.map (fun d -> d.Parameter.Path, List.toArray d.Grouping) |> dict
 
         let source (w: WeightName) =
-            let part = w.Part |> Option.map (fun p -> WeightPart(p.Axis, int64 p.Start, int64 p.Length)) |> Option.toObj
-            let groups = match grouping.TryGetValue w.Path with | true, g -> g | _ -> null
+            let part =
+                w.Part |> Option.map (fun p -> WeightPart(p.Axis, int64 p.Start, int64 p.Length)) |> Option.toObj
+
+            let groups =
+                match grouping.TryGetValue w.Path with
+                | true, g -> g
+                | _ -> null
+
             WeightSource(w.Path, w.Name, w.Transposed, part, groups)
 
         // A model without a table of its own uses its paths.
@@ -128,7 +146,11 @@ type CompiledModel(model: ModelDef) =
             | [] -> declared |> List.map (fun d -> named d.Parameter.Path (Compile.ownName d))
             | names -> names
 
-        WeightMap([| for w in names -> source w |], List.toArray model.Weights.Prefixes, List.toArray model.Weights.Ignored)
+        WeightMap(
+            [| for w in names -> source w |],
+            List.toArray model.Weights.Prefixes,
+            List.toArray model.Weights.Ignored
+        )
 
     let description =
         lazy

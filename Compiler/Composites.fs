@@ -43,13 +43,22 @@ module Composites =
 
         let part start = Node.slice lane start 1L pairs |> Node.reduce Sum [ lane ]
         let first, second = turn cos sin (part 0L) (part 1L)
-        let back before (y: Node) = y |> Node.broadcast (y.Dims @ [ { Name = lane; Size = Fixed 1L } ]) |> Node.pad lane before 2L
+
+        let back before (y: Node) =
+            y |> Node.broadcast (y.Dims @ [ { Name = lane; Size = Fixed 1L } ]) |> Node.pad lane before 2L
+
         Node.add (back 0L first) (back 1L second) |> Node.merge "Pair" lane feature
 
     /// Rotary positions (Su et al. 2021, section 3.2.2), with the angles' cosines and sines given.
     let private rope (form: RopeForm) (x: Node) cos sin =
         let sin = if form.Inverse then Node.map1 (fun s -> -s) sin else sin
-        let turned = if form.Interleaved then ropeInterleaved form x cos sin else ropeHalves form x cos sin
+
+        let turned =
+            if form.Interleaved then
+                ropeInterleaved form x cos sin
+            else
+                ropeHalves form x cos sin
+
         turned |> replaceStart form.Feature form.Rotary x |> Node.broadcast x.Dims
 
     // A query's heads as (key heads, those that share one); k tells how many there are.
@@ -62,19 +71,21 @@ module Composites =
             Node.split form.Heads (Node.dim form.KeyHeads k) group x
 
     let private ungrouped (form: AttendForm) (x: Node) =
-        if form.Heads = form.KeyHeads then x else Node.merge form.KeyHeads (form.Heads + ".Group") form.Heads x
+        if form.Heads = form.KeyHeads then
+            x
+        else
+            Node.merge form.KeyHeads (form.Heads + ".Group") form.Heads x
 
     /// The scores of all pairs of query and key, and scalars over their operands.
-    type private Scores =
-        {
-            Operands: Node list
-            /// Whether a query sees a key.
-            Visible: Scalar
-            /// The score that the softmax takes.
-            Score: Scalar
-            /// Its derivative with respect to the plain product of query and key.
-            Slope: Scalar
-        }
+    type private Scores = {
+        Operands: Node list
+        /// Whether a query sees a key.
+        Visible: Scalar
+        /// The score that the softmax takes.
+        Score: Scalar
+        /// Its derivative with respect to the plain product of query and key.
+        Slope: Scalar
+    } with
 
         /// A map over the scores' operands, then `more`: `scalar` gets the numbers of those as its arguments.
         member this.Map(more: Node list, scalar: Scalar list -> Scalar) =
@@ -99,24 +110,25 @@ module Composites =
         let scaled = Num form.Scale * Arg 0
 
         let resolve =
-            Scalar.substitute
-                (fun i -> Arg(6 + i))
-                (fun name ->
-                    match name with
-                    | "q" -> Arg 1
-                    | "k" -> Arg 2
-                    | "h" -> Arg 4
-                    | "b" -> Arg 5
-                    | "score" -> scaled
-                    | other -> raise (ModelError($"a mask has no variable {other}", string form.Mask, "use b, h, q, k or score")))
+            Scalar.substitute (fun i -> Arg(6 + i)) (fun name ->
+                match name with
+                | "q" -> Arg 1
+                | "k" -> Arg 2
+                | "h" -> Arg 4
+                | "b" -> Arg 5
+                | "score" -> scaled
+                | other ->
+                    raise (ModelError($"a mask has no variable {other}", string form.Mask, "use b, h, q, k or score")))
 
         let written = Bin(LessOrEqual, Arg 2, Arg 3)
         let score = form.Score |> Option.map resolve |> Option.defaultValue scaled
 
-        { Operands = [ product; query; key; last; head; row ] @ extras
-          Visible = form.Mask |> Option.map (fun m -> Bin(And, written, resolve m)) |> Option.defaultValue written
-          Score = score
-          Slope = Scalar.derivative ((=) (Arg 0)) score }
+        {
+            Operands = [ product; query; key; last; head; row ] @ extras
+            Visible = form.Mask |> Option.map (fun m -> Bin(And, written, resolve m)) |> Option.defaultValue written
+            Score = score
+            Slope = Scalar.derivative ((=) (Arg 0)) score
+        }
 
     // Where positions begin without a cache.
     let private start = Node.map (Int 0L) []
@@ -137,8 +149,10 @@ module Composites =
         let sum = Node.map (If(empty, lowest, Un(Detach, Arg 0) + Un(Log, Arg 1))) [ peak; total ]
         let sumRows = rows |> List.filter (fun d -> d.Name <> form.Heads && d.Name <> form.Sequence)
 
-        [ Node.broadcast (rows @ [ Node.dim form.ValueFeature v ]) output
-          Node.broadcast (sumRows @ [ Node.dim form.Heads q; Node.dim form.Sequence q ]) sum ]
+        [
+            Node.broadcast (rows @ [ Node.dim form.ValueFeature v ]) output
+            Node.broadcast (sumRows @ [ Node.dim form.Heads q; Node.dim form.Sequence q ]) sum
+        ]
 
     /// The gradient of attention from its log-sum-exp alone, scores computed anew (Dao et al. 2022, appendix B.2).
     /// Sequences begin at position 0: what is trained has no cache.
@@ -155,9 +169,11 @@ module Composites =
 
         let toGroups = contractTo (grouped form k q) toProduct k
 
-        [ ungrouped form toGroups |> Node.broadcast q.Dims
-          contractTo k toProduct (grouped form k q)
-          contractTo v (grouped form k shares) (grouped form k gradient) ]
+        [
+            ungrouped form toGroups |> Node.broadcast q.Dims
+            contractTo k toProduct (grouped form k q)
+            contractTo v (grouped form k shares) (grouped form k gradient)
+        ]
 
     /// The outputs of a composite on these inputs as plain nodes, with the axes that the composite itself has.
     let decompose (composite: Composite) (inputs: Node list) : Node list =
@@ -167,4 +183,11 @@ module Composites =
         | Attend form, q :: k :: v :: past :: extras -> attend form q k v past extras
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras
-        | _ -> raise (ModelError($"{inputs.Length} inputs don't fit", string composite, "give a composite the inputs that GRAPH.md lists"))
+        | _ ->
+            raise (
+                ModelError(
+                    $"{inputs.Length} inputs don't fit",
+                    string composite,
+                    "give a composite the inputs that GRAPH.md lists"
+                )
+            )

@@ -141,22 +141,29 @@ type private Tape() =
         | Op.Item i -> this.Find(node.Inputs.Head, i)
         | _ -> this.Find(node, 0)
 
-let private onlyIn (a: Node) (b: Node) =
-    a.Axes |> List.filter (fun axis -> not (Node.hasAxis axis b))
+let private onlyIn (a: Node) (b: Node) = a.Axes |> List.filter (fun axis -> not (Node.hasAxis axis b))
 
 let private withoutGradient (node: Node) =
     let name = node.Op.GetType().Name
-    raise (ModelError($"{name} has no gradient", $"node {node} over {Infer.show node.Dims}", "train a model without caches; keep this node out of the loss"))
+
+    raise (
+        ModelError(
+            $"{name} has no gradient",
+            $"node {node} over {Infer.show node.Dims}",
+            "train a model without caches; keep this node out of the loss"
+        )
+    )
 
 /// Cotangents of a node's inputs, from that of its one output.
 let private pullBack (node: Node) (g: Node) : (Node * Node) list =
     match node.Op, node.Inputs with
-    | Op.Map scalar, inputs ->
-        [ for i, input in List.indexed inputs do
-              if input.Type = Float then
-                  match Scalar.derivative (fun leaf -> leaf = Arg i) scalar with
-                  | Num 0.0 -> ()
-                  | slope -> input, Node.map (Arg inputs.Length * slope) (inputs @ [ g ]) ]
+    | Op.Map scalar, inputs -> [
+        for i, input in List.indexed inputs do
+            if input.Type = Float then
+                match Scalar.derivative (fun leaf -> leaf = Arg i) scalar with
+                | Num 0.0 -> ()
+                | slope -> input, Node.map (Arg inputs.Length * slope) (inputs @ [ g ])
+      ]
     | Op.Reduce(Sum, _), [ x ] -> [ x, g ]
     | Op.Reduce(Maximum, axes), [ x ] ->
         let reaches value = If(Bin(Equal, Arg 0, Arg 1), value, Num 0.0)
@@ -185,7 +192,10 @@ let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
         match tape.Find(node, 0) with
         | Some g ->
             let chosen = If(Bin(Equal, Arg 1, Arg 2), Arg 0, Num 0.0)
-            [ x, Node.reduce Sum [ rank.Name ] (Node.map chosen [ g; Node.item 1 node; Node.iota (Node.dim axis x) ]) ]
+
+            [
+                x, Node.reduce Sum [ rank.Name ] (Node.map chosen [ g; Node.item 1 node; Node.iota (Node.dim axis x) ])
+            ]
         | None -> []
     | Op.Composite(Attend form), [ q; k; v ] ->
         match tape.Find(node, 0), tape.Find(node, 1) with
@@ -257,13 +267,21 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
     let stackSeeds =
         scan.StackResults
         |> List.indexed
-        |> List.choose (fun (j, r) -> tape.Find(node, count + j) |> Option.map (fun g -> r, Node.placeholder "d" r.Dims Float, g))
+        |> List.choose (fun (j, r) ->
+            tape.Find(node, count + j) |> Option.map (fun g -> r, Node.placeholder "d" r.Dims Float, g))
 
-    let seeds = (carrySeeds |> List.map (fun (_, r, p) -> r, p)) @ (stackSeeds |> List.map (fun (r, p, _) -> r, p))
+    let seeds =
+        (carrySeeds |> List.map (fun (_, r, p) -> r, p)) @ (stackSeeds |> List.map (fun (r, p, _) -> r, p))
+
     let floats nodes = nodes |> List.filter (fun (n: Node, _) -> n.Type = Float)
     let slices = List.zip scan.Slices stackedInputs |> floats
     let captures = List.zip scan.Captures captured |> floats
-    let wrt = (carrySeeds |> List.map (fun (i, _, _) -> scan.Carries[i])) @ List.map fst slices @ List.map fst captures
+
+    let wrt =
+        (carrySeeds |> List.map (fun (i, _, _) -> scan.Carries[i]))
+        @ List.map fst slices
+        @ List.map fst captures
+
     let gradients, widened = reverse policy seeds wrt
 
     let carryGradients, others = List.splitAt carrySeeds.Length gradients
@@ -273,13 +291,15 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
         List.zip carrySeeds carryGradients
         |> List.map (fun ((i, _, _), g) -> g |> Option.defaultValue (zerosLike scan.Carries[i]))
 
-    let liveSlices = List.zip slices sliceGradients |> List.choose (fun (s, g) -> g |> Option.map (fun g -> s, g))
+    let liveSlices =
+        List.zip slices sliceGradients |> List.choose (fun (s, g) -> g |> Option.map (fun g -> s, g))
 
     let accumulators =
         List.zip captures captureGradients
         |> List.choose (fun ((p, outer), g) -> g |> Option.map (fun g -> outer, Node.placeholder "sum" p.Dims Float, g))
 
-    let bodyGradients = carryEnds @ (accumulators |> List.map (fun (_, a, g) -> Node.add a g)) @ List.map snd liveSlices
+    let bodyGradients =
+        carryEnds @ (accumulators |> List.map (fun (_, a, g) -> Node.add a g)) @ List.map snd liveSlices
 
     // The forward loop stacks what the backward one reads.
     let results = widen widened (scan.CarryResults @ scan.StackResults)
@@ -288,21 +308,27 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 
     let forward =
         Node.make
-            (Op.Scan
-                { scan with
+            (Op.Scan {
+                scan with
                     CarryResults = List.take count results
-                    StackResults = List.skip count results @ kept })
+                    StackResults = List.skip count results @ kept
+            })
             node.Inputs
 
     let firstKept = count + scan.StackResults.Length
-    let keptSlices = kept |> List.mapi (fun i n -> n, Node.placeholder "saved" n.Dims n.Type, Node.item (firstKept + i) forward)
+
+    let keptSlices =
+        kept
+        |> List.mapi (fun i n -> n, Node.placeholder "saved" n.Dims n.Type, Node.item (firstKept + i) forward)
+
     let body = Node.substitute (keptSlices |> List.map (fun (n, p, _) -> n, p)) bodyGradients
 
     let used = HashSet<int>(Node.topological body |> List.map (fun n -> n.Id))
     let ifUsed pairs = pairs |> List.filter (fun (p: Node, _) -> used.Contains p.Id)
 
     let carries =
-        (carrySeeds |> List.map (fun (i, _, p) -> p, tape.Find(node, i) |> Option.defaultValue (zerosLike scan.Carries[i])))
+        (carrySeeds
+         |> List.map (fun (i, _, p) -> p, tape.Find(node, i) |> Option.defaultValue (zerosLike scan.Carries[i])))
         @ (accumulators |> List.map (fun (outer, a, _) -> a, zerosLike outer))
 
     let stacked =
@@ -315,14 +341,15 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 
     let backward =
         Node.make
-            (Op.Scan
-                { Dim = scan.Dim
-                  Reversed = not scan.Reversed
-                  Carries = List.map fst carries
-                  Slices = List.map fst stacked
-                  Captures = List.map fst fixedInputs
-                  CarryResults = List.take carries.Length body
-                  StackResults = List.skip carries.Length body })
+            (Op.Scan {
+                Dim = scan.Dim
+                Reversed = not scan.Reversed
+                Carries = List.map fst carries
+                Slices = List.map fst stacked
+                Captures = List.map fst fixedInputs
+                CarryResults = List.take carries.Length body
+                StackResults = List.skip carries.Length body
+            })
             (List.map snd carries @ List.map snd stacked @ List.map snd fixedInputs)
 
     let outputs = List.init backward.Outputs.Length (fun i -> Node.item i backward)
@@ -338,5 +365,7 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 let gradient (policy: Rematerialisation) (loss: Node) (wrt: Node list) : Gradients =
     let found, widened = reverse policy [ loss, Node.number 1.0 ] wrt
 
-    { Loss = widen widened [ loss ] |> List.exactlyOne
-      Of = List.zip wrt found |> List.map (fun (v, g) -> g |> Option.defaultValue (zerosLike v)) }
+    {
+        Loss = widen widened [ loss ] |> List.exactlyOne
+        Of = List.zip wrt found |> List.map (fun (v, g) -> g |> Option.defaultValue (zerosLike v))
+    }

@@ -79,41 +79,48 @@ type Writer(placeOf: Node -> Place, constant: Node -> Place) =
             operands.Count - 1
         else
             let p, n, a = operands[found]
-            if a <> access then operands[found] <- (p, n, Access.ReadWrite)
+
+            if a <> access then
+                operands[found] <- (p, n, Access.ReadWrite)
+
             found
 
     member _.Operands = List.ofSeq operands
 
 let indexInto (place: Place) (at: Indexing) : Index =
     Index(
-        [| for axis, stride in place.Strides do
-               for value, multiple in at[axis] do
-                   match value with
-                   | :? Expr.Integer as i when i.Value = 0L -> ()
-                   | _ -> IndexTerm(value, multiple * stride) |]
+        [|
+            for axis, stride in place.Strides do
+                for value, multiple in at[axis] do
+                    match value with
+                    | :? Expr.Integer as i when i.Value = 0L -> ()
+                    | _ -> IndexTerm(value, multiple * stride)
+        |]
     )
 
 let positionOf (terms: (Expr * Extent) list) : Expr =
     let term (value, multiple: Extent) =
-        if multiple.Equals one then value else apply Operation.Multiply [ value; sizeExpr multiple ]
+        if multiple.Equals one then
+            value
+        else
+            apply Operation.Multiply [ value; sizeExpr multiple ]
 
     match List.map term terms with
     | [] -> integer 0L
     | first :: rest -> rest |> List.fold (fun sum t -> apply Operation.Add [ sum; t ]) first
 
 /// Where the value of a node is found while it is computed: already in a variable, or not.
-type Scope =
-    {
-        Writer: Writer
-        /// Nodes that have a variable at this point.
-        Known: Dictionary<int, Expr>
-        /// Nodes that must not be read from memory, since this kernel computes them.
-        Own: HashSet<int>
-        InMemory: Node -> bool
-        /// Axes and indices for which `Known` holds.
-        Home: Indexing
-        Statements: List<Statement>
-    }
+type Scope = {
+    Writer: Writer
+    /// Nodes that have a variable at this point.
+    Known: Dictionary<int, Expr>
+    /// Nodes that must not be read from memory, since this kernel computes them.
+    Own: HashSet<int>
+    InMemory: Node -> bool
+    /// Axes and indices for which `Known` holds.
+    Home: Indexing
+    Statements: List<Statement>
+}
 
 let load (writer: Writer) (place: Place) (name: string) (at: Indexing) : Expr =
     E.Load(writer.Operand(place, name, Access.Read), indexInto place at)
@@ -122,9 +129,15 @@ let load (writer: Writer) (place: Place) (name: string) (at: Indexing) : Expr =
 let rec value (scope: Scope) (at: Indexing) (node: Node) : Expr =
     let isHome = System.Object.ReferenceEquals(at, scope.Home)
 
-    match (if isHome then scope.Known.TryGetValue node.Id else (false, Unchecked.defaultof<_>)) with
+    match
+        (if isHome then
+             scope.Known.TryGetValue node.Id
+         else
+             (false, Unchecked.defaultof<_>))
+    with
     | true, found -> found
-    | _ when scope.InMemory node && not (scope.Own.Contains node.Id) -> load scope.Writer (scope.Writer.PlaceOf node) "in" at
+    | _ when scope.InMemory node && not (scope.Own.Contains node.Id) ->
+        load scope.Writer (scope.Writer.PlaceOf node) "in" at
     | _ ->
         let result = compute scope at node
 
@@ -165,8 +178,16 @@ and private compute scope at (node: Node) : Expr =
         let length = Node.size axis x
         let position = positionOf at[axis]
         let shifted = apply Operation.Subtract [ position; integer before ]
-        let clamped = apply Operation.Minimum [ apply Operation.Maximum [ shifted; integer 0L ]; integer (length - 1L) ]
-        let inside = apply Operation.And [ apply Operation.LessOrEqual [ integer before; position ]; apply Operation.Less [ position; integer (before + length) ] ]
+
+        let clamped =
+            apply Operation.Minimum [ apply Operation.Maximum [ shifted; integer 0L ]; integer (length - 1L) ]
+
+        let inside =
+            apply Operation.And [
+                apply Operation.LessOrEqual [ integer before; position ]
+                apply Operation.Less [ position; integer (before + length) ]
+            ]
+
         apply Operation.Select [ inside; value scope (Map.add axis [ clamped, one ] at) x; E.Number 0.0 ]
     | Op.Gather axis, [ table; index ] ->
         let position = again index
@@ -191,7 +212,8 @@ let nest (outer: LoopKind) (dims: Dim list) (body: Statement list) : Statement l
         |> List.singleton
 
 let private grid (dims: Dim list) (body: Statement list) =
-    (body, List.rev dims) ||> List.fold (fun inner d -> [ loop LoopKind.Grid (axisVariable d.Name) (extent d.Size) inner ])
+    (body, List.rev dims)
+    ||> List.fold (fun inner d -> [ loop LoopKind.Grid (axisVariable d.Name) (extent d.Size) inner ])
 
 let kernel name (writer: Writer) (body: Statement list) : Kernel * BufferView list =
     let operands = writer.Operands
@@ -209,7 +231,14 @@ let private partitions (rows: Dim list) =
 type ColumnSum = { Node: Node; Partial: Place }
 
 /// A cluster's kernel: its rows outside; inside, one pass over the inner axes for each level of reductions.
-let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: Node -> bool) (mustStore: Node -> bool) (columnSums: ColumnSum list) =
+let cluster
+    (writer: Writer)
+    (name: string)
+    (cluster: Fuse.Cluster)
+    (inMemory: Node -> bool)
+    (mustStore: Node -> bool)
+    (columnSums: ColumnSum list)
+    =
     let inner =
         match cluster.Inner with
         | Some names -> cluster.Domain |> List.filter (fun d -> List.contains d.Name names)
@@ -217,7 +246,14 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
             // Enough inner elements to be worth a vector loop, the rest is grid.
             let rec split (taken: Dim list) (rest: Dim list) =
                 match rest with
-                | d :: more when taken.IsEmpty || (taken.Length = 1 && (match taken.Head.Size with Fixed n -> n < 128L | _ -> false)) -> split (d :: taken) more
+                | d :: more when
+                    taken.IsEmpty
+                    || (taken.Length = 1
+                        && (match taken.Head.Size with
+                            | Fixed n -> n < 128L
+                            | _ -> false))
+                    ->
+                    split (d :: taken) more
                 | _ -> taken
 
             split [] (List.rev cluster.Domain)
@@ -229,8 +265,10 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
     let isRowLevel (n: Node) = n.Axes |> List.forall (fun a -> not (innerNames.Contains a))
 
     let role n =
-        if not (Fuse.roleIn cluster.Domain cluster.Inner n).IsSome then Fuse.Full
-        else fst (Fuse.roleIn cluster.Domain cluster.Inner n).Value
+        if not (Fuse.roleIn cluster.Domain cluster.Inner n).IsSome then
+            Fuse.Full
+        else
+            fst (Fuse.roleIn cluster.Domain cluster.Inner n).Value
 
     // The pass in which a value can first be computed: one more than its deepest reduction.
     let passes = Dictionary<int, int>()
@@ -249,13 +287,14 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
     let rowStatements = List<Statement>()
     let rowKnown = Dictionary<int, Expr>()
 
-    let scopeOf known statements =
-        { Writer = writer
-          Known = known
-          Own = own
-          InMemory = inMemory
-          Home = home
-          Statements = statements }
+    let scopeOf known statements = {
+        Writer = writer
+        Known = known
+        Own = own
+        InMemory = inMemory
+        Home = home
+        Statements = statements
+    }
 
     let rowScope = scopeOf rowKnown rowStatements
 
@@ -265,7 +304,15 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
 
         let rec go (n: Node) =
             if seen.Add n.Id && not (rowKnown.ContainsKey n.Id) then
-                if isRowLevel n && (match n.Op with Op.Const _ | Op.Iota _ -> false | Op.Map(Num _) | Op.Map(Int _) -> false | _ -> true) then
+                if
+                    isRowLevel n
+                    && (match n.Op with
+                        | Op.Const _
+                        | Op.Iota _ -> false
+                        | Op.Map(Num _)
+                        | Op.Map(Int _) -> false
+                        | _ -> true)
+                then
                     let name = writer.Fresh "r"
                     let v = value rowScope home n
 
@@ -295,7 +342,11 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
 
     for p in 0..last do
         let reductions = members |> List.filter (fun n -> role n = Fuse.RowReduction && pass n = p + 1)
-        let fulls = members |> List.filter (fun n -> role n = Fuse.Full && pass n = p && not (isRowLevel n && not inner.IsEmpty))
+
+        let fulls =
+            members
+            |> List.filter (fun n -> role n = Fuse.Full && pass n = p && not (isRowLevel n && not inner.IsEmpty))
+
         let columns = columnSums |> List.filter (fun c -> pass c.Node.Inputs.Head = p)
 
         if not (List.isEmpty reductions && List.isEmpty fulls && List.isEmpty columns) then
@@ -335,7 +386,10 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
                     let name = writer.Fresh "v"
                     body.Add(Statement.Let(name, v))
                     known[n.Id] <- variable name
-                    body.Add(Statement.Store(writer.Operand(place, "out", Access.Write), indexInto place home, variable name))
+
+                    body.Add(
+                        Statement.Store(writer.Operand(place, "out", Access.Write), indexInto place home, variable name)
+                    )
 
             for n, name in accumulators do
                 body.Add(Statement.Accumulate(name, value scope home n.Inputs.Head))
@@ -350,13 +404,15 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
             rowStatements.AddRange(nest LoopKind.Serial inner (List.ofSeq body))
 
             for n in fulls do
-                if mustStore n then stored.Add n.Id |> ignore
+                if mustStore n then
+                    stored.Add n.Id |> ignore
 
             for n, name in accumulators do
                 rowKnown[n.Id] <- variable name
 
         for n in members do
-            if (role n = Fuse.Row || role n = Fuse.RowReduction) && pass n <= p + 1 then storeRow n
+            if (role n = Fuse.Row || role n = Fuse.RowReduction) && pass n <= p + 1 then
+                storeRow n
 
     let body = List.ofSeq rowStatements
 
@@ -367,7 +423,10 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
             let block = 2048L
             let v = axisVariable only.Name
             let count = extent only.Size
-            let blocks = apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (block - 1L) ]; integer block ]
+
+            let blocks =
+                apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (block - 1L) ]; integer block ]
+
             let from = apply Operation.Multiply [ variable "block"; integer block ]
             let upto = apply Operation.Minimum [ apply Operation.Add [ from; integer block ]; sizeExpr count ]
 
@@ -375,7 +434,8 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
                 body
                 |> List.map (fun s ->
                     match s with
-                    | :? Statement.Loop as l when l.Variable = v -> Statement.Loop(LoopKind.Vector, v, from, upto, l.Body) :> Statement
+                    | :? Statement.Loop as l when l.Variable = v ->
+                        Statement.Loop(LoopKind.Vector, v, from, upto, l.Body) :> Statement
                     | other -> other)
 
             kernel name writer [ Statement.Loop(LoopKind.Grid, "block", integer 0L, blocks, List.toArray rebound) ]
@@ -391,7 +451,10 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
 
         let count = elements rows
         let parts = partitions rows
-        let chunk = apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (parts - 1L) ]; integer parts ]
+
+        let chunk =
+            apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (parts - 1L) ]; integer parts ]
+
         let from = apply Operation.Multiply [ variable "part"; variable "chunk" ]
         let upto = apply Operation.Minimum [ apply Operation.Add [ from; variable "chunk" ]; sizeExpr count ]
 
@@ -402,13 +465,26 @@ let cluster (writer: Writer) (name: string) (cluster: Fuse.Cluster) (inMemory: N
             rows
             |> List.mapi (fun i d ->
                 let stride = strides |> List.find (fun (a, _) -> a = d.Name) |> snd
-                let q = if stride.Equals one then variable "row" else apply Operation.Divide [ variable "row"; sizeExpr stride ]
+
+                let q =
+                    if stride.Equals one then
+                        variable "row"
+                    else
+                        apply Operation.Divide [ variable "row"; sizeExpr stride ]
+
                 let v = if i = 0 then q else apply Operation.Remainder [ q; sizeExpr (extent d.Size) ]
                 Statement.Let(axisVariable d.Name, v) :> Statement)
 
-        let rowLoop = Statement.Loop(LoopKind.Serial, "row", from, upto, List.toArray (axes @ body)) :> Statement
+        let rowLoop =
+            Statement.Loop(LoopKind.Serial, "row", from, upto, List.toArray (axes @ body)) :> Statement
 
-        kernel name writer [ loop LoopKind.Grid "part" (Extent.Of parts) ((Statement.Let("chunk", chunk) :> Statement) :: clear @ [ rowLoop ]) ]
+        kernel name writer [
+            loop
+                LoopKind.Grid
+                "part"
+                (Extent.Of parts)
+                ((Statement.Let("chunk", chunk) :> Statement) :: clear @ [ rowLoop ])
+        ]
 
 let partialDims (domain: Dim list) (inner: string list) =
     let columns, rows = domain |> List.partition (fun d -> List.contains d.Name inner)
@@ -422,7 +498,10 @@ let combine name (parts: Extent) (partial: Place) (target: Place) (dims: Dim lis
     let home = indexing dims
     let at = Map.add "Part" [ variable "part", one ] home
     let store v = [ Statement.Store(out, indexInto target home, v) :> Statement ]
-    let sum = apply Operation.Add [ E.Load(out, indexInto target home); E.Load(source, indexInto partial at) ]
+
+    let sum =
+        apply Operation.Add [ E.Load(out, indexInto target home); E.Load(source, indexInto partial at) ]
+
     let outer, inner = List.splitAt (dims.Length - 1) dims
 
     let body =
@@ -436,26 +515,28 @@ let copy (writer: Writer) name (node: Node) (target: Place) (inMemory: Node -> b
     let home = indexing node.Dims
     let statements = List<Statement>()
 
-    let scope =
-        { Writer = writer
-          Known = Dictionary()
-          Own = HashSet()
-          InMemory = inMemory
-          Home = home
-          Statements = statements }
+    let scope = {
+        Writer = writer
+        Known = Dictionary()
+        Own = HashSet()
+        InMemory = inMemory
+        Home = home
+        Statements = statements
+    }
 
     let v = value scope home node
     statements.Add(Statement.Store(writer.Operand(target, "out", Access.Write), indexInto target home, v))
     let outer, inner = List.splitAt (max 0 (node.Dims.Length - 1)) node.Dims
     kernel name writer (grid outer (nest LoopKind.Serial inner (List.ofSeq statements)))
 
-let private plainScope writer inMemory home statements =
-    { Writer = writer
-      Known = Dictionary()
-      Own = HashSet()
-      InMemory = inMemory
-      Home = home
-      Statements = statements }
+let private plainScope writer inMemory home statements = {
+    Writer = writer
+    Known = Dictionary()
+    Own = HashSet()
+    InMemory = inMemory
+    Home = home
+    Statements = statements
+}
 
 /// x turned by cos and sin (see Composites for the meaning), x computed where it is read.
 let rope (writer: Writer) name (form: RopeForm) (node: Node) (target: Place) (inMemory: Node -> bool) =
@@ -484,7 +565,13 @@ let rope (writer: Writer) name (form: RopeForm) (node: Node) (target: Place) (in
     let c = name' (value scope at cos)
     let s = name' (value scope at sin)
     let mul x y = apply Operation.Multiply [ x; y ]
-    let first, second = if form.Inverse then Operation.Add, Operation.Subtract else Operation.Subtract, Operation.Add
+
+    let first, second =
+        if form.Inverse then
+            Operation.Add, Operation.Subtract
+        else
+            Operation.Subtract, Operation.Add
+
     turned.Add(Statement.Store(out, indexInto target (featureAt 0L), apply first [ mul a c; mul b s ]))
     turned.Add(Statement.Store(out, indexInto target (featureAt 1L), apply second [ mul b c; mul a s ]))
 
@@ -501,7 +588,15 @@ let rope (writer: Writer) name (form: RopeForm) (node: Node) (target: Place) (in
     kernel name writer (grid rows (loop LoopKind.Vector "pair" (Extent.Of half) (List.ofSeq turned) :: rest))
 
 /// New keys or values written behind those that the cache holds.
-let append (writer: Writer) name (context: string) (sequence: string) (node: Node) (state: Place) (inMemory: Node -> bool) =
+let append
+    (writer: Writer)
+    name
+    (context: string)
+    (sequence: string)
+    (node: Node)
+    (state: Place)
+    (inMemory: Node -> bool)
+    =
     let fresh, past = node.Inputs[1], node.Inputs[2]
     let home = indexing fresh.Dims
     let statements = List<Statement>()
@@ -531,7 +626,8 @@ let scatterAdd (writer: Writer) name (axis: string) (node: Node) (target: Place)
     statements.Add(Statement.Store(operand, address, apply Operation.Add [ E.Load(operand, address); v ]))
 
     let serial body =
-        (body, List.rev rows) ||> List.fold (fun inner d -> [ loop LoopKind.Serial (axisVariable d.Name) (extent d.Size) inner ])
+        (body, List.rev rows)
+        ||> List.fold (fun inner d -> [ loop LoopKind.Serial (axisVariable d.Name) (extent d.Size) inner ])
 
     match columns with
     | [] -> kernel name writer (serial (rowStatements @ List.ofSeq statements))
@@ -539,16 +635,37 @@ let scatterAdd (writer: Writer) name (axis: string) (node: Node) (target: Place)
         let block = 64L
         let lastColumn = List.last columns
         let count = extent lastColumn.Size
-        let blocks = apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (block - 1L) ]; integer block ]
+
+        let blocks =
+            apply Operation.Divide [ apply Operation.Add [ sizeExpr count; integer (block - 1L) ]; integer block ]
+
         let from = apply Operation.Multiply [ variable "block"; integer block ]
         let upto = apply Operation.Minimum [ apply Operation.Add [ from; integer block ]; sizeExpr count ]
-        let vector = Statement.Loop(LoopKind.Vector, axisVariable lastColumn.Name, from, upto, statements.ToArray()) :> Statement
+
+        let vector =
+            Statement.Loop(LoopKind.Vector, axisVariable lastColumn.Name, from, upto, statements.ToArray()) :> Statement
+
         let outerColumns = columns |> List.filter (fun d -> d.Name <> lastColumn.Name)
-        let perRow = (grid [] [ vector ], List.rev outerColumns) ||> List.fold (fun inner d -> [ loop LoopKind.Serial (axisVariable d.Name) (extent d.Size) inner ])
-        kernel name writer [ Statement.Loop(LoopKind.Grid, "block", integer 0L, blocks, List.toArray (serial (rowStatements @ perRow))) ]
+
+        let perRow =
+            (grid [] [ vector ], List.rev outerColumns)
+            ||> List.fold (fun inner d -> [ loop LoopKind.Serial (axisVariable d.Name) (extent d.Size) inner ])
+
+        kernel name writer [
+            Statement.Loop(LoopKind.Grid, "block", integer 0L, blocks, List.toArray (serial (rowStatements @ perRow)))
+        ]
 
 /// The elementwise chain behind a product, over one finished block of it.
-let epilogue (writer: Writer) name (contract: Node) (result: Node) (target: Place) (rowAxes: Dim list) (columnAxes: Dim list) (inMemory: Node -> bool) =
+let epilogue
+    (writer: Writer)
+    name
+    (contract: Node)
+    (result: Node)
+    (target: Place)
+    (rowAxes: Dim list)
+    (columnAxes: Dim list)
+    (inMemory: Node -> bool)
+    =
     let out = writer.Operand(target, "out", Access.ReadWrite)
 
     // m and n taken apart into their axes.
@@ -558,7 +675,13 @@ let epilogue (writer: Writer) name (contract: Node) (result: Node) (target: Plac
         dims
         |> List.mapi (fun i d ->
             let stride = strides |> List.find (fun (a, _) -> a = d.Name) |> snd
-            let q = if stride.Equals one then variable name else apply Operation.Divide [ variable name; sizeExpr stride ]
+
+            let q =
+                if stride.Equals one then
+                    variable name
+                else
+                    apply Operation.Divide [ variable name; sizeExpr stride ]
+
             d.Name, [ (if i = 0 then q else apply Operation.Remainder [ q; sizeExpr (extent d.Size) ]), one ])
 
     let home = Map.ofList (apart "m" rowAxes @ apart "n" columnAxes)
@@ -569,7 +692,8 @@ let epilogue (writer: Writer) name (contract: Node) (result: Node) (target: Plac
     let inside = HashSet<int>()
 
     let rec mark (n: Node) =
-        if n.Id >= contract.Id && (n.Id = result.Id || not (inMemory n)) && inside.Add n.Id then List.iter mark n.Inputs
+        if n.Id >= contract.Id && (n.Id = result.Id || not (inMemory n)) && inside.Add n.Id then
+            List.iter mark n.Inputs
 
     mark result
     let scope = { scope with Own = HashSet<int>(inside) }
@@ -578,11 +702,19 @@ let epilogue (writer: Writer) name (contract: Node) (result: Node) (target: Plac
 
     let body =
         Statement.Loop(
-            LoopKind.Grid, "m", variable "m0", variable "m1",
+            LoopKind.Grid,
+            "m",
+            variable "m0",
+            variable "m1",
             [| Statement.Loop(LoopKind.Vector, "n", variable "n0", variable "n1", statements.ToArray()) |]
         )
 
     let operands = writer.Operands
 
-    Kernel(name, [| for p, n, a in operands -> KernelOperand(n, p.Type, a) |], [| "m0"; "m1"; "n0"; "n1" |], [| Collapse.rejoinStatement body |]),
+    Kernel(
+        name,
+        [| for p, n, a in operands -> KernelOperand(n, p.Type, a) |],
+        [| "m0"; "m1"; "n0"; "n1" |],
+        [| Collapse.rejoinStatement body |]
+    ),
     operands |> List.map (fun (p, _, _) -> p.View)

@@ -67,8 +67,7 @@ let private isReduce (node: Node) =
     | Op.Reduce _ -> true
     | _ -> false
 
-let private adjacent outer inner (node: Node) =
-    node.Axes |> List.pairwise |> List.contains (outer, inner)
+let private adjacent outer inner (node: Node) = node.Axes |> List.pairwise |> List.contains (outer, inner)
 
 /// The node whose memory a view shows: renamed, split, merged or sliced axes cost nothing where strides express them.
 let rec viewBase (node: Node) : Node =
@@ -113,8 +112,10 @@ let roleIn (domain: Dim list) (inner: string list option) (node: Node) : (Role *
         | None ->
             let suffix = names |> List.skip (names.Length - axes.Length)
 
-            if Set.ofList suffix = set then Some(RowReduction, Some suffix)
-            else Some(ColumnReduction, Some(rest axes))
+            if Set.ofList suffix = set then
+                Some(RowReduction, Some suffix)
+            else
+                Some(ColumnReduction, Some(rest axes))
     | Op.Reduce _ -> None
     | _ when sameAxes node.Dims domain -> Some(Full, inner)
     | _ ->
@@ -129,15 +130,14 @@ let private domainOf (node: Node) =
 
 /// A region taken apart.
 [<NoComparison; NoEquality>]
-type Region =
-    {
-        /// Each unit, inputs first, with the nodes in memory that it reads.
-        Units: (Unit * Node list) list
-        /// Nodes that a unit leaves in memory, if anything reads them there.
-        InMemory: HashSet<int>
-        /// Nodes that lie in memory because an anchor or the outside reads them.
-        Stored: HashSet<int>
-    }
+type Region = {
+    /// Each unit, inputs first, with the nodes in memory that it reads.
+    Units: (Unit * Node list) list
+    /// Nodes that a unit leaves in memory, if anything reads them there.
+    InMemory: HashSet<int>
+    /// Nodes that lie in memory because an anchor or the outside reads them.
+    Stored: HashSet<int>
+}
 
 /// The units of a region's results.
 let units (results: Node list) : Region =
@@ -161,18 +161,26 @@ let units (results: Node list) : Region =
     let stored = HashSet<int>()
 
     let isSoft (n: Node) =
-        not (isPlaced n) && not (isLeaf n) && not (isAnchor n)
-        && (match n.Op with Op.Item _ -> false | _ -> true)
+        not (isPlaced n)
+        && not (isLeaf n)
+        && not (isAnchor n)
+        && (match n.Op with
+            | Op.Item _ -> false
+            | _ -> true)
 
     let store (node: Node) =
         let target = viewBase node
-        if isSoft target || isLeaf target then stored.Add target.Id |> ignore
+
+        if isSoft target || isLeaf target then
+            stored.Add target.Id |> ignore
 
     for result in results do
-        if isSoft result || isLeaf result then stored.Add result.Id |> ignore
+        if isSoft result || isLeaf result then
+            stored.Add result.Id |> ignore
 
     for node in order do
-        if isAnchor node then List.iter store (inMemory node)
+        if isAnchor node then
+            List.iter store (inMemory node)
 
     // Epilogues: the chain of maps over a product's own axes that nobody else reads.
     let epilogue = Dictionary<int, Node>()
@@ -181,8 +189,7 @@ let units (results: Node list) : Region =
     let dependsOn (source: Node) (node: Node) =
         let seen = HashSet<int>()
 
-        let rec go (n: Node) =
-            n.Id = source.Id || (seen.Add n.Id && n.Id > source.Id && n.Inputs |> List.exists go)
+        let rec go (n: Node) = n.Id = source.Id || (seen.Add n.Id && n.Id > source.Id && n.Inputs |> List.exists go)
 
         go node
 
@@ -204,14 +211,16 @@ let units (results: Node list) : Region =
         match node.Op with
         | Op.Contract axes when List.forall (fun a -> not (Node.hasAxis a node)) axes ->
             let batched =
-                node.Inputs[0].Axes |> List.exists (fun a -> Node.hasAxis a node.Inputs[1] && not (List.contains a axes))
+                node.Inputs[0].Axes
+                |> List.exists (fun a -> Node.hasAxis a node.Inputs[1] && not (List.contains a axes))
 
             let last = if batched then node else chain node node
             epilogue[node.Id] <- last
 
             if last.Id <> node.Id then
                 let rec mark (n: Node) =
-                    if n.Id <> node.Id && dependsOn node n && inEpilogue.Add n.Id then List.iter mark n.Inputs
+                    if n.Id <> node.Id && dependsOn node n && inEpilogue.Add n.Id then
+                        List.iter mark n.Inputs
 
                 mark last
                 stored.Add last.Id |> ignore
@@ -224,8 +233,7 @@ let units (results: Node list) : Region =
     let producer (node: Node) =
         match node.Op with
         | Op.Item _ -> unitOf[node.Inputs.Head.Id]
-        | _ ->
-            unitOf[node.Id]
+        | _ -> unitOf[node.Id]
 
     let isComputed (n: Node) = stored.Contains n.Id || isReduce n
 
@@ -254,8 +262,7 @@ let units (results: Node list) : Region =
         needs.Add(HashSet dependencies)
         units.Count - 1
 
-    let unitsOf (nodes: Node list) =
-        nodes |> List.filter (isPlaced >> not) |> List.map producer |> List.distinct
+    let unitsOf (nodes: Node list) = nodes |> List.filter (isPlaced >> not) |> List.map producer |> List.distinct
 
     let joinable (node: Node) (reads: Node list) index =
         match units[index] with
@@ -266,7 +273,10 @@ let units (results: Node list) : Region =
             | Some(role, inner) ->
                 let columns =
                     cluster.Members
-                    |> Seq.filter (fun m -> match roleIn cluster.Domain inner m with Some(ColumnReduction, _) -> true | _ -> false)
+                    |> Seq.filter (fun m ->
+                        match roleIn cluster.Domain inner m with
+                        | Some(ColumnReduction, _) -> true
+                        | _ -> false)
                     |> Seq.map (fun m -> m.Id)
                     |> HashSet
 
@@ -276,12 +286,16 @@ let units (results: Node list) : Region =
                 let related =
                     unitsOf reads |> List.contains index
                     || (role <> Row
-                        && cluster.Members |> Seq.exists (fun m -> sources m.Inputs |> List.exists (fun s -> s.Dims.Length > 0 && List.contains s reads)))
+                        && cluster.Members
+                           |> Seq.exists (fun m ->
+                               sources m.Inputs |> List.exists (fun s -> s.Dims.Length > 0 && List.contains s reads)))
 
                 let membersFit = cluster.Members |> Seq.forall (fun m -> (roleIn cluster.Domain inner m).IsSome)
 
-                if related && membersFit && not readsColumn && not (others |> List.exists (reaches index)) then Some(cluster, inner, others)
-                else None
+                if related && membersFit && not readsColumn && not (others |> List.exists (reaches index)) then
+                    Some(cluster, inner, others)
+                else
+                    None
 
     let place (node: Node) =
         let reads = sources node.Inputs
@@ -304,11 +318,17 @@ let units (results: Node list) : Region =
 
     for node in order do
         if isAnchor node then
-            let last = match epilogue.TryGetValue node.Id with | true, l -> l | _ -> node
+            let last =
+                match epilogue.TryGetValue node.Id with
+                | true, l -> l
+                | _ -> node
+
             let inside (n: Node) = last.Id <> node.Id && inEpilogue.Contains n.Id && dependsOn node n
 
             let rec outside (n: Node) =
-                if n.Id = node.Id then [] elif inside n then List.collect outside n.Inputs else [ n ]
+                if n.Id = node.Id then []
+                elif inside n then List.collect outside n.Inputs
+                else [ n ]
 
             let reads = node.Inputs @ (if last.Id = node.Id then [] else List.collect outside last.Inputs)
             // What the epilogue reads must be there before the product.
@@ -327,7 +347,8 @@ let units (results: Node list) : Region =
 
                 if last.Id <> node.Id then
                     for n in order do
-                        if inside n then inEpilogue.Remove n.Id |> ignore
+                        if inside n then
+                            inEpilogue.Remove n.Id |> ignore
         elif isComputed node && not (inEpilogue.Contains node.Id) then
             place node
 
@@ -336,9 +357,12 @@ let units (results: Node list) : Region =
         | Kernel cluster -> cluster.Members |> List.ofSeq |> List.collect (fun m -> sources m.Inputs) |> List.distinct
         | Anchor(node, last) ->
             let rec outside (n: Node) =
-                if n.Id = node.Id then []
-                elif n.Id = last.Id || (inEpilogue.Contains n.Id && dependsOn node n) then List.collect outside n.Inputs
-                else [ n ]
+                if n.Id = node.Id then
+                    []
+                elif n.Id = last.Id || (inEpilogue.Contains n.Id && dependsOn node n) then
+                    List.collect outside n.Inputs
+                else
+                    [ n ]
 
             sources (node.Inputs @ (if last.Id = node.Id then [] else outside last)) |> List.distinct
 
@@ -354,6 +378,4 @@ let units (results: Node list) : Region =
     for index in 0 .. units.Count - 1 do
         visit index
 
-    { Units = List.ofSeq sorted
-      InMemory = HashSet<int>(unitOf.Keys)
-      Stored = stored }
+    { Units = List.ofSeq sorted; InMemory = HashSet<int>(unitOf.Keys); Stored = stored }

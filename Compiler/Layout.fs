@@ -31,10 +31,7 @@ let private viewsOf (step: Step) : BufferView seq =
     | :? Step.TopK as s -> [ s.Input; s.Values; s.Indices ]
     | _ -> []
 
-type private Use =
-    { At: int
-      Loops: (int * int) list
-      Buffer: int }
+type private Use = { At: int; Loops: (int * int) list; Buffer: int }
 
 /// Every use of a buffer, with the ranges of the loops around it, and the number of steps.
 let private uses (steps: Step seq) : Use list * (int * Step.Fused) list * int =
@@ -115,11 +112,23 @@ let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : 
 
         let indicesOf i =
             let found = HashSet<Index>()
-            Collapse.visit (fun o _ index -> if o = i then found.Add index |> ignore) ignore step.Kernel.Body
+
+            Collapse.visit
+                (fun o _ index ->
+                    if o = i then
+                        found.Add index |> ignore)
+                ignore
+                step.Kernel.Body
+
             found
 
         for i, out in List.indexed operands do
-            if access i = Access.Write && byId.ContainsKey out.Buffer && not (over.ContainsKey out.Buffer) && byId[out.Buffer].Class <> BufferClass.Output then
+            if
+                access i = Access.Write
+                && byId.ContainsKey out.Buffer
+                && not (over.ContainsKey out.Buffer)
+                && byId[out.Buffer].Class <> BufferClass.Output
+            then
                 let isFirstUse = fst lives[out.Buffer] = at
 
                 let candidate =
@@ -134,7 +143,8 @@ let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : 
                         && isFirstUse
                         && snd lives[input.Buffer] = at
                         && bytes byId[input.Buffer] = bytes byId[out.Buffer]
-                        && (operands |> List.filter (fun v -> v.Buffer = input.Buffer || v.Buffer = out.Buffer)).Length = 2
+                        && (operands |> List.filter (fun v -> v.Buffer = input.Buffer || v.Buffer = out.Buffer)).Length =
+                            2
                         && input.Offset.Equals out.Offset
                         && input.Loops.Count = 0
                         && out.Loops.Count = 0
@@ -187,7 +197,12 @@ let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : 
         drafts
         |> List.map (fun d ->
             let axes = [| for dim in d.Dims -> PlanAxis(dim.Name, extent dim.Size) |]
-            let from, upto = match lives.TryGetValue d.Id with | true, l -> l | _ -> 0, count
+
+            let from, upto =
+                match lives.TryGetValue d.Id with
+                | true, l -> l
+                | _ -> 0, count
+
             let offset = if isPersistent d || not (isUsed d) then -1L else offsets[owner d.Id]
             PlanBuffer(d.Id, d.Name, d.Class, d.Type, axes, offset, from, upto))
 

@@ -9,12 +9,15 @@ let private scalarInput name = Node.input name [] Float
 /// The norm of all gradients, and each parameter's and moment's new value (Loshchilov and Hutter 2019, algorithm 2;
 /// ε after the square root of the corrected second moment, decay apart from the gradient). A norm that is not finite
 /// leaves everything as it was.
-let adamW (settings: OptimizerSettings) (parameters: (Parameter * Node) list) (gradients: Node list) : Node * (Node * Node) list =
+let adamW
+    (settings: OptimizerSettings)
+    (parameters: (Parameter * Node) list)
+    (gradients: Node list)
+    : Node * (Node * Node) list =
     let rate = scalarInput "rate"
     let correction1, correction2 = scalarInput "correction1", scalarInput "correction2"
 
-    let squares =
-        gradients |> List.map (fun g -> Node.map1 (fun x -> x * x) g |> Node.reduce Sum g.Axes)
+    let squares = gradients |> List.map (fun g -> Node.map1 (fun x -> x * x) g |> Node.reduce Sum g.Axes)
 
     let total = List.indexed squares |> List.map (fst >> Arg) |> List.reduce (+)
     let norm = Node.map (Un(Sqrt, total)) squares
@@ -25,7 +28,8 @@ let adamW (settings: OptimizerSettings) (parameters: (Parameter * Node) list) (g
         else
             Node.number 1.0
 
-    let keepUnlessFinite (fresh: Node) (old: Node) = Node.map (If(Un(IsFinite, Arg 0), Arg 1, Arg 2)) [ norm; fresh; old ]
+    let keepUnlessFinite (fresh: Node) (old: Node) =
+        Node.map (If(Un(IsFinite, Arg 0), Arg 1, Arg 2)) [ norm; fresh; old ]
 
     let update (parameter: Parameter, p: Node) (gradient: Node) =
         let moment which = Node.make (Op.State($"optimizer.{which}.{parameter.Path}", p.Dims)) []
@@ -35,9 +39,12 @@ let adamW (settings: OptimizerSettings) (parameters: (Parameter * Node) list) (g
         let v' = Node.map2 (fun v g -> Num settings.Beta2 * v + Num(1.0 - settings.Beta2) * (g * g)) v g
 
         let step =
-            Node.map
-                (Arg 0 / Arg 2 / (Un(Sqrt, Arg 1 / Arg 3) + Num settings.Epsilon))
-                [ m'; v'; correction1; correction2 ]
+            Node.map (Arg 0 / Arg 2 / (Un(Sqrt, Arg 1 / Arg 3) + Num settings.Epsilon)) [
+                m'
+                v'
+                correction1
+                correction2
+            ]
 
         let decay = if parameter.Decays then settings.WeightDecay else 0.0
         let p' = Node.map (Arg 0 - Arg 1 * (Arg 2 + Num decay * Arg 0)) [ p; rate; step ]

@@ -14,29 +14,23 @@ let one = Extent.One
 
 /// Row-major strides of axes in their order, in elements.
 let rowMajor (dims: Dim list) : (string * Extent) list =
-    List.foldBack (fun (d: Dim) (strides, step) -> (d.Name, step) :: strides, step * extent d.Size) dims ([], one) |> fst
+    List.foldBack (fun (d: Dim) (strides, step) -> (d.Name, step) :: strides, step * extent d.Size) dims ([], one)
+    |> fst
 
 let elements (dims: Dim list) = dims |> List.fold (fun n d -> n * extent d.Size) one
 
 /// A value in memory.
-type Place =
-    {
-        View: BufferView
-        /// Elements from one index of an axis to the next.
-        Strides: (string * Extent) list
-        Type: ScalarType
-    }
+type Place = {
+    View: BufferView
+    /// Elements from one index of an axis to the next.
+    Strides: (string * Extent) list
+    Type: ScalarType
+} with
 
-    member this.Stride axis =
-        this.Strides |> List.tryFind (fun (a, _) -> a = axis) |> Option.map snd
+    member this.Stride axis = this.Strides |> List.tryFind (fun (a, _) -> a = axis) |> Option.map snd
 
 /// A buffer before it has an address.
-type Draft =
-    { Id: int
-      Name: string
-      Class: BufferClass
-      Type: ScalarType
-      Dims: Dim list }
+type Draft = { Id: int; Name: string; Class: BufferClass; Type: ScalarType; Dims: Dim list }
 
 /// The buffers of a plan under construction.
 type Buffers() =
@@ -44,16 +38,9 @@ type Buffers() =
     member _.All = List.ofSeq drafts
 
     member _.Add(name, kind, elementType, dims: Dim list) : Place =
-        drafts.Add
-            { Id = drafts.Count
-              Name = name
-              Class = kind
-              Type = elementType
-              Dims = dims }
+        drafts.Add { Id = drafts.Count; Name = name; Class = kind; Type = elementType; Dims = dims }
 
-        { View = BufferView.Whole(drafts.Count - 1)
-          Strides = rowMajor dims
-          Type = elementType }
+        { View = BufferView.Whole(drafts.Count - 1); Strides = rowMajor dims; Type = elementType }
 
     /// Gives a buffer another class, once it turns out what it holds.
     member _.Reclass(place: Place, name, kind) =
@@ -66,9 +53,16 @@ let scalarType (kind: ElementType) = if kind = Float then ScalarType.F32 else Sc
 let sliceOf (dim: Dim) variable (whole: Place) : Place =
     let stride = whole.Stride dim.Name |> Option.get
 
-    { whole with
-        View = BufferView(whole.View.Buffer, whole.View.Offset, [| yield! whole.View.Loops; LoopStride(variable, stride) |])
-        Strides = whole.Strides |> List.filter (fun (a, _) -> a <> dim.Name) }
+    {
+        whole with
+            View =
+                BufferView(
+                    whole.View.Buffer,
+                    whole.View.Offset,
+                    [| yield! whole.View.Loops; LoopStride(variable, stride) |]
+                )
+            Strides = whole.Strides |> List.filter (fun (a, _) -> a <> dim.Name)
+    }
 
 /// What a view node shows of its input's place (Fuse.viewBase says which nodes are views).
 let rec viewOf (placeOf: Node -> Place) (node: Node) : Place =
@@ -85,22 +79,30 @@ let rec viewOf (placeOf: Node -> Place) (node: Node) : Place =
         | Op.Split(axis, outerDim, innerDim) ->
             let stride = inner.Stride axis |> Option.get
 
-            { inner with
-                Strides =
-                    inner.Strides
-                    |> List.collect (fun (a, s) ->
-                        if a = axis then [ outerDim.Name, stride * extent innerDim.Size; innerDim.Name, stride ] else [ a, s ]) }
-        | Op.Merge(outer, innerAxis, name) ->
-            { inner with
+            {
+                inner with
+                    Strides =
+                        inner.Strides
+                        |> List.collect (fun (a, s) ->
+                            if a = axis then
+                                [ outerDim.Name, stride * extent innerDim.Size; innerDim.Name, stride ]
+                            else
+                                [ a, s ])
+            }
+        | Op.Merge(outer, innerAxis, name) -> {
+            inner with
                 Strides =
                     inner.Strides
                     |> List.choose (fun (a, s) ->
                         if a = outer then None
                         elif a = innerAxis then Some(name, s)
-                        else Some(a, s)) }
+                        else Some(a, s))
+          }
         | Op.Slice(axis, start, _) ->
             let stride = inner.Stride axis |> Option.get
 
-            { inner with
-                View = BufferView(inner.View.Buffer, inner.View.Offset + stride * Extent.Of start, inner.View.Loops) }
+            {
+                inner with
+                    View = BufferView(inner.View.Buffer, inner.View.Offset + stride * Extent.Of start, inner.View.Loops)
+            }
         | _ -> inner

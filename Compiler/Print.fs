@@ -97,7 +97,13 @@ module Print =
         | op -> $"""{head op} ({node.Inputs |> List.map name |> join ", "})"""
 
     /// The lines of a graph below `roots`; `given` are its placeholders with what stands for them outside.
-    let rec private lines hints indent prefix (given: (Node * string) list) (roots: (string * Node) list) : string list =
+    let rec private lines
+        hints
+        indent
+        prefix
+        (given: (Node * string) list)
+        (roots: (string * Node) list)
+        : string list =
         let names = Dictionary<int, string>()
         let name (n: Node) = names[n.Id]
 
@@ -131,7 +137,10 @@ module Print =
             @ given "slice of" scan.Slices stacks
             @ given "capture of" scan.Captures captures
 
-        let results = (scan.CarryResults |> List.map (fun r -> "carry", r)) @ (scan.StackResults |> List.map (fun r -> "stack", r))
+        let results =
+            (scan.CarryResults |> List.map (fun r -> "carry", r))
+            @ (scan.StackResults |> List.map (fun r -> "stack", r))
+
         lines hints (indent + "  ") (owner.Substring 1 + ".") placeholders results
 
     /// The graph below the labelled roots.

@@ -17,19 +17,26 @@ and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
     let starts, rest = List.splitAt scan.Carries.Length inputs
     let stacks, captures = List.splitAt scan.Slices.Length rest
     let matching (p: Node) dims = if p.Dims = dims then p else Node.placeholder "narrowed" dims p.Type
-    let slices = List.map2 (fun p (stack: Node) -> matching p (stack.Dims |> List.except [ scan.Dim ])) scan.Slices stacks
+
+    let slices =
+        List.map2 (fun p (stack: Node) -> matching p (stack.Dims |> List.except [ scan.Dim ])) scan.Slices stacks
+
     let captured = List.map2 (fun p (capture: Node) -> matching p capture.Dims) scan.Captures captures
-    let renewed = List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
+
+    let renewed =
+        List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
+
     let body = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
     let carryResults, stackResults = List.splitAt scan.Carries.Length body
     let like (p: Node) (x: Node) = Node.broadcast p.Dims x
 
-    let loop =
-        { scan with
+    let loop = {
+        scan with
             Slices = slices
             Captures = captured
             CarryResults = List.map2 like scan.Carries carryResults
-            StackResults = stackResults }
+            StackResults = stackResults
+    }
 
     Node.make (Op.Scan loop) (List.map2 like scan.Carries starts @ stacks @ captures)
 
@@ -49,9 +56,7 @@ let private foldMap scalar (inputs: Node list) (dims: Dim list) =
         None
     else
         let folded =
-            scalar
-            |> Scalar.mapArgs (fun i -> constants[i] |> Option.defaultValue (Arg i))
-            |> Scalar.normalise
+            scalar |> Scalar.mapArgs (fun i -> constants[i] |> Option.defaultValue (Arg i)) |> Scalar.normalise
 
         let result =
             match folded with
@@ -59,7 +64,10 @@ let private foldMap scalar (inputs: Node list) (dims: Dim list) =
             | _ -> Node.map folded inputs
 
         // Constants may have been what carried an axis.
-        let same = List.length result.Dims = List.length dims && dims |> List.forall (fun d -> Node.hasAxis d.Name result)
+        let same =
+            List.length result.Dims = List.length dims
+            && dims |> List.forall (fun d -> Node.hasAxis d.Name result)
+
         Some(if same then result else Node.broadcast dims result)
 
 let private isZeroScatter (node: Node) =
@@ -128,23 +136,25 @@ let rec private prune (roots: Node list) : Node list =
             let whole, captured = List.splitAt scan.Slices.Length rest
             let keepSlices, keepCaptures = List.map alive scan.Slices, List.map alive scan.Captures
 
-            let pruned =
-                { scan with
+            let pruned = {
+                scan with
                     Slices = keepWhere keepSlices scan.Slices
                     Captures = keepWhere keepCaptures scan.Captures
                     CarryResults = List.take count results
-                    StackResults = List.skip count results }
+                    StackResults = List.skip count results
+            }
 
             let mutable next = count
 
-            places[node.Id] <-
-                [| yield! [ 0 .. count - 1 ]
-                   for keep in keepStack do
-                       if keep then
-                           yield next
-                           next <- next + 1
-                       else
-                           yield -1 |]
+            places[node.Id] <- [|
+                yield! [ 0 .. count - 1 ]
+                for keep in keepStack do
+                    if keep then
+                        yield next
+                        next <- next + 1
+                    else
+                        yield -1
+            |]
 
             Some(Node.make (Op.Scan pruned) (starts @ keepWhere keepSlices whole @ keepWhere keepCaptures captured))
         | Op.Item i ->
@@ -162,6 +172,7 @@ let rec pick axis (node: Node) (index: Node) : Node =
 
     match node.Op, node.Inputs with
     | Op.Map scalar, inputs -> Node.map scalar (List.map pickIfThere inputs)
-    | Op.Reduce(reduction, axes), [ x ] when not (List.contains axis axes) -> Node.reduce reduction axes (pick axis x index)
+    | Op.Reduce(reduction, axes), [ x ] when not (List.contains axis axes) ->
+        Node.reduce reduction axes (pick axis x index)
     | Op.Contract axes, [ a; b ] when not (Node.hasAxis axis b) -> Node.contract axes (pick axis a index) b
     | _ -> Node.gather axis node index

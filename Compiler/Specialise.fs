@@ -6,14 +6,13 @@ open Legato.Dsl
 open Legato.Runtime.Plans
 
 /// One launch as a graph.
-type Call =
-    {
-        /// Outputs by name.
-        Outputs: (string * Node) list
-        /// Parameters and states with the values that replace theirs.
-        Updates: (Node * Node) list
-        Parameters: Declared list
-    }
+type Call = {
+    /// Outputs by name.
+    Outputs: (string * Node) list
+    /// Parameters and states with the values that replace theirs.
+    Updates: (Node * Node) list
+    Parameters: Declared list
+}
 
 let private zero = Node.map (Int 0L) []
 
@@ -27,10 +26,11 @@ let private withoutCache (roots: Node list) =
         | Op.Composite(Attend _ as attend), q :: k :: v :: _ -> Some(Node.composite attend [ q; k; v ])
         | _ -> None)
 
-let private calls (request: PlanRequest) =
-    { Batch = Fixed request.Batch
-      Sequence = Fixed request.Sequence
-      Context = Fixed request.Sequence }
+let private calls (request: PlanRequest) = {
+    Batch = Fixed request.Batch
+    Sequence = Fixed request.Sequence
+    Context = Fixed request.Sequence
+}
 
 let private axesOf (node: Node) = node.Axes
 
@@ -43,9 +43,7 @@ let crossEntropy (logits: Node) (labels: Node) : Node =
     let picked = Node.reduce Sum [ "Vocab" ] target
     let losses = Node.map (Un(Log, Arg 0) + Un(Detach, Arg 1) - Arg 2) [ total; peak; picked ]
 
-    let count =
-        losses.Dims
-        |> List.fold (fun n d -> n * float (Node.size d.Name losses)) 1.0
+    let count = losses.Dims |> List.fold (fun n d -> n * float (Node.size d.Name losses)) 1.0
 
     Node.reduce Sum (axesOf losses) losses |> Node.map1 (fun sum -> sum * Num(1.0 / count))
 
@@ -61,29 +59,28 @@ let private lossOf (model: ModelDef) request =
 let private evaluate model request =
     let call, _, loss = lossOf model request
 
-    { Outputs = [ "loss", loss ]
-      Updates = []
-      Parameters = call.Parameters }
+    { Outputs = [ "loss", loss ]; Updates = []; Parameters = call.Parameters }
 
 let private forward model request =
     let call = ModelDef.elaborate (calls request) model
 
-    { Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
-      Updates = []
-      Parameters = call.Parameters }
+    {
+        Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
+        Updates = []
+        Parameters = call.Parameters
+    }
 
 let private cached (model: ModelDef) (request: PlanRequest) sequence =
-    let sizes =
-        { Batch = Dynamic "batch"
-          Sequence = sequence
-          Context = Fixed request.Context }
+    let sizes = { Batch = Dynamic "batch"; Sequence = sequence; Context = Fixed request.Context }
 
     let call = ModelDef.elaborate sizes model
     let last = Node.input "last" [ { Name = "Batch"; Size = sizes.Batch } ] Integer
 
-    { Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
-      Updates = call.Updates
-      Parameters = call.Parameters }
+    {
+        Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
+        Updates = call.Updates
+        Parameters = call.Parameters
+    }
 
 /// Loss and gradients of the micro-batches, averaged: one pass, or a loop that adds them up.
 let private accumulated (model: ModelDef) (request: PlanRequest) =
@@ -101,8 +98,7 @@ let private accumulated (model: ModelDef) (request: PlanRequest) =
         let values = Node.substitute [ call.Tokens, tokenSlice; labels, labelSlice ] (result.Loss :: result.Of)
         let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
 
-        let added =
-            List.map2 (fun sum v -> Node.map2 (fun s x -> s + share * x) sum v) sums values
+        let added = List.map2 (fun sum v -> Node.map2 (fun s x -> s + share * x) sum v) sums values
 
         let loop =
             Node.scan
@@ -122,9 +118,11 @@ let private train model (request: PlanRequest) =
     let parameters = call.Parameters |> List.map (fun p -> p.Parameter, p.Node)
     let norm, updates = Optimizer.adamW settings parameters gradients
 
-    { Outputs = [ "loss", loss; "gradient_norm", norm ]
-      Updates = updates
-      Parameters = call.Parameters }
+    {
+        Outputs = [ "loss", loss; "gradient_norm", norm ]
+        Updates = updates
+        Parameters = call.Parameters
+    }
 
 /// The graph that a request asks for, simplified.
 let call (model: ModelDef) (request: PlanRequest) : Call =
@@ -139,6 +137,8 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
     let roots = Simplify.graph ((raw.Outputs |> List.map snd) @ (raw.Updates |> List.map snd))
     let outputs, updates = List.splitAt raw.Outputs.Length roots
 
-    { raw with
-        Outputs = List.map2 (fun (name, _) node -> name, node) raw.Outputs outputs
-        Updates = List.map2 (fun (target, _) node -> target, node) raw.Updates updates }
+    {
+        raw with
+            Outputs = List.map2 (fun (name, _) node -> name, node) raw.Outputs outputs
+            Updates = List.map2 (fun (target, _) node -> target, node) raw.Updates updates
+    }

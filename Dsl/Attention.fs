@@ -43,9 +43,7 @@ type RopeScaling =
     | Llama3 of factor: float * lowFrequency: float * highFrequency: float * originalContext: int
 
 /// Rotary position embedding (Su et al. 2021).
-type Rope =
-    { Theta: float
-      Scaling: RopeScaling }
+type Rope = { Theta: float; Scaling: RopeScaling }
 
 [<AutoOpen>]
 module Attention =
@@ -73,32 +71,44 @@ module Attention =
         Mask(None, Some(Var "score" + slope * Un(ToFloat, k - q)))
 
     /// Wavelengths' inverse, one for each pair of features.
-    let private frequencies (rope: Rope) (rotary: int64) =
-        [ for i in 0L .. rotary / 2L - 1L do
-              let f = rope.Theta ** (-2.0 * float i / float rotary)
+    let private frequencies (rope: Rope) (rotary: int64) = [
+        for i in 0L .. rotary / 2L - 1L do
+            let f = rope.Theta ** (-2.0 * float i / float rotary)
 
-              match rope.Scaling with
-              | Unscaled -> f
-              | Linear factor -> f / factor
-              | Llama3(factor, low, high, original) ->
-                  let wavelength = 2.0 * System.Math.PI / f
-                  let turns = float original / wavelength
+            match rope.Scaling with
+            | Unscaled -> f
+            | Linear factor -> f / factor
+            | Llama3(factor, low, high, original) ->
+                let wavelength = 2.0 * System.Math.PI / f
+                let turns = float original / wavelength
 
-                  if turns < low then
-                      f / factor
-                  elif turns > high then
-                      f
-                  else
-                      let smooth = (turns - low) / (high - low)
-                      (1.0 - smooth) * f / factor + smooth * f ]
+                if turns < low then
+                    f / factor
+                elif turns > high then
+                    f
+                else
+                    let smooth = (turns - low) / (high - low)
+                    (1.0 - smooth) * f / factor + smooth * f
+    ]
 
-    let private ropeOf interleaved (rotary: int64 option) (settings: Rope) (x: Tensor<'B * Seq, 'H * 'D>) : Tensor<'B * Seq, 'H * 'D> =
+    let private ropeOf
+        interleaved
+        (rotary: int64 option)
+        (settings: Rope)
+        (x: Tensor<'B * Seq, 'H * 'D>)
+        : Tensor<'B * Seq, 'H * 'D> =
         let feature = List.exactlyOne axisNames<'D>
         let size = Node.size feature x.Node
         let rotary = defaultArg rotary size
 
         if rotary % 2L <> 0L || rotary > size then
-            raise (ModelError($"rotary positions can't turn {rotary} of {size} features", feature, "turn an even number, at most the head's size"))
+            raise (
+                ModelError(
+                    $"rotary positions can't turn {rotary} of {size} features",
+                    feature,
+                    "turn an even number, at most the head's size"
+                )
+            )
 
         let pair = { Name = "Pair"; Size = Fixed(rotary / 2L) }
         let batch = x.Node.Dims |> List.filter (fun d -> d.Name = "Batch")
@@ -113,29 +123,47 @@ module Attention =
     let rope (settings: Rope) (x: Tensor<'B * Seq, 'H * 'D>) = ropeOf false None settings x
 
     /// softmax(scale · q kᵀ, masked) v over the context, for each head. Several query heads may share a key head.
-    let attendScaled (scale: float) (mask: Mask) (q: Tensor<'B * Seq, 'H * 'D>) (k: Tensor<'B * Context, 'G * 'D>) (v: Tensor<'B * Context, 'G * 'V>) : Tensor<'B * Seq, 'H * 'V> =
+    let attendScaled
+        (scale: float)
+        (mask: Mask)
+        (q: Tensor<'B * Seq, 'H * 'D>)
+        (k: Tensor<'B * Context, 'G * 'D>)
+        (v: Tensor<'B * Context, 'G * 'V>)
+        : Tensor<'B * Seq, 'H * 'V> =
         let one (names: string list) = List.exactlyOne names
         let heads, keyHeads = one axisNames<'H>, one axisNames<'G>
 
         match Node.size heads q.Node, Node.size keyHeads k.Node with
         | m, n when m % n <> 0L ->
-            raise (ModelError($"{m} {heads} can't share {n} {keyHeads} evenly", heads, "make the one a multiple of the other"))
+            raise (
+                ModelError(
+                    $"{m} {heads} can't share {n} {keyHeads} evenly",
+                    heads,
+                    "make the one a multiple of the other"
+                )
+            )
         | _ -> ()
 
-        let form =
-            { Sequence = "Seq"
-              Context = "Context"
-              Heads = heads
-              KeyHeads = keyHeads
-              Feature = one axisNames<'D>
-              ValueFeature = one axisNames<'V>
-              Scale = scale
-              Mask = mask.Mask
-              Score = mask.Score }
+        let form = {
+            Sequence = "Seq"
+            Context = "Context"
+            Heads = heads
+            KeyHeads = keyHeads
+            Feature = one axisNames<'D>
+            ValueFeature = one axisNames<'V>
+            Scale = scale
+            Mask = mask.Mask
+            Score = mask.Score
+        }
 
         let batch = q.Node.Dims |> List.filter (fun d -> d.Name = "Batch")
         Tensor(Node.item 0 (Node.composite (Attend form) [ q.Node; k.Node; v.Node; Node.input "past" batch Integer ]))
 
     /// attendScaled with 1/√(head size) (Vaswani et al. 2017).
-    let attend mask (q: Tensor<'B * Seq, 'H * 'D>) (k: Tensor<'B * Context, 'G * 'D>) (v: Tensor<'B * Context, 'G * 'V>) : Tensor<'B * Seq, 'H * 'V> =
+    let attend
+        mask
+        (q: Tensor<'B * Seq, 'H * 'D>)
+        (k: Tensor<'B * Context, 'G * 'D>)
+        (v: Tensor<'B * Context, 'G * 'V>)
+        : Tensor<'B * Seq, 'H * 'V> =
         attendScaled (1.0 / sqrt (float (Node.size (List.exactlyOne axisNames<'D>) q.Node))) mask q k v

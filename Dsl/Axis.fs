@@ -19,9 +19,9 @@ type Layers = interface end
 type Expert = interface end
 
 /// An axis, or a product of axes, with its sizes. The type carries the name alone.
-type Axis<'Name> =
-    internal
-        { Sizes: Dim list }
+type Axis<'Name> = internal {
+    Sizes: Dim list
+} with
 
     member this.Dims = this.Sizes
 
@@ -38,9 +38,12 @@ type Axis<'Name> =
 [<AutoOpen>]
 module Axes =
     let rec private namesOf (t: Type) =
-        if t = typeof<unit> then []
-        elif t.IsGenericType && t.FullName.StartsWith "System.Tuple" then t.GetGenericArguments() |> List.ofArray |> List.collect namesOf
-        else [ t.Name ]
+        if t = typeof<unit> then
+            []
+        elif t.IsGenericType && t.FullName.StartsWith "System.Tuple" then
+            t.GetGenericArguments() |> List.ofArray |> List.collect namesOf
+        else
+            [ t.Name ]
 
     /// The names of the axes in a type: `axisNames<Batch * Seq>` is ["Batch"; "Seq"].
     let axisNames<'Axes> = namesOf typeof<'Axes>
@@ -52,7 +55,10 @@ module Axes =
         | [ name ] -> raise (ModelError($"the axis {name} has size {size}", name, "give it a positive size"))
         | names ->
             let product = String.Join(" * ", names)
-            raise (ModelError($"{product} is no single axis", product, "make each axis by itself and join them with ^*"))
+
+            raise (
+                ModelError($"{product} is no single axis", product, "make each axis by itself and join them with ^*")
+            )
 
     /// The product of two axes, outer first.
     let (^*) (a: Axis<'A>) (b: Axis<'B>) : Axis<'A * 'B> = { Sizes = a.Dims @ b.Dims }

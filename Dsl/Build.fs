@@ -7,9 +7,10 @@ open System.Collections.Generic
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Node =
     [<Struct; CustomEquality; NoComparison>]
-    type private Key =
-        { Op: Op
-          Inputs: int list }
+    type private Key = {
+        Op: Op
+        Inputs: int list
+    } with
 
         override this.GetHashCode() = HashCode.Combine(this.Op.GetHashCode(), this.Inputs)
 
@@ -26,7 +27,11 @@ module Node =
     // Nodes of models that nobody holds any more leave the table.
     let private prune () =
         if table.Count > pruneAt then
-            let dead = [ for pair in table do if not (pair.Value.TryGetTarget() |> fst) then pair.Key ]
+            let dead = [
+                for pair in table do
+                    if not (pair.Value.TryGetTarget() |> fst) then
+                        pair.Key
+            ]
 
             for key in dead do
                 table.Remove key |> ignore
@@ -105,7 +110,11 @@ module Node =
     let size axis (x: Node) =
         match (dim axis x).Size with
         | Fixed n -> n
-        | Dynamic name -> Infer.fail $"the size of {axis} ({name}) is known at launch only" (Infer.show x.Dims) "reduce over feature axes"
+        | Dynamic name ->
+            Infer.fail
+                $"the size of {axis} ({name}) is known at launch only"
+                (Infer.show x.Dims)
+                "reduce over feature axes"
 
     /// Nodes that `roots` need, inputs before users. Scan bodies are not entered.
     let topological (roots: Node seq) : Node list =
@@ -151,10 +160,22 @@ module Node =
         for a, b in pairs do
             table[a.Id] <- b
 
-        rewrite (fun node _ -> match table.TryGetValue node.Id with | true, other -> Some other | _ -> None) roots
+        rewrite
+            (fun node _ ->
+                match table.TryGetValue node.Id with
+                | true, other -> Some other
+                | _ -> None)
+            roots
 
     /// A scan over a body that may refer to anything: what doesn't depend on its placeholders becomes a capture.
-    let scan dim reversed (carries: (Node * Node) list) (slices: (Node * Node) list) (carryResults: Node list) (stackResults: Node list) =
+    let scan
+        dim
+        reversed
+        (carries: (Node * Node) list)
+        (slices: (Node * Node) list)
+        (carryResults: Node list)
+        (stackResults: Node list)
+        =
         let own = HashSet<int>(Seq.append carries slices |> Seq.map (fun (p, _) -> p.Id))
         let dependent = HashSet<int>()
         let order = topological (carryResults @ stackResults)
@@ -186,13 +207,14 @@ module Node =
         let closed = substitute (captures |> List.map (fun (p, n) -> n, p)) (carryResults @ stackResults)
         let carryEnds, stacks = List.splitAt carryResults.Length closed
 
-        let body =
-            { Dim = dim
-              Reversed = reversed
-              Carries = List.map fst carries
-              Slices = List.map fst slices
-              Captures = List.map fst captures
-              CarryResults = carryEnds
-              StackResults = stacks }
+        let body = {
+            Dim = dim
+            Reversed = reversed
+            Carries = List.map fst carries
+            Slices = List.map fst slices
+            Captures = List.map fst captures
+            CarryResults = carryEnds
+            StackResults = stacks
+        }
 
         make (Op.Scan body) (List.map snd carries @ List.map snd slices @ List.map snd captures)

@@ -19,9 +19,10 @@ type Size =
         | Dynamic name -> name
 
 /// A named axis with its size.
-type Dim =
-    { Name: string
-      Size: Size }
+type Dim = {
+    Name: string
+    Size: Size
+} with
 
     override this.ToString() = $"{this.Name}:{this.Size}"
 
@@ -43,35 +44,36 @@ type Initializer =
     /// Uniform in ± this bound.
     | Uniform of float
 
-type Parameter =
-    {
-        /// Names joined by dots; stable, since checkpoints use it.
-        Path: string
-        Initializer: Initializer
-        /// Whether the optimizer's weight decay applies (matrices and embeddings: yes; vectors: no).
-        Decays: bool
-    }
+type Parameter = {
+    /// Names joined by dots; stable, since checkpoints use it.
+    Path: string
+    Initializer: Initializer
+    /// Whether the optimizer's weight decay applies (matrices and embeddings: yes; vectors: no).
+    Decays: bool
+}
 
 /// Which part of a head's features rotary positions turn, and how pairs lie: halves (i, i + n/2) or interleaved (2i, 2i + 1).
-type RopeForm =
-    { Feature: string
-      Rotary: int64
-      Interleaved: bool
-      /// Turn back, by the opposite angles: the gradient.
-      Inverse: bool }
+type RopeForm = {
+    Feature: string
+    Rotary: int64
+    Interleaved: bool
+    /// Turn back, by the opposite angles: the gradient.
+    Inverse: bool
+}
 
 /// The axes and the scalar expressions of an attention. Mask and Score are over the variables b, h, q, k, score
 /// and `Arg i` for the i-th extra operand.
-type AttendForm =
-    { Sequence: string
-      Context: string
-      Heads: string
-      KeyHeads: string
-      Feature: string
-      ValueFeature: string
-      Scale: float
-      Mask: Scalar option
-      Score: Scalar option }
+type AttendForm = {
+    Sequence: string
+    Context: string
+    Heads: string
+    KeyHeads: string
+    Feature: string
+    ValueFeature: string
+    Scale: float
+    Mask: Scalar option
+    Score: Scalar option
+}
 
 /// An operation whose meaning is its decomposition into plain nodes (Composites.fs), with a gradient or a kernel of its own.
 type Composite =
@@ -144,23 +146,21 @@ type Op =
 
 /// A loop over an axis, its body a closed graph over placeholders (Input nodes of its own).
 /// Inputs of the node: carries' starts, stacked tensors, captures. Outputs: carries' ends, then stacked results.
-and Scan =
-    {
-        Dim: Dim
-        Reversed: bool
-        /// Placeholders of what one iteration hands to the next.
-        Carries: Node list
-        /// Placeholders of one slice of each stacked input.
-        Slices: Node list
-        /// Placeholders of what is the same in every iteration.
-        Captures: Node list
-        CarryResults: Node list
-        StackResults: Node list
-    }
+and Scan = {
+    Dim: Dim
+    Reversed: bool
+    /// Placeholders of what one iteration hands to the next.
+    Carries: Node list
+    /// Placeholders of one slice of each stacked input.
+    Slices: Node list
+    /// Placeholders of what is the same in every iteration.
+    Captures: Node list
+    CarryResults: Node list
+    StackResults: Node list
+} with
 
     member internal this.Identity =
-        let ids nodes =
-            nodes |> List.map (fun (n: Node) -> n.Id)
+        let ids nodes = nodes |> List.map (fun (n: Node) -> n.Id)
 
         (this.Dim,
          this.Reversed,
@@ -181,6 +181,7 @@ and [<AllowNullLiteral>] Node internal (id: int, op: Op, inputs: Node list, outp
     member _.Dims = fst outputs.Head
     member _.Type = snd outputs.Head
     member this.Axes = this.Dims |> List.map (fun (d: Dim) -> d.Name)
+
     override _.Equals other =
         match other with
         | :? Node as n -> n.Id = id

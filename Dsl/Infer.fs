@@ -3,8 +3,7 @@ module internal Legato.Dsl.Infer
 
 
 
-let show (dims: Dim list) =
-    "[" + System.String.Join(", ", dims) + "]"
+let show (dims: Dim list) = "[" + System.String.Join(", ", dims) + "]"
 
 let fail (what: string) (where: string) (remedy: string) : 'a = raise (ModelError(what, where, remedy))
 
@@ -13,8 +12,7 @@ let private find (dims: Dim list) axis context =
     | Some d -> d
     | None -> fail $"there is no axis {axis} in {show dims}" context "use an axis that the tensor has"
 
-let private without axes (dims: Dim list) =
-    dims |> List.filter (fun d -> not (List.contains d.Name axes))
+let private without axes (dims: Dim list) = dims |> List.filter (fun d -> not (List.contains d.Name axes))
 
 let private distinct context (dims: Dim list) =
     match dims |> List.countBy (fun d -> d.Name) |> List.tryFind (fun (_, n) -> n > 1) with
@@ -31,7 +29,10 @@ let union context (all: Dim list list) =
         | None -> found @ [ d ]
         | Some f when f.Size = d.Size -> found
         | Some f ->
-            fail $"the axis {d.Name} has two sizes, {f.Size} and {d.Size}" context "give both tensors the same axis value")
+            fail
+                $"the axis {d.Name} has two sizes, {f.Size} and {d.Size}"
+                context
+                "give both tensors the same axis value")
 
 let rec typeOf (args: ElementType list) scalar =
     let again = typeOf args
@@ -91,7 +92,10 @@ let outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * Eleme
             let a, b = find (dims 0) axis context, find (dims 1) axis context
 
             if a.Size <> b.Size then
-                fail $"the axis {axis} has two sizes, {a.Size} and {b.Size}" $"product of {show (dims 0)} and {show (dims 1)}" "give both the same axis value"
+                fail
+                    $"the axis {axis} has two sizes, {a.Size} and {b.Size}"
+                    $"product of {show (dims 0)} and {show (dims 1)}"
+                    "give both the same axis value"
 
         union context [ dims 0; dims 1 ] |> ignore
         let left = without axes (dims 0)
@@ -109,20 +113,27 @@ let outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * Eleme
         if product context outer inner <> d.Size then
             fail $"{d} can't be split into {outer} and {inner}" context "choose sizes whose product is the axis' size"
 
-        [ distinct context (dims 0 |> List.collect (fun x -> if x = d then [ outer; inner ] else [ x ])), kind 0 ]
+        [
+            distinct context (dims 0 |> List.collect (fun x -> if x = d then [ outer; inner ] else [ x ])), kind 0
+        ]
     | Op.Merge(outer, inner, name) ->
         let a, b = find (dims 0) outer context, find (dims 0) inner context
 
-        [ dims 0
-          |> List.collect (fun d ->
-              if d = a then [ { Name = name; Size = product context a b } ]
-              elif d = b then []
-              else [ d ])
-          |> distinct context,
-          kind 0 ]
+        [
+            dims 0
+            |> List.collect (fun d ->
+                if d = a then [ { Name = name; Size = product context a b } ]
+                elif d = b then []
+                else [ d ])
+            |> distinct context,
+            kind 0
+        ]
     | Op.Slice(axis, _, length) ->
         find (dims 0) axis context |> ignore
-        [ dims 0 |> List.map (fun d -> if d.Name = axis then { d with Size = Fixed length } else d), kind 0 ]
+
+        [
+            dims 0 |> List.map (fun d -> if d.Name = axis then { d with Size = Fixed length } else d), kind 0
+        ]
     | Op.Pad(axis, _, total) ->
         find (dims 0) axis context |> ignore
         [ dims 0 |> List.map (fun d -> if d.Name = axis then { d with Size = Fixed total } else d), kind 0 ]
@@ -137,11 +148,12 @@ let outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * Eleme
         [ out, Float; out, Integer ]
     | Op.Append _ -> [ dims 0, kind 0 ]
     | Op.Broadcast target -> [ target, kind 0 ]
-    | Op.Scan scan ->
-        [ for r in scan.CarryResults do
-              r.Dims, r.Type
-          for r in scan.StackResults do
-              distinct context (scan.Dim :: r.Dims), r.Type ]
+    | Op.Scan scan -> [
+        for r in scan.CarryResults do
+            r.Dims, r.Type
+        for r in scan.StackResults do
+            distinct context (scan.Dim :: r.Dims), r.Type
+      ]
     | Op.Composite(Rope _) -> [ dims 0, Float ]
     | Op.Composite(Attend form) ->
         let value = find (dims 2) form.ValueFeature context

@@ -4,18 +4,16 @@ open System
 open System.Collections.Generic
 
 /// The sizes of a call: what batch, sequence and context are for one elaboration.
-type CallSizes =
-    { Batch: Size
-      Sequence: Size
-      Context: Size }
+type CallSizes = { Batch: Size; Sequence: Size; Context: Size }
 
 /// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.
-type Declared =
-    { Parameter: Parameter
-      Node: Node
-      /// How many of its own axes (those after `stack`'s and `routed`'s) make up each axis of the matrix, table or vector
-      /// that it is in a checkpoint: [2; 1] for (heads, head size) × embed.
-      Grouping: int list }
+type Declared = {
+    Parameter: Parameter
+    Node: Node
+    /// How many of its own axes (those after `stack`'s and `routed`'s) make up each axis of the matrix, table or vector
+    /// that it is in a checkpoint: [2; 1] for (heads, head size) × embed.
+    Grouping: int list
+}
 
 /// One surrounding combinator that puts an axis before every parameter inside.
 [<NoComparison; NoEquality>]
@@ -26,7 +24,16 @@ type internal Frame =
     | Widened of Dim
 
 /// What a layer's elaboration knows and collects.
-type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, declared: Dictionary<string, Declared>, axes: Dictionary<string, Size * string>, updates: List<Node * Node>) =
+type Scope
+    internal
+    (
+        path: string list,
+        frames: Frame list,
+        sizes: CallSizes,
+        declared: Dictionary<string, Declared>,
+        axes: Dictionary<string, Size * string>,
+        updates: List<Node * Node>
+    ) =
     static member internal Root sizes = Scope([], [], sizes, Dictionary(), Dictionary(), List())
     member _.Sizes = sizes
     member _.Declared = declared.Values :> seq<Declared>
@@ -36,7 +43,11 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
     member internal _.Framed frame = Scope(path, frames @ [ frame ], sizes, declared, axes, updates)
     member _.PathOf name = String.Join('.', path @ [ name ])
 
-    member private _.Prefix = frames |> List.map (function Stacked(d, _, _) -> d | Widened d -> d)
+    member private _.Prefix =
+        frames
+        |> List.map (function
+            | Stacked(d, _, _) -> d
+            | Widened d -> d)
 
     member private _.Check(where: string, dims: Dim list) =
         for name, count in dims |> List.countBy (fun d -> d.Name) do
@@ -75,7 +86,9 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
         this.Check(full, all)
 
         if declared.ContainsKey full then
-            raise (ModelError($"the parameter {full} is declared twice", full, "give one of the two layers another name"))
+            raise (
+                ModelError($"the parameter {full} is declared twice", full, "give one of the two layers another name")
+            )
 
         let parameter = { Path = full; Initializer = initializer; Decays = decays }
         let node = Node.make (Op.Param(parameter, all)) []
@@ -89,7 +102,9 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
 
         let told =
             frames
-            |> List.tryFindBack (function Stacked _ -> true | Widened _ -> false)
+            |> List.tryFindBack (function
+                | Stacked _ -> true
+                | Widened _ -> false)
             |> function
                 | Some(Stacked(_, _, inside)) -> inside
                 | _ -> updates
@@ -99,7 +114,9 @@ type Scope internal (path: string list, frames: Frame list, sizes: CallSizes, de
     /// The updates of the loop around the innermost one, or of the whole call.
     member internal _.Outward =
         frames
-        |> List.tryFindBack (function Stacked _ -> true | Widened _ -> false)
+        |> List.tryFindBack (function
+            | Stacked _ -> true
+            | Widened _ -> false)
         |> function
             | Some(Stacked(_, _, inside)) -> inside
             | _ -> updates
@@ -117,9 +134,14 @@ module Layer =
 /// The builder behind `layer "name" { let! … and! … return … }`.
 [<Sealed>]
 type LayerBuilder internal (name: string) =
-    member _.MergeSources(a: Layer<'A>, b: Layer<'B>) : Layer<'A * 'B> = Layer(fun scope -> let x = a.Elaborate scope in x, b.Elaborate scope)
+    member _.MergeSources(a: Layer<'A>, b: Layer<'B>) : Layer<'A * 'B> =
+        Layer(fun scope -> let x = a.Elaborate scope in x, b.Elaborate scope)
+
     member _.BindReturn(a: Layer<'A>, f: 'A -> 'B) : Layer<'B> = Layer(fun scope -> f (a.Elaborate scope))
-    member _.Bind(a: Layer<'A>, f: 'A -> Layer<'B>) : Layer<'B> = Layer(fun scope -> (f (a.Elaborate scope)).Elaborate scope)
+
+    member _.Bind(a: Layer<'A>, f: 'A -> Layer<'B>) : Layer<'B> =
+        Layer(fun scope -> (f (a.Elaborate scope)).Elaborate scope)
+
     member _.Return(x: 'A) : Layer<'A> = Layer(fun _ -> x)
 
     // Chosen by the compiler where the last line has no return; never callable.
@@ -131,7 +153,9 @@ type LayerBuilder internal (name: string) =
 /// Keys and values of earlier positions: a pure value. `Append` gives the extended keys and values.
 [<Sealed>]
 type Cache<'Heads, 'Dim> internal (append: Node -> Node -> Node * Node) =
-    member _.Append(k: Tensor<'B * Seq, 'Heads * 'Dim>, v: Tensor<'B * Seq, 'Heads * 'Dim>) : Tensor<'B * Context, 'Heads * 'Dim> * Tensor<'B * Context, 'Heads * 'Dim> =
+    member _.Append
+        (k: Tensor<'B * Seq, 'Heads * 'Dim>, v: Tensor<'B * Seq, 'Heads * 'Dim>)
+        : Tensor<'B * Context, 'Heads * 'Dim> * Tensor<'B * Context, 'Heads * 'Dim> =
         let keys, values = append k.Node v.Node
         Tensor keys, Tensor values
 
@@ -155,12 +179,17 @@ module LayerFunctions =
             // A matrix from an axis to itself needs two names for it.
             let primed (d: Dim) = if List.contains d.Name outNames then { d with Name = d.Name + "'" } else d
             let inDims = List.map primed input.Dims
-            let renamed = List.zip input.Dims inDims |> List.choose (fun (a, b) -> if a.Name = b.Name then None else Some(a.Name, b.Name))
+
+            let renamed =
+                List.zip input.Dims inDims
+                |> List.choose (fun (a, b) -> if a.Name = b.Name then None else Some(a.Name, b.Name))
+
             let node = scope.Declare(name, [ output.Dims; inDims ], initializer, true)
             Weight(node, inDims |> List.map (fun d -> d.Name), renamed))
 
     /// A matrix, at first normal with deviation 0.02 (Radford et al. 2019).
-    let weight name (input: Axis<'In>) (output: Axis<'Out>) : Layer<Weight<'In, 'Out>> = weightOf (Normal 0.02) name input output
+    let weight name (input: Axis<'In>) (output: Axis<'Out>) : Layer<Weight<'In, 'Out>> =
+        weightOf (Normal 0.02) name input output
 
     let private vector initializer name (feature: Axis<'Feat>) : Layer<Vector<'Feat>> =
         Layer(fun scope ->
@@ -173,7 +202,12 @@ module LayerFunctions =
     /// A vector to add, at first zeros.
     let bias name feature = vector Zeros name feature
 
-    let embeddingOf (initializer: Initializer) name (index: Axis<'Index>) (feature: Axis<'Feat>) : Layer<Embedding<'Index, 'Feat>> =
+    let embeddingOf
+        (initializer: Initializer)
+        name
+        (index: Axis<'Index>)
+        (feature: Axis<'Feat>)
+        : Layer<Embedding<'Index, 'Feat>> =
         Layer(fun scope ->
             checkName name scope
             Embedding(scope.Declare(name, [ index.Dims; feature.Dims ], initializer, true), index.Dims.Head.Name))
@@ -198,13 +232,27 @@ module LayerFunctions =
             match scope.Sizes.Context with
             | Fixed n when n > limit ->
                 let remedy = $"use a context of at most {limit}"
-                raise (ModelError($"a cache of {n} positions goes beyond the model's context of {limit}", scope.PathOf name, remedy))
+
+                raise (
+                    ModelError(
+                        $"a cache of {n} positions goes beyond the model's context of {limit}",
+                        scope.PathOf name,
+                        remedy
+                    )
+                )
             | _ -> ()
 
             match scope.Sizes.Sequence, scope.Sizes.Context with
             | Fixed sequence, Fixed n when sequence > n ->
                 let remedy = $"use a sequence of at most {n}, or a longer cache"
-                raise (ModelError($"a sequence of {sequence} positions goes beyond the cache of {n}", scope.PathOf name, remedy))
+
+                raise (
+                    ModelError(
+                        $"a sequence of {sequence} positions goes beyond the cache of {n}",
+                        scope.PathOf name,
+                        remedy
+                    )
+                )
             | _ -> ()
 
             let batch = { Name = "Batch"; Size = scope.Sizes.Batch }
@@ -221,7 +269,10 @@ module LayerFunctions =
             Cache(fun k v -> append keys tellKeys k, append values tellValues v))
 
     /// The layer `count` times in a row, its parameters with the axis in front: one loop in the plan.
-    let stack (count: Axis<'Count>) (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+    let stack
+        (count: Axis<'Count>)
+        (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>)
+        : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
         Layer(fun scope ->
             let dim = List.exactlyOne count.Dims
             let slices, updates = List<Node * Node>(), List<Node * Node>()
@@ -248,15 +299,30 @@ module LayerFunctions =
             let first = f.Elaborate scope
             first >> g.Elaborate scope)
 
-    let private normOf (f: Node -> Node -> Node) (shift: bool) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+    let private normOf
+        (f: Node -> Node -> Node)
+        (shift: bool)
+        name
+        (feature: Axis<'Feat>)
+        : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
         layer name {
             let! g = gain "gain" feature
-            and! b = (if shift then Layer(fun scope -> Some((bias "bias" feature).Elaborate scope)) else Layer(fun _ -> None))
+
+            and! b =
+                (if shift then
+                     Layer(fun scope -> Some((bias "bias" feature).Elaborate scope))
+                 else
+                     Layer(fun _ -> None))
 
             return
                 fun (x: Tensor<'Pos, 'Feat>) ->
                     let y = f x.Node g.Node
-                    Tensor(match b with Some b -> Node.add y b.Node | None -> y)
+
+                    Tensor(
+                        match b with
+                        | Some b -> Node.add y b.Node
+                        | None -> y
+                    )
         }
 
     let private meanOver axes (count: int) x = Node.map1 (fun a -> a * Num(1.0 / float count)) (Node.reduce Sum axes x)

@@ -4,46 +4,34 @@ namespace Legato.Dsl
 type Part = { Axis: int; Start: int; Length: int }
 
 /// Where a parameter lies in a checkpoint: `Name` holds {0}, {1}, … for the indices of stacked axes.
-type WeightName =
-    {
-        Path: string
-        Name: string
-        /// The checkpoint stores the matrix with its two axes swapped.
-        Transposed: bool
-        Part: Part option
-    }
+type WeightName = {
+    Path: string
+    Name: string
+    /// The checkpoint stores the matrix with its two axes swapped.
+    Transposed: bool
+    Part: Part option
+}
 
 /// A family's table between parameter paths and checkpoint names.
-type WeightNames =
-    {
-        Names: WeightName list
-        /// What a checkpoint may put before every name; the first is written.
-        Prefixes: string list
-        /// Tensors that carry no weight.
-        Ignored: string list
-    }
+type WeightNames = {
+    Names: WeightName list
+    /// What a checkpoint may put before every name; the first is written.
+    Prefixes: string list
+    /// Tensors that carry no weight.
+    Ignored: string list
+}
 
 /// Lines of a family's table: `named "tokens" "wte.weight"`, `named "head" "head" |> transposed`.
 [<AutoOpen>]
 module WeightTable =
     /// The parameter at the path lies in the tensor of that name, as it is.
-    let named path name =
-        { Path = path
-          Name = name
-          Transposed = false
-          Part = None }
+    let named path name = { Path = path; Name = name; Transposed = false; Part = None }
 
     /// The checkpoint stores the matrix as [in, out].
     let transposed source = { source with Transposed = true }
 
     /// The parameter is the n-th of equal parts of the tensor along one of the tensor's axes.
-    let nthPart axis length n source =
-        { source with
-            Part =
-                Some
-                    { Axis = axis
-                      Start = n * length
-                      Length = length } }
+    let nthPart axis length n source = { source with Part = Some { Axis = axis; Start = n * length; Length = length } }
 
 /// An axis of a mesh of devices.
 type MeshAxis =
@@ -53,59 +41,55 @@ type MeshAxis =
     | PipelineParallel
 
 /// A rule from an axis of the model to an axis of the mesh.
-type PlacementRule =
-    { Axis: string
-      Mesh: MeshAxis }
+type PlacementRule = { Axis: string; Mesh: MeshAxis }
 
 [<AutoOpen>]
 module Placement =
     /// Places an axis: `on<Heads> TensorParallel`.
-    let on<'Axis> mesh =
-        { Axis = List.exactlyOne axisNames<'Axis>
-          Mesh = mesh }
+    let on<'Axis> mesh = { Axis = List.exactlyOne axisNames<'Axis>; Mesh = mesh }
 
 /// A call of the model, elaborated.
-type Elaborated =
-    {
-        Tokens: Node
-        Logits: Node
-        Parameters: Declared list
-        /// Caches with their values after the call.
-        Updates: (Node * Node) list
-    }
+type Elaborated = {
+    Tokens: Node
+    Logits: Node
+    Parameters: Declared list
+    /// Caches with their values after the call.
+    Updates: (Node * Node) list
+}
 
 /// A model, its types erased: what the compiler and the runtime take.
 [<NoComparison; NoEquality>]
-type ModelDef =
-    {
-        Name: string
-        /// The text of its config.json.
-        Config: string
-        Vocabulary: int
-        /// The longest sequence it is meant for.
-        Context: int
-        BeginToken: int option
-        EndTokens: int list
-        Body: Layer<Tokens -> Tensor<Batch * Seq, Vocab>>
-        Weights: WeightNames
-        Placement: PlacementRule list
-    }
+type ModelDef = {
+    Name: string
+    /// The text of its config.json.
+    Config: string
+    Vocabulary: int
+    /// The longest sequence it is meant for.
+    Context: int
+    BeginToken: int option
+    EndTokens: int list
+    Body: Layer<Tokens -> Tensor<Batch * Seq, Vocab>>
+    Weights: WeightNames
+    Placement: PlacementRule list
+}
 
 [<RequireQualifiedAccess>]
 module ModelDef =
     let private plainNames: WeightNames = { Names = []; Prefixes = [ "" ]; Ignored = [] }
 
     /// A model of your own. Its checkpoints use the parameter paths as names.
-    let create name (vocab: Axis<Vocab>) (context: Axis<Context>) body : ModelDef =
-        { Name = name
-          Config = $"{{\n  \"model_type\": \"{name}\",\n  \"vocab_size\": {vocab.Size},\n  \"max_position_embeddings\": {context.Size}\n}}\n"
-          Vocabulary = vocab.Size
-          Context = context.Size
-          BeginToken = None
-          EndTokens = []
-          Body = body
-          Weights = plainNames
-          Placement = [] }
+    let create name (vocab: Axis<Vocab>) (context: Axis<Context>) body : ModelDef = {
+        Name = name
+        Config =
+            $"{{\n  \"model_type\": \"{name}\",\n  \"vocab_size\": {vocab.Size},\n  \"max_position_embeddings\": {context.Size}\n}}\n"
+        Vocabulary = vocab.Size
+        Context = context.Size
+        BeginToken = None
+        EndTokens = []
+        Body = body
+        Weights = plainNames
+        Placement = []
+    }
 
     /// Builds the graph of one call: logits of every position.
     /// <exception cref="ModelError">Sizes that don't fit; the message names the axis and the parameters.</exception>
@@ -120,12 +104,21 @@ module ModelDef =
         | [ { Name = "Vocab"; Size = Fixed n } ] when n = int64 model.Vocabulary -> ()
         | other ->
             let found = System.String.Join(", ", other)
-            raise (ModelError($"the model's output has the features [{found}], not Vocab:{model.Vocabulary}", model.Name, "end the model in an output head over the vocabulary"))
 
-        { Tokens = tokens
-          Logits = logits.Node
-          Parameters = List.ofSeq scope.Declared
-          Updates = List.ofSeq scope.Updates }
+            raise (
+                ModelError(
+                    $"the model's output has the features [{found}], not Vocab:{model.Vocabulary}",
+                    model.Name,
+                    "end the model in an output head over the vocabulary"
+                )
+            )
+
+        {
+            Tokens = tokens
+            Logits = logits.Node
+            Parameters = List.ofSeq scope.Declared
+            Updates = List.ofSeq scope.Updates
+        }
 
     let private elements (parameter: Declared) =
         (1L, parameter.Node.Dims)
@@ -137,9 +130,6 @@ module ModelDef =
     /// How many numbers the model learns; a tied head counts once.
     /// <exception cref="ModelError">The model does not elaborate.</exception>
     let parameterCount (model: ModelDef) : int64 =
-        let sizes =
-            { Batch = Dynamic "batch"
-              Sequence = Dynamic "sequence"
-              Context = Dynamic "context" }
+        let sizes = { Batch = Dynamic "batch"; Sequence = Dynamic "sequence"; Context = Dynamic "context" }
 
         (elaborate sizes model).Parameters |> List.sumBy elements

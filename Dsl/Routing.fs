@@ -13,12 +13,22 @@ module Routing =
     /// A mixture of experts over any dense layer: each token is sent to the `chosen` experts that a linear router scores
     /// highest, and their outputs are added with the router's weights, normalised over the chosen (Jiang et al. 2024,
     /// section 2.1). Puts the expert axis before every parameter inside.
-    let routed (experts: Axis<'Expert>) (chosen: int) (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
+    let routed
+        (experts: Axis<'Expert>)
+        (chosen: int)
+        (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>)
+        : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
         Layer(fun scope ->
             let dim = List.exactlyOne experts.Dims
 
             if chosen < 1 || chosen > experts.Size then
-                raise (ModelError($"a token can't be sent to {chosen} of {experts.Size} experts", scope.PathOf "router", "choose between 1 and all"))
+                raise (
+                    ModelError(
+                        $"a token can't be sent to {chosen} of {experts.Size} experts",
+                        scope.PathOf "router",
+                        "choose between 1 and all"
+                    )
+                )
 
             let f = inner.Elaborate(scope.Framed(Widened dim))
 
