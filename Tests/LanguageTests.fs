@@ -51,7 +51,9 @@ let private complaints () =
 /// The first error of each snippet.
 let private firstErrors =
     lazy
-        (let heading = Regex(@"^.*?([\w-]+)\.fsx\((\d+),(\d+)\): (error|warning) (FS\d+): ", RegexOptions.Multiline)
+        (let heading =
+            Regex(@"^.*?([\w-]+)\.fsx\((\d+),(\d+)\): (error|warning) (FS\d+): ", RegexOptions.Multiline)
+
          let text = complaints ()
          let found = heading.Matches text |> List.ofSeq
          let ends = (found |> List.skip (min 1 found.Length) |> List.map _.Index) @ [ text.Length ]
