@@ -38,7 +38,7 @@ public sealed unsafe class MappedFile : IDisposable
     public string Path { get; }
 
     /// <summary>Bytes.</summary>
-    public long Length { get; }
+    public long Length { get; private set; }
 
     /// <summary>A stretch of the file; valid until disposal.</summary>
     public ReadOnlySpan<byte> Span(long offset, int length)
@@ -51,6 +51,8 @@ public sealed unsafe class MappedFile : IDisposable
 
     public void Dispose()
     {
+        // From here on every span is out of range.
+        Length = 0;
         if (view is { SafeMemoryMappedViewHandle.IsClosed: false })
         {
             view.SafeMemoryMappedViewHandle.ReleasePointer();

@@ -20,6 +20,7 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
     private static readonly JsonSerializerOptions Format = new()
     {
         WriteIndented = true,
+        IgnoreReadOnlyProperties = true,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },

@@ -1,5 +1,5 @@
-using NUnit.Framework;
 using Legato.Runtime.Devices;
+using NUnit.Framework;
 
 namespace Legato.Tests;
 

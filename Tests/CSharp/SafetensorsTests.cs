@@ -22,7 +22,7 @@ public sealed class SafetensorsTests
 
         using var file = new SafetensorsFile(path);
 
-        Assert.That(file.Tensors.Select(t => t.Name), Is.EqualTo(new[] { "a", "empty", "b.weight" }).Or.EqualTo(new[] { "empty", "a", "b.weight" }).Or.EqualTo(new[] { "a", "b.weight", "empty" }));
+        Assert.That(file.Tensors.Select(t => t.Name), Is.EqualTo(new[] { "a", "b.weight", "empty" }));
         Assert.That(file.Singles("b.weight"), Is.EqualTo(new float[] { 1, 2, 3, 4, 5, 6 }));
         Assert.That(file.Get("b.weight").Shape, Is.EqualTo(new long[] { 2, 3 }));
         Assert.That(file.Singles("a"), Is.EqualTo(new float[] { 7 }));
