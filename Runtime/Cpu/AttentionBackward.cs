@@ -72,16 +72,16 @@ internal static unsafe class AttentionBackward
             RunApart(worker, args, block, geometry, operands);
     }
 
-    /// <summary>RowDot = Σ output · outputGradient of each row.</summary>
+    /// <summary>RowDot = Σ output · outputGradient of each row; position by position, in which order they lie in memory.</summary>
     private static void DotRows(Worker worker, in AttentionGradientArgs args)
     {
         AttentionArgs forward = args.Forward;
-        for (int row = worker.Index; row < forward.Batch * forward.Heads; row += worker.Count)
+        long rows = (long)forward.Batch * forward.QueryLength, end = rows * (worker.Index + 1) / worker.Count;
+        for (long row = rows * worker.Index / worker.Count; row < end; row++)
         {
-            int batch = row / forward.Heads, head = row % forward.Heads;
-            float* target = args.RowDotRow(batch, head);
-            for (int i = 0; i < forward.QueryLength; i++)
-                target[i] = AttentionRows.Dot(
+            (long batch, long i) = Math.DivRem(row, forward.QueryLength);
+            for (int head = 0; head < forward.Heads; head++)
+                args.RowDotRow(batch, head)[i] = AttentionRows.Dot(
                     forward.Output.Floats(batch, i, head), args.OutputGradient.Floats(batch, i, head), forward.ValueSize);
         }
     }
