@@ -123,6 +123,12 @@ let roleIn (domain: Dim list) (inner: string list option) (node: Node) : (Role *
         | Some i when node.Dims.Length > 0 && Set.ofList node.Axes = Set.ofList (rest i) -> Some(Row, inner)
         | _ -> None
 
+/// The members that are reductions over all rows.
+let columnReductions (cluster: Cluster) : Node list =
+    cluster.Members
+    |> Seq.filter (fun m -> roleIn cluster.Domain cluster.Inner m |> Option.map fst = Some ColumnReduction)
+    |> List.ofSeq
+
 let private domainOf (node: Node) =
     match node.Op with
     | Op.Reduce _ -> node.Inputs.Head.Dims
