@@ -79,7 +79,7 @@ internal sealed class JinjaInterpreter
             case CallBlock call: RunCall(call, scope, output); break;
             case FilterBlock filter: output.Write(evaluator.Text.Str(Filtered(filter.Filters, filter.Body, scope))); break;
             case With with: return RunWith(with, scope, output);
-            case Generation generation: return RunGeneration(generation, scope, output);
+            case GenerationBlock generation: return RunGeneration(generation, scope, output);
             case Evaluate expression: evaluator.Evaluate(expression.Value, scope); break;
             case Break: return Flow.Break;
             case Continue: return Flow.Continue;
@@ -142,7 +142,7 @@ internal sealed class JinjaInterpreter
         return Run(with.Body, inner, output);
     }
 
-    private Flow RunGeneration(Generation generation, JinjaScope scope, JinjaOutput output)
+    private Flow RunGeneration(GenerationBlock generation, JinjaScope scope, JinjaOutput output)
     {
         int start = output.Length;
         var flow = Run(generation.Body, scope, output);

@@ -97,7 +97,7 @@ internal abstract record JinjaStatement(int Line)
         IReadOnlyList<(JinjaTarget Target, JinjaExpression Value)> Values, IReadOnlyList<JinjaStatement> Body, int Line) : JinjaStatement(Line);
 
     /// <summary>What the assistant says: the block that templates mark for the training mask.</summary>
-    public sealed record Generation(IReadOnlyList<JinjaStatement> Body, int Line) : JinjaStatement(Line);
+    public sealed record GenerationBlock(IReadOnlyList<JinjaStatement> Body, int Line) : JinjaStatement(Line);
 
     public sealed record Break(int Line) : JinjaStatement(Line);
 

@@ -75,7 +75,7 @@ internal sealed class JinjaParser
             case "with": return ParseWith(line);
             case "generation":
                 EndTag();
-                return new Generation(ParseBlock("endgeneration"), line);
+                return new GenerationBlock(ParseBlock("endgeneration"), line);
             case "break" or "continue":
                 if (loops == 0)
                     throw JinjaException.Syntax($"'{tag}' outside of a loop", line);
