@@ -173,7 +173,12 @@ let testWith filter =
     finally
         results.Delete true
 
-let test () = testWith [ "--filter"; "TestCategory!=Heavy" ]
+/// LEGATO_TESTS=all takes the heavy tests with it.
+let test () =
+    match Environment.GetEnvironmentVariable "LEGATO_TESTS" with
+    | "all" -> testWith []
+    | _ -> testWith [ "--filter"; "TestCategory!=Heavy" ]
+
 let testHeavy () = testWith []
 
 let formatWith fantomasFlags formatFlags =

@@ -336,6 +336,15 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
         for r in staged do
             copyTo region "copy" r.Node r.Target
 
+    /// Where a value of this region lies, if it does.
+    member _.TryPlace(node: Node) =
+        let whole = Fuse.viewBase node
+
+        if region.Has whole && not (Fuse.isPlaced whole) then
+            Some(region.PlaceOf whole)
+        else
+            None
+
     /// The region's steps.
     member _.Lower() : Step list =
         List.iter placeResult results
@@ -383,5 +392,11 @@ let call (purpose: Purpose) (parameterType: ScalarType) (graph: Specialise.Call)
         { Node = node; Target = place; Resident = None }
 
     let update (target: Node, value) = { Node = value; Target = placed[target.Id]; Resident = Some target }
-    let steps = RegionLowering(state, placed, List.map output outputs @ List.map update updates).Lower()
+    let region = RegionLowering(state, placed, List.map output outputs @ List.map update updates)
+    let steps = region.Lower()
+
+    for parameter, gradient in graph.Gradients do
+        region.TryPlace gradient
+        |> Option.iter (fun place -> state.Buffers.Reclass(place, "d " + parameter.Path, BufferClass.Gradient))
+
     { Drafts = state.Buffers.All; Setup = state.Setup; Steps = steps }

@@ -11,6 +11,8 @@ type Call = {
     Outputs: (string * Node) list
     /// Parameters and states with the values that replace theirs.
     Updates: (Node * Node) list
+    /// Gradients by parameter.
+    Gradients: (Parameter * Node) list
     Parameters: Declared list
 }
 
@@ -59,7 +61,7 @@ let private lossOf (model: ModelDef) request =
 let private evaluate model request =
     let call, _, loss = lossOf model request
 
-    { Outputs = [ "loss", loss ]; Updates = []; Parameters = call.Parameters }
+    { Outputs = [ "loss", loss ]; Updates = []; Gradients = []; Parameters = call.Parameters }
 
 let private forward model request =
     let call = ModelDef.elaborate (calls request) model
@@ -67,6 +69,7 @@ let private forward model request =
     {
         Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
         Updates = []
+        Gradients = []
         Parameters = call.Parameters
     }
 
@@ -79,6 +82,7 @@ let private cached (model: ModelDef) (request: PlanRequest) sequence =
     {
         Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
         Updates = call.Updates
+        Gradients = []
         Parameters = call.Parameters
     }
 
@@ -121,6 +125,7 @@ let private train model (request: PlanRequest) =
     {
         Outputs = [ "loss", loss; "gradient_norm", norm ]
         Updates = updates
+        Gradients = List.map2 (fun (parameter, _) g -> parameter, g) parameters gradients
         Parameters = call.Parameters
     }
 
@@ -134,11 +139,16 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
         | Purpose.Prefill -> cached model request (Dynamic "seq")
         | _ -> cached model request (Fixed 1L)
 
-    let roots = Simplify.graph ((raw.Outputs |> List.map snd) @ (raw.Updates |> List.map snd))
-    let outputs, updates = List.splitAt raw.Outputs.Length roots
+    let values = List.map snd raw.Outputs @ List.map snd raw.Updates @ List.map snd raw.Gradients
+
+    let simple = Simplify.graph values
+    let outputs, rest = List.splitAt raw.Outputs.Length simple
+    let updates, gradients = List.splitAt raw.Updates.Length rest
+    let replace pairs values = List.map2 (fun (key, _) value -> key, value) pairs values
 
     {
         raw with
-            Outputs = List.map2 (fun (name, _) node -> name, node) raw.Outputs outputs
-            Updates = List.map2 (fun (target, _) node -> target, node) raw.Updates updates
+            Outputs = replace raw.Outputs outputs
+            Updates = replace raw.Updates updates
+            Gradients = replace raw.Gradients gradients
     }

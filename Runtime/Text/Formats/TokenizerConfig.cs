@@ -103,7 +103,7 @@ internal static class TokenizerConfig
     };
 
     // One template, or several with names, of which "default" counts.
-    private static string? ReadTemplate(JsonValue root)
+    public static string? ReadTemplate(JsonValue root)
     {
         if (root.Optional("chat_template") is not { } template)
             return null;

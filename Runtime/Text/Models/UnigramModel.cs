@@ -85,6 +85,40 @@ internal sealed class UnigramModel : ITokenModel
         }
     }
 
+    /// <summary>
+    /// A segmentation drawn at random, each as likely as its probability to the power of <paramref name="sharpness"/>
+    /// (subword regularization, Kudo 2018, section 3.3): forward filtering, backward sampling.
+    /// </summary>
+    public void Sample(in TextPiece piece, double sharpness, Random random, TokenBuffer output)
+    {
+        var lattice = UnigramLattice.Build(this, piece.Chars, sharpness);
+        foreach (var (start, end, id) in lattice.Sample(random))
+        {
+            if (id == unknownId)
+                EmitUnknown(piece, start, end, output);
+            else
+                output.Add(id, piece, start, end);
+        }
+    }
+
+    /// <summary>Every token that a place of a text may become: its end and id; the unknown token where none covers one character.</summary>
+    internal void FindCandidates(ReadOnlySpan<char> text, int start, List<(int End, int Id, double Score)> candidates)
+    {
+        Rune.DecodeFromUtf16(text[start..], out _, out int length);
+        bool coversOne = false;
+        int node = CharacterTrie.Root;
+        for (int end = start; end < text.Length && (node = trie.Value.Step(node, text[end++])) >= 0;)
+        {
+            int id = trie.Value.ValueOf(node);
+            if (id < 0)
+                continue;
+            candidates.Add((end, id, scores[id]));
+            coversOne |= end - start == length;
+        }
+        if (!coversOne)
+            candidates.Add((start + length, unknownId, unknownScore));
+    }
+
     private void FindBest(ReadOnlySpan<char> text, Step[] steps)
     {
         for (int i = 0; i <= text.Length; i++)

@@ -30,8 +30,8 @@ internal sealed class AddedTokenMatcher
     public readonly record struct Match(int Start, int End, AddedToken Token);
 
     /// <summary>The next match at or after <paramref name="from"/>.</summary>
-    /// <param name="resume">Where to look for the one after it.</param>
-    public bool TryFind(ReadOnlySpan<char> text, int from, out Match match, out int resume)
+    /// <param name="refuses">Tells of a special token at a range of the text that it is text there; may be null.</param>
+    public bool TryFind(ReadOnlySpan<char> text, int from, Func<int, int, bool>? refuses, out Match match)
     {
         for (int at = from; !IsEmpty && at < text.Length;)
         {
@@ -40,16 +40,19 @@ internal sealed class AddedTokenMatcher
                 break;
             at += found;
             var token = LongestAt(text, at, out int length);
+            if (token.Special && refuses is not null && refuses(at, at + length))
+            {
+                at++;
+                continue;
+            }
             if (!token.SingleWord || StandsAlone(text, at, at + length))
             {
                 match = Stretch(text, token, at, at + length, from);
-                resume = match.End;
                 return true;
             }
             at += length;
         }
         match = default;
-        resume = text.Length;
         return false;
     }
 

@@ -25,41 +25,61 @@ internal sealed class AddedTokenSplitter
     public readonly record struct Part(TextPiece Piece, AddedToken? Token);
 
     /// <summary>For definitions without a normalizer and with one kind of added tokens: the next token in the text.</summary>
-    public bool TryFindRaw(ReadOnlySpan<char> text, int from, out AddedTokenMatcher.Match match) =>
-        (raw.IsEmpty ? normalized : raw).TryFind(text, from, out match, out _);
+    public bool TryFindRaw(ReadOnlySpan<char> text, int from, IReadOnlyList<TextSpan>? literal, out AddedTokenMatcher.Match match) =>
+        (raw.IsEmpty ? normalized : raw).TryFind(text, from, Refusal(literal), out match);
 
-
-    public List<Part> Split(ReadOnlySpan<char> text)
+    /// <param name="text">The text.</param>
+    /// <param name="literal">Ranges of the text in which special tokens are text; null for none.</param>
+    public List<Part> Split(ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal)
     {
         var parts = new List<Part>();
         int at = 0;
-        while (raw.TryFind(text, at, out var match, out int resume))
+        while (raw.TryFind(text, at, Refusal(literal), out var match))
         {
-            SplitNormalized(text[at..match.Start], at, parts);
+            SplitNormalized(text[at..match.Start], at, literal, parts);
             parts.Add(new Part(TextPiece.Whole(AlignedText.FromSource(text[match.Start..match.End], match.Start)), match.Token));
-            at = resume;
+            at = match.End;
         }
-        SplitNormalized(text[at..], at, parts);
+        SplitNormalized(text[at..], at, literal, parts);
         return parts;
     }
 
-    private void SplitNormalized(ReadOnlySpan<char> text, int sourceStart, List<Part> parts)
+    private void SplitNormalized(ReadOnlySpan<char> text, int sourceStart, IReadOnlyList<TextSpan>? literal, List<Part> parts)
     {
         if (text.IsEmpty)
             return;
         var whole = AlignedText.FromSource(text, sourceStart);
         if (normalizer is not null)
             whole = normalizer.Normalize(whole);
+        var refusal = Refusal(literal);
+        Func<int, int, bool>? refusesSource = refusal is null ? null : (start, end) =>
+        {
+            var source = whole.SourceOf(start, end);
+            return refusal(source.Start, source.End);
+        };
         int at = 0;
-        while (normalized.TryFind(whole.Chars, at, out var match, out int resume))
+        while (normalized.TryFind(whole.Chars, at, refusesSource, out var match))
         {
             if (match.Start > at)
                 parts.Add(new Part(new TextPiece(whole, at, match.Start), null));
             parts.Add(new Part(new TextPiece(whole, match.Start, match.End), match.Token));
-            at = resume;
+            at = match.End;
         }
         if (at < whole.Length)
             parts.Add(new Part(new TextPiece(whole, at, whole.Length), null));
+    }
+
+    private static Func<int, int, bool>? Refusal(IReadOnlyList<TextSpan>? literal)
+    {
+        if (literal is null || literal.Count == 0)
+            return null;
+        return (start, end) =>
+        {
+            foreach (var range in literal)
+                if (start < range.End && end > range.Start)
+                    return true;
+            return false;
+        };
     }
 
     private string Normalize(string content) =>

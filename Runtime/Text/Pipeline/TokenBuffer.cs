@@ -1,12 +1,14 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 
 namespace Legato.Runtime.Text.Pipeline;
 
 /// <summary>A growing list of tokens: ids and, where asked for, the parts of the source that they stand for.</summary>
-internal sealed class TokenBuffer(bool withOffsets)
+/// <remarks>Its arrays are lent from a pool, and go back when it is disposed of.</remarks>
+internal sealed class TokenBuffer(bool withOffsets, int capacity = 64) : IDisposable
 {
-    private int[] ids = new int[64];
-    private TextSpan[] offsets = withOffsets ? new TextSpan[64] : [];
+    private int[] ids = ArrayPool<int>.Shared.Rent(capacity);
+    private TextSpan[] offsets = withOffsets ? ArrayPool<TextSpan>.Shared.Rent(capacity) : [];
 
     public bool WithOffsets { get; } = withOffsets;
 
@@ -25,7 +27,7 @@ internal sealed class TokenBuffer(bool withOffsets)
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Add(int id)
     {
-        if (Count == ids.Length)
+        if (Count >= ids.Length)
             Grow(Count + 1);
         ids[Count++] = id;
     }
@@ -34,11 +36,18 @@ internal sealed class TokenBuffer(bool withOffsets)
     {
         if (WithOffsets)
         {
-            if (Count == offsets.Length)
+            if (Count >= offsets.Length)
                 Grow(Count + 1);
             offsets[Count] = source;
         }
         Add(id);
+    }
+
+    /// <summary>Adds tokens that stand for no text.</summary>
+    public void Add(ReadOnlySpan<int> tokens)
+    {
+        foreach (int id in tokens)
+            Add(id, default(TextSpan));
     }
 
     /// <summary>Adds the token for <c>[start, end)</c> of a piece.</summary>
@@ -79,11 +88,29 @@ internal sealed class TokenBuffer(bool withOffsets)
         FirstUncovered = null;
     }
 
+    public void Dispose()
+    {
+        ArrayPool<int>.Shared.Return(ids);
+        ids = [];
+        if (offsets.Length > 0)
+            ArrayPool<TextSpan>.Shared.Return(offsets);
+        offsets = [];
+        Count = 0;
+    }
+
     private void Grow(int atLeast)
     {
         int size = Math.Max(atLeast, ids.Length * 2);
-        Array.Resize(ref ids, size);
+        Exchange(ref ids, size);
         if (WithOffsets)
-            Array.Resize(ref offsets, size);
+            Exchange(ref offsets, size);
+    }
+
+    private void Exchange<T>(ref T[] array, int size)
+    {
+        T[] larger = ArrayPool<T>.Shared.Rent(size);
+        array.AsSpan(0, Math.Min(Count, array.Length)).CopyTo(larger);
+        ArrayPool<T>.Shared.Return(array);
+        array = larger;
     }
 }

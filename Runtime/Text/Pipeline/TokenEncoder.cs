@@ -1,7 +1,7 @@
 using System.Buffers;
 using Legato.Runtime.Text.ByteLevel;
 using Legato.Runtime.Text.Models;
-using Legato.Runtime.Text.PreTokenizers;
+using Legato.Runtime.Text.Normalizers;
 
 namespace Legato.Runtime.Text.Pipeline;
 
@@ -10,15 +10,19 @@ internal sealed class TokenEncoder
 {
     private readonly TokenizerDefinition definition;
     private readonly ByteLevelEncoder? fast;
+    private readonly UnicodeFormNormalizer? unicodeForm;
     private readonly AddedTokenSplitter recognising;
     private readonly AddedTokenSplitter plain;
+    private readonly (int[] Prefix, int[] Suffix)? frame;
 
     public TokenEncoder(TokenizerDefinition definition)
     {
         this.definition = definition;
         fast = FastPath.TryCreate(definition);
+        unicodeForm = definition.Normalizer as UnicodeFormNormalizer;
         recognising = new AddedTokenSplitter(definition, recogniseSpecial: true);
         plain = new AddedTokenSplitter(definition, recogniseSpecial: false);
+        frame = FrameOf(definition);
     }
 
     public TokenizedText Encode(string first, string? second, EncodeOptions options)
@@ -32,17 +36,22 @@ internal sealed class TokenEncoder
 
     public int[] EncodeIds(ReadOnlySpan<char> text, EncodeOptions options)
     {
-        if (definition.PostProcessor is not null && !options.WithoutAddedTokens || options.Truncate || options.Pad)
+        bool framed = definition.PostProcessor is not null && !options.WithoutAddedTokens;
+        if (framed && frame is null || options.Truncate || options.Pad)
             return Encode(text.ToString(), null, options).Ids;
-        var buffer = new TokenBuffer(withOffsets: false);
+        using var buffer = new TokenBuffer(withOffsets: false, CapacityFor(text.Length));
+        if (framed)
+            buffer.Add(frame!.Value.Prefix);
         Fill(text, options, buffer);
+        if (framed)
+            buffer.Add(frame!.Value.Suffix);
         return buffer.Ids.ToArray();
     }
 
     public void EncodeUtf8(ReadOnlySpan<byte> utf8, IBufferWriter<int> output)
     {
-        var buffer = new TokenBuffer(withOffsets: false);
-        if (fast is not null && plain.IsEmpty)
+        using var buffer = new TokenBuffer(withOffsets: false, CapacityFor(utf8.Length));
+        if (fast is not null && unicodeForm is null && plain.IsEmpty)
             fast.Encode(utf8, buffer);
         else
             Fill(System.Text.Encoding.UTF8.GetString(utf8), default, buffer);
@@ -54,24 +63,68 @@ internal sealed class TokenEncoder
     {
         var results = new TokenizedText[texts.Count];
         var single = options with { Pad = false };
-        var parallel = new ParallelOptions { MaxDegreeOfParallelism = degree > 0 ? degree : Environment.ProcessorCount };
-        try
-        {
-            Parallel.For(0, results.Length, parallel, i => results[i] = Encode(texts[i], null, single));
-        }
-        catch (AggregateException error) when (error.InnerException is LegatoException mistake)
-        {
-            throw new LegatoException(mistake.What, mistake.Where, mistake.Remedy, error);
-        }
+        ForAll(texts.Count, degree, i => results[i] = Encode(texts[i], null, single));
         if (options.Pad && definition.Padding is { } padding)
             Framing.PadAll(results, padding);
         return results;
     }
 
-    private TokenSegment Segment(string text, EncodeOptions options)
+    public int[][] EncodeIdsBatch(IReadOnlyList<string> texts, EncodeOptions options, int degree)
     {
-        var buffer = new TokenBuffer(withOffsets: true);
-        Fill(text, options, buffer);
+        var results = new int[texts.Count][];
+        ForAll(texts.Count, degree, i => results[i] = EncodeIds(texts[i], options));
+        return results;
+    }
+
+    private static void ForAll(int count, int degree, Action<int> action)
+    {
+        var parallel = new ParallelOptions { MaxDegreeOfParallelism = degree > 0 ? degree : Environment.ProcessorCount };
+        try
+        {
+            Parallel.For(0, count, parallel, action);
+        }
+        catch (AggregateException error) when (error.InnerException is LegatoException mistake)
+        {
+            throw new LegatoException(mistake.What, mistake.Where, mistake.Remedy, error);
+        }
+    }
+
+    /// <summary>One segmentation of a text drawn at random, without added tokens.</summary>
+    public int[] EncodeSampled(ReadOnlySpan<char> text, double sharpness, Random random)
+    {
+        if (definition.Model is not UnigramModel model)
+            throw new LegatoException("only unigram models sample segmentations", "tokenizer", "train a tokenizer of the kind Unigram");
+        using var buffer = new TokenBuffer(withOffsets: false, CapacityFor(text.Length));
+        foreach (var piece in Pieces(plain, WellFormed.Of(text), null, buffer))
+            model.Sample(piece, sharpness, random, buffer);
+        return buffer.Ids.ToArray();
+    }
+
+    // English takes about four characters a token.
+    private static int CapacityFor(int length) => length / 3 + 64;
+
+    // What the post-processor puts before and behind a single text: it shows on an empty one.
+    private static (int[] Prefix, int[] Suffix)? FrameOf(TokenizerDefinition definition)
+    {
+        var text = new TokenSegment { Ids = [], Offsets = [] };
+        var framed = definition.PostProcessor?.Process([text], true, definition.Model.Vocabulary);
+        int at = framed?.IndexOf(text) ?? -1;
+        return at < 0
+            ? null
+            : ([.. framed!.Take(at).SelectMany(segment => segment.Ids)], [.. framed!.Skip(at + 1).SelectMany(segment => segment.Ids)]);
+    }
+
+    /// <summary>Encodes one text without added tokens, recognising special tokens except in some ranges.</summary>
+    public TokenizedText EncodeExcept(string text, IReadOnlyList<TextSpan> literal)
+    {
+        var options = new EncodeOptions { WithoutAddedTokens = true, SpecialTokens = SpecialTokensInText.Recognise };
+        return new Framing(definition).Finish([Segment(text, options, literal)], options);
+    }
+
+    private TokenSegment Segment(string text, EncodeOptions options, IReadOnlyList<TextSpan>? literal = null)
+    {
+        using var buffer = new TokenBuffer(withOffsets: true, CapacityFor(text.Length));
+        Fill(text, options, buffer, literal);
         return new TokenSegment
         {
             Ids = [.. buffer.Ids],
@@ -79,27 +132,28 @@ internal sealed class TokenEncoder
         };
     }
 
-    private void Fill(ReadOnlySpan<char> text, EncodeOptions options, TokenBuffer output)
+    private void Fill(ReadOnlySpan<char> text, EncodeOptions options, TokenBuffer output, IReadOnlyList<TextSpan>? literal = null)
     {
         bool recognise = options.SpecialTokens == SpecialTokensInText.Recognise
             || options.SpecialTokens == SpecialTokensInText.AsShipped && definition.RecognisesSpecialTokens;
         var splitter = recognise ? recognising : plain;
-        if (fast is not null && splitter.IsEmpty)
-            fast.Encode(text, 0, output);
-        else if (fast is not null)
-            FillFast(splitter, text, output);
+        bool isFast = fast is not null && (unicodeForm is null || unicodeForm.LeavesAlone(text));
+        if (isFast && splitter.IsEmpty)
+            fast!.Encode(text, 0, output);
+        else if (isFast)
+            FillFast(splitter, text, literal, output);
         else
-            FillGeneral(splitter, WellFormed.Of(text), output);
+            FillGeneral(splitter, WellFormed.Of(text), literal, output);
         if (output.Uncovered > 0 && !options.SkipUncovered)
             throw new LegatoException(
                 $"no token covers '{output.FirstUncovered}' (U+{char.ConvertToUtf32(output.FirstUncovered!, 0):X4}), and {output.Uncovered - 1} characters more",
                 "text to encode", "train with an unknown token or with byte fallback, or skip what isn't covered");
     }
 
-    private void FillFast(AddedTokenSplitter splitter, ReadOnlySpan<char> text, TokenBuffer output)
+    private void FillFast(AddedTokenSplitter splitter, ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal, TokenBuffer output)
     {
         int at = 0;
-        while (splitter.TryFindRaw(text, at, out var match))
+        while (splitter.TryFindRaw(text, at, literal, out var match))
         {
             if (match.Start > at)
                 fast!.Encode(text[at..match.Start], at, output);
@@ -110,27 +164,35 @@ internal sealed class TokenEncoder
             fast!.Encode(text[at..], at, output);
     }
 
-    private void FillGeneral(AddedTokenSplitter splitter, ReadOnlySpan<char> text, TokenBuffer output)
+    private void FillGeneral(AddedTokenSplitter splitter, ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal, TokenBuffer output)
     {
-        var pieces = new List<TextPiece>();
+        foreach (var piece in Pieces(splitter, text, literal, output))
+            definition.Model.Tokenize(piece, output);
+    }
+
+    // The pieces for the model, in order; added tokens between them go straight to the output.
+    private IEnumerable<TextPiece> Pieces(
+        AddedTokenSplitter splitter, ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal, TokenBuffer output) =>
+        PiecesOf(splitter.Split(text, literal), output);
+
+    private IEnumerable<TextPiece> PiecesOf(List<AddedTokenSplitter.Part> parts, TokenBuffer output)
+    {
         var split = new List<TextPiece>();
-        foreach (var part in splitter.Split(text))
+        foreach (var part in parts)
         {
             if (part.Token is { } token)
             {
                 output.Add(token.Id, part.Piece.SourceOf(0, part.Piece.Length));
                 continue;
             }
-            pieces.Clear();
-            pieces.Add(part.Piece);
             split.Clear();
             if (definition.PreTokenizer is { } preTokenizer)
-                preTokenizer.Split(pieces, split);
+                preTokenizer.Split([part.Piece], split);
             else
                 split.Add(part.Piece);
             foreach (var piece in split)
                 if (piece.Length > 0)
-                    definition.Model.Tokenize(piece, output);
+                    yield return piece;
         }
     }
 }

@@ -12,7 +12,7 @@ internal sealed class PairTrainer
     private readonly int[] starts;
     private readonly int[] lengths;
     private readonly long[] counts;
-    private readonly Dictionary<ulong, int> pairIndex = [];
+    private readonly PairIndex index = new();
     private readonly List<Pair> pairs = [];
     private readonly PriorityQueue<int, Candidate> queue = new();
     private readonly List<int> changed = [];
@@ -26,6 +26,9 @@ internal sealed class PairTrainer
         public int Right;
         public long Count;
         public int Round;
+
+        // The best score under which it waits in the queue; an entry that is too good is put right when it comes up.
+        public double Queued;
         public List<int> Words;
     }
 
@@ -62,14 +65,17 @@ internal sealed class PairTrainer
     /// <summary>Takes the best pair that occurs at least <paramref name="minimum"/> times.</summary>
     public bool TryTake(long minimum, out int left, out int right)
     {
-        while (queue.TryDequeue(out int index, out var candidate))
+        while (queue.TryDequeue(out int number, out var candidate))
         {
-            ref var pair = ref CollectionsMarshal.AsSpan(pairs)[index];
+            ref var pair = ref CollectionsMarshal.AsSpan(pairs)[number];
+            if (candidate.Score < pair.Queued)
+                continue;
+            pair.Queued = double.NegativeInfinity;
             if (pair.Count < minimum)
                 continue;
             if (score.Of(pair.Left, pair.Right, pair.Count) != candidate.Score)
             {
-                Enqueue(index);
+                Enqueue(number);
                 continue;
             }
             (left, right) = (pair.Left, pair.Right);
@@ -82,11 +88,10 @@ internal sealed class PairTrainer
     /// <summary>Replaces a pair by a symbol in all words.</summary>
     public void Merge(int left, int right, int merged)
     {
-        int index = pairIndex[Key(left, right)];
-        var words = CollectionsMarshal.AsSpan(pairs)[index].Words;
-        foreach (int word in words)
+        int number = index.NumberOf(left, right);
+        foreach (int word in CollectionsMarshal.AsSpan(pairs)[number].Words)
             MergeIn(word, left, right, merged);
-        ref var pair = ref CollectionsMarshal.AsSpan(pairs)[index];
+        ref var pair = ref CollectionsMarshal.AsSpan(pairs)[number];
         pair.Count = 0;
         pair.Words = [];
         foreach (int other in score.PairsAffected(left, right))
@@ -125,20 +130,19 @@ internal sealed class PairTrainer
 
     private void Change(int left, int right, long by, int word)
     {
-        ref int index = ref CollectionsMarshal.GetValueRefOrAddDefault(pairIndex, Key(left, right), out bool known);
-        if (!known)
+        int number = index.NumberOf(left, right);
+        if (number == pairs.Count)
         {
-            index = pairs.Count;
-            pairs.Add(new Pair { Left = left, Right = right, Round = -1, Words = [] });
-            score.Add(index, left, right);
+            pairs.Add(new Pair { Left = left, Right = right, Round = -1, Queued = double.NegativeInfinity, Words = [] });
+            score.Add(number, left, right);
         }
-        ref var pair = ref CollectionsMarshal.AsSpan(pairs)[index];
+        ref var pair = ref CollectionsMarshal.AsSpan(pairs)[number];
         pair.Count += by;
         if (by <= 0)
             return;
         if (pair.Words.Count == 0 || pair.Words[^1] != word)
             pair.Words.Add(word);
-        Note(ref pair, index);
+        Note(ref pair, number);
     }
 
     // Only a pair whose score may have risen needs a new place; one that fell is found out when it comes up.
@@ -152,18 +156,20 @@ internal sealed class PairTrainer
 
     private void EnqueueChanged()
     {
-        foreach (int index in changed)
-            if (pairs[index].Count > 0)
-                Enqueue(index);
+        foreach (int number in changed)
+            if (pairs[number].Count > 0)
+                Enqueue(number);
         changed.Clear();
         round++;
     }
 
-    private void Enqueue(int index)
+    private void Enqueue(int number)
     {
-        var pair = pairs[index];
-        queue.Enqueue(index, new Candidate(score.Of(pair.Left, pair.Right, pair.Count), pair.Left, pair.Right));
+        ref var pair = ref CollectionsMarshal.AsSpan(pairs)[number];
+        double current = score.Of(pair.Left, pair.Right, pair.Count);
+        if (current <= pair.Queued)
+            return;
+        pair.Queued = current;
+        queue.Enqueue(number, new Candidate(current, pair.Left, pair.Right));
     }
-
-    private static ulong Key(int left, int right) => (ulong)(uint)left << 32 | (uint)right;
 }

@@ -13,6 +13,9 @@ public static class TokenizerTrainer
             TokenizerKind.Byte => ByteLevelTrainer.Bytes(options.SpecialTokens),
             TokenizerKind.Character => CharacterTrainer.Train(texts, options),
             TokenizerKind.BytePair => ByteLevelTrainer.Train(texts, options),
+            TokenizerKind.WordBytePair => WordBytePairTrainer.Train(texts, options),
+            TokenizerKind.WordPiece => WordPieceTrainer.Train(texts, options),
+            TokenizerKind.Unigram => UnigramTrainer.Train(texts, options),
             _ => throw new LegatoException($"'{kind}' is not a kind of tokenizer", "kind", "use one of TokenizerKind's names"),
         };
     }

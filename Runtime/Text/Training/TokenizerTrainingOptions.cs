@@ -75,7 +75,7 @@ public sealed record TokenizerTrainingOptions
     /// Bytes that the table of distinct words may take. On corpora that have more, the rarest words are forgotten
     /// on the way (lossy counting, Manku and Motwani 2002).
     /// </summary>
-    public long WordTableBytes { get; init; } = 256L << 20;
+    public long WordTableBytes { get; init; } = 64L << 20;
 
     /// <summary>Is told how the run goes.</summary>
     public IProgress<TokenizerTrainingProgress>? Progress { get; init; }

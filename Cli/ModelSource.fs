@@ -1,0 +1,87 @@
+/// What MODEL names: a preset, a checkpoint folder, or a run's folder, which stands for its latest checkpoint.
+module Legato.Cli.ModelSource
+
+open System.IO
+open Legato.Dsl
+open Legato.Models
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Text
+open Legato.Runtime.Training
+
+/// A config, and the folder with its weights where there are any.
+type Source = {
+    Name: string
+    /// The text of the config.json.
+    Config: string
+    Folder: string option
+}
+
+/// A model that is to be trained or to speak, whatever declares it.
+[<NoEquality; NoComparison>]
+type Choice = {
+    Name: string
+    /// The model for a vocabulary: a preset has any, a checkpoint its own.
+    Fit: Tokenizer -> ModelDef
+    /// Where its weights lie; None: nowhere yet.
+    Folder: string option
+}
+
+/// A mistake in a model is a user's mistake like any other.
+let guarded (work: unit -> 'T) =
+    try
+        work ()
+    with ModelError(what, where, remedy) as mistake ->
+        raise (LegatoException(what, where, remedy, mistake))
+
+/// The checkpoint that a folder stands for: its own, or the latest of the run in it.
+let checkpointOf folder =
+    if not (Directory.Exists folder) then
+        raise (LegatoException("there is no such folder", folder, "check the path"))
+
+    if not (Directory.Exists(Path.Combine(folder, "checkpoints"))) then
+        folder
+    else
+        match RunFolder.Open(folder).Latest with
+        | null -> raise (LegatoException("the run has no checkpoint yet", folder, "let it train on, or start it anew"))
+        | latest -> latest
+
+let private isPath (model: string) = Directory.Exists model || Path.GetFileName model <> model
+
+/// <exception cref="LegatoException">There is no such preset or folder, or the folder has no config.</exception>
+let find (model: string) : Source =
+    if isPath model then
+        let folder = checkpointOf model
+
+        {
+            Name = model
+            Config = CheckpointFolder.ReadConfig folder
+            Folder = Some folder
+        }
+    else
+        let preset = guarded (fun () -> Presets.find model)
+        { Name = preset.Name; Config = preset.Config; Folder = None }
+
+/// A line end, as vocabularies of characters and of bytes spell it.
+let private lineEnds = [ "\n"; "Ċ" ]
+
+// A text of a tokenizer without a begin token starts as every line does: behind a line end.
+let private beginToken (tokenizer: Tokenizer) =
+    Option.ofNullable tokenizer.BeginOfSequenceId
+    |> Option.orElse (Option.ofNullable tokenizer.EndOfSequenceId)
+    |> Option.orElseWith (fun () -> lineEnds |> List.tryPick (tokenizer.IdOf >> Option.ofNullable))
+
+let private fitted (tokenizer: Tokenizer) config =
+    config
+    |> Families.withVocabulary tokenizer.VocabularySize
+    |> Families.withTokens (beginToken tokenizer) (Option.toList (Option.ofNullable tokenizer.EndOfSequenceId))
+
+/// The model of a source, some keys of its config overridden.
+let choose (overrides: (string * string) list) (source: Source) : Choice =
+    let fit tokenizer =
+        guarded (fun () ->
+            let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
+            let model = Families.ofConfig (Families.withOverrides overrides config)
+            if source.Folder.IsSome then model else { model with Name = source.Name })
+
+    { Name = source.Name; Fit = fit; Folder = source.Folder }

@@ -1,0 +1,21 @@
+namespace Legato.Runtime.Text.Chat;
+
+/// <summary>A chat template that is ill-formed, or that fails or refuses while it renders.</summary>
+/// <param name="kind">The kind of error, by Jinja's names: TemplateSyntaxError, UndefinedError, TemplateError, …</param>
+/// <param name="message">What went wrong.</param>
+/// <param name="line">The line of the template, from 1; 0 when it isn't known.</param>
+public sealed class JinjaException(string kind, string message, int line = 0)
+    : LegatoException(message, line > 0 ? $"chat template, line {line}" : "chat template", "see the template's source")
+{
+    /// <summary>The kind of error, by Jinja's names.</summary>
+    public string Kind { get; } = kind;
+
+    /// <summary>The line of the template, from 1; 0 when it isn't known.</summary>
+    public int Line { get; } = line;
+
+    internal static JinjaException Syntax(string message, int line) => new("TemplateSyntaxError", message, line);
+
+    internal static JinjaException Type(string message, int line = 0) => new("TypeError", message, line);
+
+    internal static JinjaException Limit(string message) => new("LimitError", message);
+}
