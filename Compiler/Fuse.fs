@@ -263,9 +263,12 @@ let units (results: Node list) : Region =
         let seen = HashSet<struct (int * bool)>()
 
         let rec go isMoved (n: Node) =
-            if not (seen.Add(struct (n.Id, isMoved))) then false
-            elif isPlaced n || isAnchor n || isComputed n then isMoved && cluster.Members.Contains n
-            else inputs isMoved n
+            if not (seen.Add(struct (n.Id, isMoved))) then
+                false
+            elif isPlaced n || isAnchor n || isComputed n then
+                isMoved && cluster.Members.Contains n
+            else
+                inputs isMoved n
 
         and inputs isMoved (n: Node) =
             match n.Op, n.Inputs with

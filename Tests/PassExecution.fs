@@ -23,7 +23,7 @@ let callOf outputs updates : Specialise.Call =
             | Op.Param(p, dims) -> Some { Parameter = p; Node = node; Grouping = dims |> List.map (fun _ -> 1) }
             | _ -> None)
 
-    { Outputs = outputs; Updates = updates; Parameters = declared }
+    { Outputs = outputs; Updates = updates; Parameters = declared; Gradients = [] }
 
 let planOf (call: Specialise.Call) : Plan =
     let lowered = Lower.call Purpose.Train ScalarType.F32 call
@@ -113,7 +113,7 @@ type Running(device: IDevice, plan: Plan, persistent: Persistent) =
                 | None -> ()
 
     member _.Read(buffer: PlanBuffer) : float list =
-        let bytes = Array.zeroCreate<byte> (int (buffer.Bytes.Evaluate size))
+        let bytes = Array.zeroCreate<byte>(int (buffer.Bytes.Evaluate size))
         (memory buffer).Read(0L, Span bytes)
         ofBytes buffer.Type bytes
 
@@ -175,11 +175,18 @@ let valuesOf (given: (string * float list) list) (call: Specialise.Call) =
 
 /// What the float64 evaluator says of the results that `execute` gives, where it says something.
 let expected (call: Specialise.Call) values =
-    let updates = call.Updates |> List.map (fun (target, value) -> nameOf target, Node.broadcast target.Dims value)
+    let updates =
+        call.Updates |> List.map (fun (target, value) -> nameOf target, Node.broadcast target.Dims value)
+
     let named = call.Outputs @ updates
     List.zip (List.map fst named) (evaluateWith [] values (List.map snd named))
 
-let compare (tolerance: float) (context: string) (wanted: (string * float list) list) (found: (string * float list) list) =
+let compare
+    (tolerance: float)
+    (context: string)
+    (wanted: (string * float list) list)
+    (found: (string * float list) list)
+    =
     for (name, e), (name', a) in List.zip wanted found do
         if name <> name' || List.length e <> List.length a then
             failwith $"{context}: {name'} with {a.Length} elements, not {name} with {e.Length}"
@@ -205,4 +212,9 @@ let agrees (processor: IDevice) given (call: Specialise.Call) =
         compare 2e-5 "interpreter" (byName wanted) interpreted
         compare 2e-5 "cpu" interpreted (execute processor plan values |> byName)
     with mistake ->
-        raise (Exception($"{mistake.Message}\n{Print.graph (call.Outputs @ [ for t, v in call.Updates -> nameOf t, v ])}", mistake))
+        raise (
+            Exception(
+                $"{mistake.Message}\n{Print.graph (call.Outputs @ [ for t, v in call.Updates -> nameOf t, v ])}",
+                mistake
+            )
+        )

@@ -31,8 +31,7 @@ let private batchedProduct n (x: Node) (y: Node) =
 let private gram n (x: Node) =
     let axis = axisOf n x
 
-    let other =
-        Node.rename (x.Axes |> List.filter ((<>) axis) |> List.map (fun a -> a, a + "'")) x
+    let other = Node.rename (x.Axes |> List.filter ((<>) axis) |> List.map (fun a -> a, a + "'")) x
 
     let product = Node.contract [ axis ] x other
     let fresh = product.Axes |> List.filter (fun a -> a.EndsWith '\'')
@@ -55,13 +54,12 @@ let private busyLoop n (x: Node) (y: Node) =
     let capture = smooth n start
 
     let loop =
-        Node.scan
-            (dimOf axis)
-            (n % 2 = 0)
-            [ p, start; q, capture; r, start ]
-            [ slice, x ]
-            [ q; mixed; r ]
-            [ p; slice; capture; Node.mul mixed slice ]
+        Node.scan (dimOf axis) (n % 2 = 0) [ p, start; q, capture; r, start ] [ slice, x ] [ q; mixed; r ] [
+            p
+            slice
+            capture
+            Node.mul mixed slice
+        ]
 
     [ 0..6 ]
     |> List.filter (fun i -> i % 2 = n % 2 || i = n % 7)
@@ -101,7 +99,6 @@ let build (steps: (int * int * int) list) =
 let programs =
     let step = Gen.zip3 (Gen.choose (0, 23)) (Gen.choose (0, 30)) (Gen.choose (0, 30))
 
-    let shorter (steps: (int * int * int) list) =
-        Seq.init steps.Length (fun i -> List.removeAt i steps)
+    let shorter (steps: (int * int * int) list) = Seq.init steps.Length (fun i -> List.removeAt i steps)
 
     Arb.fromGenShrink (Gen.listOfLength 7 step, shorter)

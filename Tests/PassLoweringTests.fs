@@ -82,7 +82,12 @@ let ``reductions of rows, of columns and of everything, from one value`` () =
 [<Test>]
 let ``reductions over axes that lie apart`` () =
     let z = floats "z" [ a; b; c ]
-    lowers [ Node.reduce Sum [ "A"; "C" ] z; Node.reduce Maximum [ "A"; "C" ] (curved z); Node.reduce Sum [ "B" ] z ]
+
+    lowers [
+        Node.reduce Sum [ "A"; "C" ] z
+        Node.reduce Maximum [ "A"; "C" ] (curved z)
+        Node.reduce Sum [ "B" ] z
+    ]
 
 [<Test>]
 let ``a maximum of negative numbers over columns`` () =
@@ -145,12 +150,20 @@ let ``slices, pads, splits and merges`` () =
 let ``a merge of what is only a part of memory`` () =
     let wide = floats "wide" [ a; b; c ]
     let part = Node.slice "B" 1L 2L wide
-    lowers [ Node.merge "A" "B" "M" part; Node.contract [ "M" ] (Node.merge "B" "C" "M" part) (floats "v" [ s; dim "M" 10 ]) ]
+
+    lowers [
+        Node.merge "A" "B" "M" part
+        Node.contract [ "M" ] (Node.merge "B" "C" "M" part) (floats "v" [ s; dim "M" 10 ])
+    ]
 
 [<Test>]
 let ``the largest, along any axis`` () =
     let top axis = Node.make (Op.TopK(axis, dim "Rank" 2)) [ curved x ]
-    lowers [ for axis in [ "A"; "B" ] do for i in 0..1 -> Node.item i (top axis) ]
+
+    lowers [
+        for axis in [ "A"; "B" ] do
+            for i in 0..1 -> Node.item i (top axis)
+    ]
 
 let private layers = dim "Layers" 4
 let private start, stack = floats "start" [ a ], floats "stack" [ layers; a ]
@@ -163,7 +176,10 @@ let ``carries, slices, captures and stacked results`` (reversed: bool) =
     let next = Node.add mixed (Node.mul slice carry)
 
     let loop =
-        Node.scan layers reversed [ carry, start ] [ slice, stack ] [ next ] [ square mixed; Node.reduce Sum [ "A" ] next ]
+        Node.scan layers reversed [ carry, start ] [ slice, stack ] [ next ] [
+            square mixed
+            Node.reduce Sum [ "A" ] next
+        ]
 
     lowers [ for i in 0..2 -> Node.item i loop ]
 
@@ -171,7 +187,10 @@ let ``carries, slices, captures and stacked results`` (reversed: bool) =
 let ``a loop without carries, and one whose result nobody else reads`` () =
     let slice, carry = placeholder "slice" [ a ], placeholder "carry" [ a ]
     let mapped = Node.scan layers false [] [ slice, stack ] [] [ curved (Node.mul slice start) ]
-    let summed = Node.scan layers false [ carry, square start ] [ slice, mapped ] [ Node.add carry slice ] []
+
+    let summed =
+        Node.scan layers false [ carry, square start ] [ slice, mapped ] [ Node.add carry slice ] []
+
     lowers [ summed ]
 
 [<Test>]
@@ -179,14 +198,23 @@ let ``carries that change places`` () =
     let p, q, r = placeholder "p" [ a ], placeholder "q" [ a ], placeholder "r" [ a ]
     let two = Node.scan layers false [ p, start; q, square start ] [] [ curved q; Node.mul p q ] []
     let bare = Node.scan (dim "Steps" 3) false [ p, start; q, square start ] [] [ q; p ] []
-    let three = Node.scan layers true [ p, start; q, curved start; r, square start ] [] [ q; r; p ] [ Node.add p q ]
-    lowers [ for loop in [ two; bare; three ] do for i in 0 .. loop.Outputs.Length - 1 -> Node.item i loop ]
+
+    let three =
+        Node.scan layers true [ p, start; q, curved start; r, square start ] [] [ q; r; p ] [ Node.add p q ]
+
+    lowers [
+        for loop in [ two; bare; three ] do
+            for i in 0 .. loop.Outputs.Length - 1 -> Node.item i loop
+    ]
 
 [<Test>]
 let ``a carry that stays as it is, and starts that are one value`` () =
     let p, q, r = placeholder "p" [ a ], placeholder "q" [ a ], placeholder "r" [ a ]
     let shared = curved start
-    let loop = Node.scan layers false [ p, shared; q, shared; r, start ] [] [ p; Node.mul q p; Node.add r q ] [ p; q ]
+
+    let loop =
+        Node.scan layers false [ p, shared; q, shared; r, start ] [] [ p; Node.mul q p; Node.add r q ] [ p; q ]
+
     lowers [ yield! [ for i in 0..4 -> Node.item i loop ]; shared ]
 
 [<Test>]
@@ -202,7 +230,10 @@ let ``results that are a carry, a slice or a capture`` () =
 let ``one value as two carries' and two stacks' result`` () =
     let p, q = placeholder "p" [ a ], placeholder "q" [ a ]
     let next = curved (Node.add p q)
-    let loop = Node.scan layers false [ p, start; q, square start ] [] [ next; next ] [ next; next; Node.mul next q ]
+
+    let loop =
+        Node.scan layers false [ p, start; q, square start ] [] [ next; next ] [ next; next; Node.mul next q ]
+
     lowers [ for i in 0..4 -> Node.item i loop ]
 
 [<Test>]
@@ -263,7 +294,10 @@ let ``integers in carries, slices and results`` () =
     let places = integers "places" [ layers ]
 
     let loop =
-        Node.scan layers false [ count, Node.map (Int 2L) []; carry, start ] [ place, places ] [ counted; next ] [ count; next ]
+        Node.scan layers false [ count, Node.map (Int 2L) []; carry, start ] [ place, places ] [ counted; next ] [
+            count
+            next
+        ]
 
     lowersWith [ "places", [ 3.0; 0.0; 3.0; 1.0 ] ] [ for i in 0..3 -> Node.item i loop ]
 
@@ -302,11 +336,19 @@ let ``a parameter's new value, in another order of axes and read flat`` () =
 [<Test>]
 let ``results that are inputs, and one value under two names`` () =
     let value = curved x
-    agrees processor.Value [] (callOf [ "in", x; "again", x; "one", value; "two", value; "view", Node.rename [ "A", "Z" ] value ] [])
+
+    agrees
+        processor.Value
+        []
+        (callOf [ "in", x; "again", x; "one", value; "two", value; "view", Node.rename [ "A", "Z" ] value ] [])
 
 [<Test>]
 let ``constants as results`` () =
-    lowers [ Node.number 2.5; Node.broadcast [ a; b ] (Node.number 1.0); Node.map1 (fun i -> Un(ToFloat, i)) (Node.iota b) ]
+    lowers [
+        Node.number 2.5
+        Node.broadcast [ a; b ] (Node.number 1.0)
+        Node.map1 (fun i -> Un(ToFloat, i)) (Node.iota b)
+    ]
 
 let private attention heads keyHeads =
     let batch = dim "Batch" 2
@@ -349,14 +391,21 @@ let ``rotary turns and their gradient`` (interleaved: bool) (rotary: int) =
     let form: RopeForm = { Feature = "D"; Rotary = int64 rotary; Interleaved = interleaved; Inverse = false }
     let q = floats "q" [ dim "Seq" 3; dim "Heads" 2; dim "D" 6 ]
     let node = Node.composite (Rope form) [ q; turn Cos; turn Sin ]
-    let gradients = Differentiate.gradient Rematerialisation.None (GradientChecks.lossOf [ curved node ]) [ q ]
+
+    let gradients =
+        Differentiate.gradient Rematerialisation.None (GradientChecks.lossOf [ curved node ]) [ q ]
+
     lowers (node :: gradients.Of)
 
 [<Test>]
 let ``a decoder with experts, and its gradient`` () =
     let request = PlanRequest(Purpose.Train, 2L, 4L, 4L)
     let call = Specialise.call (GraphSamples.model (GraphSamples.decoder GraphSamples.sizes)) request
-    let given = [ "tokens", [ 1.0; 7.0; 3.0; 10.0; 4.0; 0.0; 0.0; 2.0 ]; "labels", [ 7.0; 3.0; 10.0; 1.0; 0.0; 0.0; 2.0; 5.0 ] ]
+
+    let given = [
+        "tokens", [ 1.0; 7.0; 3.0; 10.0; 4.0; 0.0; 0.0; 2.0 ]
+        "labels", [ 7.0; 3.0; 10.0; 1.0; 0.0; 0.0; 2.0; 5.0 ]
+    ]
 
     // A second moment is never negative.
     let moments = [
