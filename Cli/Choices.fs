@@ -14,6 +14,15 @@ type Precision =
     | Bf16
     | Fp16
 
+[<RequireQualifiedAccess>]
+module Precision =
+    /// As plans call it.
+    let name precision =
+        match precision with
+        | Precision.Fp32 -> "fp32"
+        | Precision.Bf16 -> "bf16"
+        | Precision.Fp16 -> "fp16"
+
 /// The types that training can store weights in.
 [<RequireQualifiedAccess>]
 type TrainingPrecision = | Fp32
