@@ -1,11 +1,27 @@
 /// Words that flags of several verbs choose among.
 namespace Legato.Cli
 
+open Legato.Runtime.Cpu
+open Legato.Runtime.Devices
+open Legato.Runtime.Interpreter
+
 /// Where kernels run.
 [<RequireQualifiedAccess>]
 type Device =
     | Cpu
     | Interpreter
+
+[<RequireQualifiedAccess>]
+module Device =
+    let name device =
+        match device with
+        | Device.Cpu -> "cpu"
+        | Device.Interpreter -> "interpreter"
+
+    let create device : IDevice =
+        match device with
+        | Device.Cpu -> new CpuDevice()
+        | Device.Interpreter -> new InterpreterDevice()
 
 /// The type that weights are stored in.
 [<RequireQualifiedAccess>]

@@ -38,9 +38,6 @@ let resolve (name: string) : ModelSource =
     elif not isPreset && name.IndexOfAny [| '/'; '\\' |] >= 0 then
         raise (Mistake.at name "check the path" "there is no such checkpoint folder")
     else
-        {
-            Definition = guarded (fun () -> Presets.model (Presets.find name))
-            Folder = None
-        }
+        { Definition = guarded (fun () -> Presets.model (Presets.find name)); Folder = None }
 
 let plans (source: ModelSource) = CompiledModel source.Definition :> Plans.IPlanSource

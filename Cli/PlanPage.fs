@@ -23,17 +23,73 @@ let private header (report: PlanReport) =
     let plan = report.Plan
     $"{plan.Model}: {word plan.Purpose}, {sizes plan}, {plan.Precision}\n{Units.count report.Parameters} parameters\n"
 
+/// The unit that a column is told in, so that its sum has few digits.
+let private unitOf (sum: float) = 
+    if sum >= 1e9 then 1e9, "G"
+    elif sum >= 1e6 then 1e6, "M"
+    else 1e3, "k"
+
+/// A parameter's path, from inside the loop over the axis that the path goes through.
+let private shortened loops (name: string) =
+    let inside (loop: string) =
+        match name.IndexOf $".{loop}." with
+        | -1 -> None
+        | at -> Some name[at + loop.Length + 2 ..]
+
+    loops |> List.tryPick inside |> Option.defaultValue name
+
+/// Steps one after another that are called the same, as one line.
+let private merged (rows: StepRow list) =
+    let joins (a: StepRow) (b: StepRow) = a.Kind <> "loop" && (a.Depth, a.Name, a.Kind) = (b.Depth, b.Name, b.Kind)
+
+    let add (a: StepRow) (b: StepRow) = {
+        a with
+            Shape = (if a.Shape = b.Shape then a.Shape else "")
+            Flops = a.Flops + b.Flops
+            Bytes = a.Bytes + b.Bytes
+            Seconds = a.Seconds + b.Seconds
+    }
+
+    let extend groups row =
+        match groups with
+        | (same, count) :: earlier when joins same row -> (add same row, count + 1) :: earlier
+        | _ -> (row, 1) :: groups
+
+    rows |> List.fold extend [] |> List.rev
+
 let private stepTable (report: PlanReport) =
+    let flopUnit, flopPrefix = unitOf report.Flops
+    let byteUnit, bytePrefix = unitOf report.Bytes
     let share seconds = if report.Seconds > 0.0 then Units.percent (seconds / report.Seconds) else ""
-    let cost (flops: float) (bytes: float) seconds = [ Units.figure (flops / 1e6); Units.figure (bytes / 1e6); Units.figure (seconds * 1e3); share seconds ]
 
-    let row (step: StepRow) =
-        let times = if step.Kind = "loop" then $" ×{step.Times}" else ""
-        let name = String(' ', 2 * step.Depth) + step.Name + times
-        [ name; step.Kind; step.Shape ] @ cost step.Flops step.Bytes step.Seconds
+    let cost flops bytes seconds = [
+        Units.figure (flops / flopUnit)
+        Units.figure (bytes / byteUnit)
+        Units.figure (seconds * 1e3)
+        share seconds
+    ]
 
-    [ [ "step"; "kind"; "shape"; "MFLOP"; "MB"; "ms"; "share" ] ]
-    @ List.map row report.Rows
+    let loops =
+        [
+            for row in report.Rows do
+                if row.Kind = "loop" then
+                    row.Name
+        ]
+        |> List.distinct
+
+    let row (step: StepRow, count) =
+        let times =
+            if step.Kind = "loop" then $" ×{step.Times}"
+            elif count > 1 then $" ({count})"
+            else ""
+
+        let name = if step.Depth > 0 then shortened loops step.Name else step.Name
+
+        [ String(' ', 2 * step.Depth) + name + times; step.Kind; step.Shape ]
+        @ cost step.Flops step.Bytes step.Seconds
+
+    [ [ "step"; "kind"; "shape"; flopPrefix + "FLOP"; bytePrefix + "B"; "ms"; "share" ] ]
+    @ List.map row (merged report.Rows)
     @ [ [ "total"; ""; "" ] @ cost report.Flops report.Bytes report.Seconds ]
     |> Units.table [ 0; 1; 2 ]
 
@@ -67,7 +123,13 @@ let private largestTable (report: PlanReport) =
     [ [ "largest buffers"; ""; ""; "" ] ]
     @ [
         for buffer, bytes in List.truncate largestShown report.Largest ->
-            [ buffer.Name; classNames[buffer.Class]; word buffer.Type; Units.bytes bytes; shape report.Plan buffer ]
+            [
+                buffer.Name
+                classNames[buffer.Class]
+                word buffer.Type
+                Units.bytes bytes
+                shape report.Plan buffer
+            ]
     ]
     |> Units.table [ 0; 1; 2; 4 ]
 
@@ -78,7 +140,13 @@ let private summary origin (report: PlanReport) =
 
 /// `origin` tells where the predicted times' speed of the machine comes from.
 let page (origin: string) (report: PlanReport) =
-    [ header report; stepTable report; memoryTable report.Memory; largestTable report; summary origin report ]
+    [
+        header report
+        stepTable report
+        memoryTable report.Memory
+        largestTable report
+        summary origin report
+    ]
     |> String.concat "\n"
 
 /// The same as a program reads it: bytes, operations, seconds.
@@ -106,11 +174,15 @@ let document (origin: string) (report: PlanReport) =
             FullestAt = memory.FullestAt
         |}
         Steps = report.Rows
-        LargestBuffers =
-            [
-                for buffer, bytes in List.truncate largestShown report.Largest ->
-                    {| Name = buffer.Name; Class = classNames[buffer.Class]; Type = word buffer.Type; Bytes = bytes |}
-            ]
+        LargestBuffers = [
+            for buffer, bytes in List.truncate largestShown report.Largest ->
+                {|
+                    Name = buffer.Name
+                    Class = classNames[buffer.Class]
+                    Type = word buffer.Type
+                    Bytes = bytes
+                |}
+        ]
     |}
 
 let private nameOf (target: Node) =

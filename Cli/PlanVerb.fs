@@ -186,8 +186,10 @@ let run (options: PlanOptions) : int =
     let speed = SavedLimits.current ()
     let report = PlanReport.ofPlan speed.Device plan
 
-    if options.Json then JsonOutput.print (PlanPage.document speed.Origin report)
-    elif not (options.Graph || options.Kernels) then printf "%s" (PlanPage.page speed.Origin report)
+    if options.Json then
+        JsonOutput.print (PlanPage.document speed.Origin report)
+    elif not (options.Graph || options.Kernels) then
+        printf "%s" (PlanPage.page speed.Origin report)
 
     options.Save |> Option.iter (save model request)
     0

@@ -7,11 +7,9 @@ open System.Globalization
 /// 124,439,808
 let count (n: int64) = n.ToString("N0", CultureInfo.InvariantCulture)
 
-/// A number with three significant digits or all that stand before its point, such as 1,234, 12.3 and 0.012.
+/// A number with three significant digits, but no more than three after its point: 1,234, 12.3, 0.012.
 let figure (x: float) =
-    let digits =
-        if x = 0.0 || abs x >= 100.0 then 0
-        else min 6 (2 - int (floor (log10 (abs x))))
+    let digits = if x = 0.0 then 0 else 2 - int (floor (log10 (abs x))) |> max 0 |> min 3
 
     x.ToString("N" + string digits, CultureInfo.InvariantCulture)
 
@@ -48,7 +46,11 @@ let table (texts: int list) (rows: string list list) : string =
 
     let line row =
         widths
-        |> List.mapi (fun i width -> if List.contains i texts then (cell i row).PadRight width else (cell i row).PadLeft width)
+        |> List.mapi (fun i width ->
+            if List.contains i texts then
+                (cell i row).PadRight width
+            else
+                (cell i row).PadLeft width)
         |> String.concat "  "
 
     rows |> List.map (fun row -> (line row).TrimEnd() + "\n") |> String.concat ""

@@ -3,61 +3,65 @@ namespace Legato.Compiler
 open Legato.Runtime.Plans
 
 /// What a device does at best, and the share of it that each kind of step is taken to reach.
-type DeviceSpeed =
-    { /// float32 operations a second, a multiply-add counting two.
-      Flops: float
-      /// Bytes a second from memory.
-      Bandwidth: float
-      ProductShare: float
-      AttentionShare: float
-      KernelShare: float }
+type DeviceSpeed = {
+    /// float32 operations a second, a multiply-add counting two.
+    Flops: float
+    /// Bytes a second from memory.
+    Bandwidth: float
+    ProductShare: float
+    AttentionShare: float
+    KernelShare: float
+}
 
 /// A step of a plan with what all its executions in one launch cost together.
-type StepRow =
-    { /// How many loops are around it.
-      Depth: int
-      Name: string
-      /// loop, product, kernel, attention, attention gradient, top-k.
-      Kind: string
-      /// Sizes of its nest of loops, such as 1024×2304×768.
-      Shape: string
-      /// A loop's own count; executions in one launch of any other step.
-      Times: int64
-      Flops: float
-      Bytes: float
-      /// Predicted.
-      Seconds: float }
+type StepRow = {
+    /// How many loops are around it.
+    Depth: int
+    Name: string
+    /// loop, product, kernel, attention, attention gradient, top-k.
+    Kind: string
+    /// Sizes of its nest of loops, such as 1024×2304×768.
+    Shape: string
+    /// A loop's own count; executions in one launch of any other step.
+    Times: int64
+    Flops: float
+    Bytes: float
+    /// Predicted.
+    Seconds: float
+}
 
 /// How many bytes a class of buffers takes.
 type ClassBytes = { Class: BufferClass; Bytes: int64 }
 
 /// A plan's memory. The device's own working memory is not part of it.
-type PlanMemory =
-    { /// Kept between launches, by class.
-      Persistent: ClassBytes list
-      /// What is alive in the arena at its fullest moment, by class.
-      Arena: ClassBytes list
-      /// Bytes of the arena that hold nothing at that moment.
-      Gaps: int64
-      /// The step at which the arena is fullest.
-      FullestAt: string
-      /// Everything: what is kept, and the arena.
-      Peak: int64 }
+type PlanMemory = {
+    /// Kept between launches, by class.
+    Persistent: ClassBytes list
+    /// What is alive in the arena at its fullest moment, by class.
+    Arena: ClassBytes list
+    /// Bytes of the arena that hold nothing at that moment.
+    Gaps: int64
+    /// The step at which the arena is fullest.
+    FullestAt: string
+    /// Everything: what is kept, and the arena.
+    Peak: int64
+}
 
 /// What a plan costs, told without running it.
-type PlanReport =
-    { Plan: Plan
-      Parameters: int64
-      /// Tokens that one launch takes in, at the dimensions' maxima.
-      Tokens: int64
-      Rows: StepRow list
-      Flops: float
-      Bytes: float
-      /// Predicted, of one launch.
-      Seconds: float
-      Memory: PlanMemory
-      /// Buffers from the largest down, with their bytes.
-      Largest: (PlanBuffer * int64) list }
+type PlanReport = {
+    Plan: Plan
+    Parameters: int64
+    /// Tokens that one launch takes in, at the dimensions' maxima.
+    Tokens: int64
+    Rows: StepRow list
+    Flops: float
+    Bytes: float
+    /// Predicted, of one launch.
+    Seconds: float
+    Memory: PlanMemory
+    /// Buffers from the largest down, with their bytes.
+    Largest: (PlanBuffer * int64) list
+}
 
 [<RequireQualifiedAccess>]
 module PlanReport =
@@ -87,9 +91,7 @@ module PlanReport =
         if nests.IsEmpty then [] else nests |> List.maxBy (List.fold (*) 1L)
 
     let private attention (maximum: Extent -> int64) (s: AttentionShape) =
-        [ s.Batch; s.Heads; s.QueryLength; s.KeyLength; s.HeadSize ]
-        |> List.map maximum
-        |> times
+        [ s.Batch; s.Heads; s.QueryLength; s.KeyLength; s.HeadSize ] |> List.map maximum |> times
 
     let private kindAndShape (maximum: Extent -> int64) (step: Step) =
         match step with
@@ -114,37 +116,42 @@ module PlanReport =
 
         max (flops / (speed.Flops * share)) (bytes / speed.Bandwidth)
 
-    let rec private rows maximum speed depth executions (steps: Step seq) : StepRow list =
-        [ for step in steps do
-              let kind, shape = kindAndShape maximum step
+    let rec private rows maximum speed depth executions (steps: Step seq) : StepRow list = [
+        for step in steps do
+            let kind, shape = kindAndShape maximum step
 
-              match step with
-              | :? Step.Loop as loop ->
-                  let body = rows maximum speed (depth + 1) (executions * loop.Count) loop.Body
-                  let own = body |> List.filter (fun row -> row.Depth = depth + 1)
+            match step with
+            | :? Step.Loop as loop ->
+                let body = rows maximum speed (depth + 1) (executions * loop.Count) loop.Body
+                let own = body |> List.filter (fun row -> row.Depth = depth + 1)
 
-                  { Depth = depth
+                {
+                    Depth = depth
                     Name = loop.Name
                     Kind = kind
                     Shape = shape
                     Times = loop.Count
                     Flops = own |> List.sumBy (fun r -> r.Flops)
                     Bytes = own |> List.sumBy (fun r -> r.Bytes)
-                    Seconds = own |> List.sumBy (fun r -> r.Seconds) }
+                    Seconds = own |> List.sumBy (fun r -> r.Seconds)
+                }
 
-                  yield! body
-              | _ ->
-                  let flops = float (maximum step.Cost.Flops)
-                  let bytes = float (maximum step.Cost.Bytes)
+                yield! body
+            | _ ->
+                let flops = float (maximum step.Cost.Flops)
+                let bytes = float (maximum step.Cost.Bytes)
 
-                  { Depth = depth
+                {
+                    Depth = depth
                     Name = step.Name
                     Kind = kind
                     Shape = shape
                     Times = executions
                     Flops = float executions * flops
                     Bytes = float executions * bytes
-                    Seconds = float executions * seconds speed step flops bytes } ]
+                    Seconds = float executions * seconds speed step flops bytes
+                }
+    ]
 
     let private byClass (parts: (BufferClass * int64) seq) =
         parts
@@ -176,13 +183,18 @@ module PlanReport =
             |> List.map (fun (name, parts) -> name, parts, parts |> List.sumBy snd)
 
         let fullestAt, parts, live =
-            if moments.IsEmpty then "", [], 0L else moments |> List.maxBy (fun (_, _, bytes) -> bytes)
+            if moments.IsEmpty then
+                "", [], 0L
+            else
+                moments |> List.maxBy (fun (_, _, bytes) -> bytes)
 
-        { Persistent = byClass kept
-          Arena = byClass parts
-          Gaps = plan.ArenaBytes - live
-          FullestAt = fullestAt
-          Peak = plan.ArenaBytes + List.sumBy snd kept }
+        {
+            Persistent = byClass kept
+            Arena = byClass parts
+            Gaps = plan.ArenaBytes - live
+            FullestAt = fullestAt
+            Peak = plan.ArenaBytes + List.sumBy snd kept
+        }
 
     let ofPlan (speed: DeviceSpeed) (plan: Plan) : PlanReport =
         let maximum (extent: Extent) = plan.Maximum extent
@@ -190,15 +202,17 @@ module PlanReport =
         let top = rows |> List.filter (fun row -> row.Depth = 0)
         let sized = [ for b in plan.Buffers -> b, maximum b.Bytes ]
 
-        { Plan = plan
-          Parameters = plan.Parameters |> Seq.sumBy (fun p -> p.Elements)
-          Tokens = maximum (plan.Buffer(BufferClass.Input, "tokens").Elements)
-          Rows = rows
-          Flops = top |> List.sumBy (fun r -> r.Flops)
-          Bytes = top |> List.sumBy (fun r -> r.Bytes)
-          Seconds = top |> List.sumBy (fun r -> r.Seconds)
-          Memory = memory plan sized rows
-          Largest = sized |> List.sortBy (fun (b, bytes) -> -bytes, b.Id) }
+        {
+            Plan = plan
+            Parameters = plan.Parameters |> Seq.sumBy (fun p -> p.Elements)
+            Tokens = maximum (plan.Buffer(BufferClass.Input, "tokens").Elements)
+            Rows = rows
+            Flops = top |> List.sumBy (fun r -> r.Flops)
+            Bytes = top |> List.sumBy (fun r -> r.Bytes)
+            Seconds = top |> List.sumBy (fun r -> r.Seconds)
+            Memory = memory plan sized rows
+            Largest = sized |> List.sortBy (fun (b, bytes) -> -bytes, b.Id)
+        }
 
     let rec private kernelsOf (steps: Step seq) : Kernel seq =
         steps
