@@ -24,7 +24,7 @@ let private header (report: PlanReport) =
     $"{plan.Model}: {word plan.Purpose}, {sizes plan}, {plan.Precision}\n{Units.count report.Parameters} parameters\n"
 
 /// The unit that a column is told in, so that its sum has few digits.
-let private unitOf (sum: float) = 
+let private unitOf (sum: float) =
     if sum >= 1e9 then 1e9, "G"
     elif sum >= 1e6 then 1e6, "M"
     else 1e3, "k"

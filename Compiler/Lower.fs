@@ -95,8 +95,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
     let carries = Dictionary<int, (Place * bool) list>()
     let startCopies = HashSet<int>()
 
-    let temporary (node: Node) =
-        state.Buffers.Add($"t{node.Id}", BufferClass.Activation, scalarType node.Type, node.Dims)
+    let temporary (node: Node) = state.Buffers.AddUnnamed(scalarType node.Type, node.Dims)
 
     let placeResult (r: Result) =
         match flow.Made r.Node with

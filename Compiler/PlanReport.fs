@@ -153,6 +153,32 @@ module PlanReport =
                 }
     ]
 
+    let private parametersOf (plan: Plan) = plan.Buffers |> Seq.filter (fun b -> b.Class = BufferClass.Parameter)
+
+    /// Every kernel and product operand of some steps with the elements that all its executions read, a whole buffer's
+    /// where that isn't known.
+    let rec private reads maximum executions (steps: Step seq) : (int * int64) seq =
+        steps
+        |> Seq.collect (fun step ->
+            match step with
+            | :? Step.Loop as loop -> reads maximum (executions * loop.Count) loop.Body
+            | :? Step.Fused as f ->
+                let iterations = nest maximum f.Kernel.Body |> List.fold (*) 1L
+                f.Operands |> Seq.map (fun view -> view.Buffer, executions * iterations)
+            | :? Step.MatrixProduct as p ->
+                [ p.Left; p.Right ] |> Seq.map (fun operand -> operand.View.Buffer, System.Int64.MaxValue)
+            | _ -> Seq.empty)
+
+    /// Bytes of parameters that one launch reads, each once: a lookup reads its rows only.
+    let parameterBytesRead (plan: Plan) : int64 =
+        let maximum (extent: Extent) = plan.Maximum extent
+        let elements = reads maximum 1L plan.Steps |> Seq.groupBy fst |> Map.ofSeq
+
+        parametersOf plan
+        |> Seq.sumBy (fun b ->
+            let most = elements |> Map.tryFind b.Id |> Option.map (Seq.map snd >> Seq.max) |> Option.defaultValue 0L
+            min (maximum b.Elements) most * int64 (b.Type.Size()))
+
     let private byClass (parts: (BufferClass * int64) seq) =
         parts
         |> Seq.groupBy fst
