@@ -147,7 +147,7 @@ let private ofModel options model tokens run =
     let sizes: BenchModel.Sizes = {
         Batch = options.Batch
         Tokens = tokens
-        Precision = Precision.name options.Precision
+        Precision = DeviceChoice.precision options.Precision
     }
 
     let name = options.Model |> Option.defaultValue model

@@ -19,8 +19,8 @@ type Sizes = { Batch: int; Tokens: int; Precision: string }
 
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
 let private measure threads rounds name request (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject) =
-    let source = ModelSource.resolve name
-    let plans = ModelSource.plans source
+    let source = ModelSource.find name
+    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
     use device = new CpuDevice(CpuDeviceOptions(Option.toNullable threads))
     use memory = new ModelMemory(device)
     let plan = plans.Plan request
@@ -45,7 +45,7 @@ let private randomTokens (plan: Plan) (vocabulary: int64) =
     let count = plan.Maximum(plan.Buffer(BufferClass.Input, "tokens").Elements)
     Array.init (int count) (fun _ -> random.Next(int vocabulary))
 
-let private vocabulary name = int64 (ModelSource.resolve name).Definition.Vocabulary
+let private vocabulary name = int64 (ModelSource.find name |> ModelSource.definition).Vocabulary
 
 /// Optimizer steps, in tokens a second.
 let train threads rounds name (sizes: Sizes) =

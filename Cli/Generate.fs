@@ -30,7 +30,7 @@ type GenerateArgument =
             | Model _ -> "a checkpoint folder or a run folder"
             | Prompt _ -> "the text to go on from (default: none, the model begins)"
             | Prompt_File _ -> "a file with the text to go on from"
-            | Max_Tokens _ -> "how many tokens to add at most (default: 200)"
+            | Max_Tokens _ -> "how many tokens to add at most (default: 200, or what the context has room for)"
             | Temperature _ -> "how freely to choose: 0 is greedy (default: 0.8)"
             | Top_K _ -> "choose among this many most likely tokens (default: all)"
             | Top_P _ -> "choose among the likeliest tokens that together have this share (default: 1)"
@@ -53,7 +53,8 @@ type Prompt =
 type GenerateOptions = {
     Model: string
     Prompt: Prompt
-    MaxTokens: int
+    /// None: 200, or what the context has room for.
+    MaxTokens: int option
     /// 0: greedy.
     Temperature: float
     /// None: all tokens.
@@ -74,7 +75,7 @@ type GenerateOptions = {
 let private defaults = {
     Model = ""
     Prompt = Prompt.Text ""
-    MaxTokens = 200
+    MaxTokens = None
     Temperature = 0.8
     TopK = None
     TopP = 1.0
@@ -95,7 +96,7 @@ let private apply options argument =
     | Model name -> { options with Model = name }
     | Prompt text -> { options with Prompt = Prompt.Text text }
     | Prompt_File path -> { options with Prompt = Prompt.File path }
-    | Max_Tokens tokens -> { options with MaxTokens = tokens }
+    | Max_Tokens tokens -> { options with MaxTokens = Some tokens }
     | Temperature temperature -> { options with Temperature = temperature }
     | Top_K tokens -> { options with TopK = Some tokens }
     | Top_P share -> { options with TopP = share }
@@ -117,7 +118,7 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.given "MODEL" options.Model
         Limits.notBoth ("--prompt", given _.IsPrompt) ("--prompt-file", given _.IsPrompt_File)
         Limits.notBoth ("--greedy", given _.IsGreedy) ("--temperature", given _.IsTemperature)
-        Limits.atLeast 1 "--max-tokens" options.MaxTokens
+        Limits.optional (Limits.atLeast 1) "--max-tokens" options.MaxTokens
         Limits.notNegative "--temperature" options.Temperature
         Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
         Limits.within (0.0, 1.0) "--top-p" options.TopP
@@ -138,5 +139,3 @@ let options (given: ParseResults<GenerateArgument>) : Result<GenerateOptions, Le
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks arguments options) options
     }
-
-let run (_: GenerateOptions) : int = raise (LegatoException("this build cannot do this yet", "legato generate"))

@@ -102,7 +102,7 @@ let private processor () = {
 }
 
 /// /proc/meminfo counts in KiB; elsewhere the runtime's own view of the machine stands in.
-let private memory () =
+let memory () =
     let kibibytes name = field "/proc/meminfo" name |> Option.map (fun text -> 1024L * Int64.Parse(text.Split(' ').[0]))
 
     let info = GC.GetGCMemoryInfo()

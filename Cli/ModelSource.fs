@@ -1,43 +1,88 @@
-/// MODEL on a command line: a preset's name, or a checkpoint folder.
+/// What MODEL names: a preset, a checkpoint folder, or a run's folder, which stands for its latest checkpoint.
 module Legato.Cli.ModelSource
 
 open System.IO
-open Legato.Compiler
 open Legato.Dsl
 open Legato.Models
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
+open Legato.Runtime.Text
+open Legato.Runtime.Training
 
-type ModelSource = {
-    Definition: ModelDef
-    /// Where its weights are; None: a preset, which has none.
+/// A config, and the folder with its weights where there are any.
+type Source = {
+    Name: string
+    /// The text of the config.json.
+    Config: string
     Folder: string option
 }
 
-let private guarded make =
+/// A model that is to be trained or to speak, whatever declares it.
+[<NoEquality; NoComparison>]
+type Choice = {
+    Name: string
+    /// The model for a vocabulary: a preset has any, a checkpoint its own.
+    Fit: Tokenizer -> ModelDef
+    /// Where its weights lie; None: nowhere yet.
+    Folder: string option
+}
+
+/// A mistake in a model is a user's mistake like any other.
+let guarded (work: unit -> 'T) =
     try
-        make ()
+        work ()
     with ModelError(what, where, remedy) as mistake ->
         raise (LegatoException(what, where, remedy, mistake))
 
-/// A model of a folder is called as the folder is.
-let ofFolder (folder: string) = {
-    Definition = {
-        guarded (fun () -> Families.ofConfig (CheckpointFolder.ReadConfig folder)) with
-            Name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath folder))
-    }
-    Folder = Some folder
-}
+/// The checkpoint that a folder stands for: its own, or the latest of the run in it.
+let checkpointOf folder =
+    if not (Directory.Exists folder) then
+        raise (LegatoException("there is no such folder", folder, "check the path"))
 
-/// <exception cref="LegatoException">It is neither; or the folder's config can't be read, or is of an unknown family.</exception>
-let resolve (name: string) : ModelSource =
-    let isPreset = Presets.all |> List.exists (fun preset -> preset.Name = name)
-
-    if not isPreset && Directory.Exists name then
-        ofFolder name
-    elif not isPreset && name.IndexOfAny [| '/'; '\\' |] >= 0 then
-        raise (Mistake.at name "check the path" "there is no such checkpoint folder")
+    if not (Directory.Exists(Path.Combine(folder, "checkpoints"))) then
+        folder
     else
-        { Definition = guarded (fun () -> Presets.model (Presets.find name)); Folder = None }
+        match RunFolder.Open(folder).Latest with
+        | null -> raise (LegatoException("the run has no checkpoint yet", folder, "let it train on, or start it anew"))
+        | latest -> latest
 
-let plans (source: ModelSource) = CompiledModel source.Definition :> Plans.IPlanSource
+let private isPath (model: string) = Directory.Exists model || Path.GetFileName model <> model
+
+/// <exception cref="LegatoException">There is no such preset or folder, or the folder has no config.</exception>
+let find (model: string) : Source =
+    if isPath model then
+        let folder = checkpointOf model
+
+        { Name = model; Config = CheckpointFolder.ReadConfig folder; Folder = Some folder }
+    else
+        let preset = guarded (fun () -> Presets.find model)
+        { Name = preset.Name; Config = preset.Config; Folder = None }
+
+/// The model as its source declares it, called by the preset's or the folder's name.
+let definition (source: Source) : ModelDef =
+    let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))
+    guarded (fun () -> { Families.ofConfig source.Config with Name = name })
+
+/// A line end, as vocabularies of characters and of bytes spell it.
+let private lineEnds = [ "\n"; "Ċ" ]
+
+// A text of a tokenizer without a begin token starts as every line does: behind a line end.
+let private beginToken (tokenizer: Tokenizer) =
+    Option.ofNullable tokenizer.BeginOfSequenceId
+    |> Option.orElse (Option.ofNullable tokenizer.EndOfSequenceId)
+    |> Option.orElseWith (fun () -> lineEnds |> List.tryPick (tokenizer.IdOf >> Option.ofNullable))
+
+let private fitted (tokenizer: Tokenizer) config =
+    config
+    |> Families.withVocabulary tokenizer.VocabularySize
+    |> Families.withTokens (beginToken tokenizer) (Option.toList (Option.ofNullable tokenizer.EndOfSequenceId))
+
+/// The model of a source, some keys of its config overridden.
+let choose (overrides: (string * string) list) (source: Source) : Choice =
+    let fit tokenizer =
+        guarded (fun () ->
+            let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
+            let model = Families.ofConfig (Families.withOverrides overrides config)
+            if source.Folder.IsSome then model else { model with Name = source.Name })
+
+    { Name = source.Name; Fit = fit; Folder = source.Folder }

@@ -146,11 +146,6 @@ let private purpose =
     | Purpose.Decode -> Plans.Purpose.Decode
     | Purpose.Evaluate -> Plans.Purpose.Evaluate
 
-let private policy =
-    function
-    | Rematerialization.None -> Plans.Rematerialisation.None
-    | Rematerialization.Block -> Plans.Rematerialisation.Block
-
 /// What the compiler is asked for: of a decode plan's sequence there is one position.
 let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
     let context = options.Context |> Option.defaultValue model.Context |> int64
@@ -163,8 +158,8 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
         int64 options.Batch,
         sequence,
         (if isCached then context else sequence),
-        Precision.name options.Precision,
-        Rematerialisation = policy options.Rematerialization
+        DeviceChoice.precision options.Precision,
+        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization
     )
 
 let private save (model: ModelDef) request (folder: string) =
@@ -172,7 +167,7 @@ let private save (model: ModelDef) request (folder: string) =
     printfn "saved %s" (Path.Combine(folder, SavedPlans.FileName request))
 
 let run (options: PlanOptions) : int =
-    let model = (ModelSource.resolve options.Model).Definition
+    let model = ModelSource.find options.Model |> ModelSource.definition
     let request = request model options
 
     if options.Graph then

@@ -90,10 +90,17 @@ let private perform (run: 'Options -> int) (options: Result<'Options, LegatoExce
     | Ok options -> run options
     | Error mistakes -> ErrorReport.printAll mistakes
 
-let private dispatch (given: ParseResults<LegatoArgument>) =
+/// The verbs that work on a model, which a script declares itself.
+[<NoEquality; NoComparison>]
+type ModelVerbs = {
+    Train: Train.TrainOptions -> int
+    Generate: Generate.GenerateOptions -> int
+}
+
+let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     match given.GetAllResults() with
-    | Train flags :: _ -> perform Train.run (Train.options flags)
-    | Generate flags :: _ -> perform Generate.run (Generate.options flags)
+    | Train flags :: _ -> perform verbs.Train (Train.options flags)
+    | Generate flags :: _ -> perform verbs.Generate (Generate.options flags)
     | Plan flags :: _ -> perform PlanVerb.run (PlanVerb.options flags)
     | Verify flags :: _ -> perform Verify.run (Verify.options flags)
     | Bench flags :: _ -> perform Bench.run (Bench.options flags)
@@ -106,13 +113,16 @@ let private dispatch (given: ParseResults<LegatoArgument>) =
         printfn "%s" (help [])
         ErrorReport.userMistake
 
-[<EntryPoint>]
-let main argv =
+/// Does what the words say, with these verbs in the place of the program's own.
+let runWith verbs (words: string list) =
     try
-        dispatch (parser.Value.Parse argv)
+        dispatch verbs (parser.Value.Parse(Array.ofList words))
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
         printfn "%s" request.Message
         0
-    | :? ArguParseException as error -> unreadable (List.ofArray argv) error
+    | :? ArguParseException as error -> unreadable words error
     | error -> ErrorReport.ofException error
+
+/// The program: its words in, its exit code out.
+let main words = runWith { Train = TrainRun.run; Generate = GenerateRun.run } (List.ofArray words)

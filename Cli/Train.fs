@@ -1,6 +1,7 @@
 /// `legato train`: from a preset, or from where a checkpoint stands, to a trained model in a run folder.
 module Legato.Cli.Train
 
+open System.IO
 open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
@@ -26,7 +27,6 @@ type TrainArgument =
     | Beta2 of beta: float
     | Eps of epsilon: float
     | Clip of norm: float
-    | Dropout of share: float
     | Seed of seed: uint64
     | Eval_Every of steps: int
     | Eval_Batches of batches: int
@@ -48,7 +48,7 @@ type TrainArgument =
             match argument with
             | Model _ -> "a preset or a checkpoint folder (default: the main job's tiny model)"
             | Data _ -> "text files or folders to learn from (default: the built-in stories and sums)"
-            | Tokenizer _ -> "char, bytes, bpe (trained on the data), or a saved tokenizer (default: char)"
+            | Tokenizer _ -> "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
             | Out _ -> "the run's folder: checkpoints, metrics, report (default: a new one in runs/)"
             | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"
@@ -66,7 +66,6 @@ type TrainArgument =
             | Beta2 _ -> "AdamW's second decay rate (default: 0.95)"
             | Eps _ -> "AdamW's epsilon (default: 1e-8)"
             | Clip _ -> "the global gradient norm to clip at; 0 never clips (default: 1)"
-            | Dropout _ -> "share of activations dropped in training (default: 0)"
             | Seed _ -> "where every random choice of the run comes from (default: 1)"
             | Eval_Every _ -> "steps between evaluations on the held-out part; 0 for none (default: 100)"
             | Eval_Batches _ -> "batches an evaluation (default: 8)"
@@ -78,7 +77,7 @@ type TrainArgument =
             | No_Pin -> "don't pin the worker threads to cores"
             | Device _ -> "where to run (default: cpu)"
             | Sample_Prompt _ -> "a text for the model to go on from at each evaluation"
-            | Set _ -> "override fields of the model's config, as in layers=4 embed=256"
+            | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 hidden_size=256"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
             | Json -> "print metrics as JSON, one object a line"
             | Quiet -> "no progress"
@@ -86,6 +85,8 @@ type TrainArgument =
 /// The trained model's tokenizer.
 [<RequireQualifiedAccess>]
 type TokenizerSource =
+    /// The one in the checkpoint's folder; one token a character where there is none.
+    | Own
     | Characters
     | Bytes
     | BytePairs
@@ -124,7 +125,6 @@ type TrainOptions = {
     Epsilon: float
     /// 0: never.
     Clip: float
-    Dropout: float
     Seed: uint64
     EvaluateEvery: int
     EvaluateBatches: int
@@ -145,9 +145,9 @@ type TrainOptions = {
 
 /// The main job: what a bare `legato train` does.
 let defaults = {
-    Model = "llama-tiny"
+    Model = "demo"
     Data = []
-    Tokenizer = TokenizerSource.Characters
+    Tokenizer = TokenizerSource.Own
     Vocabulary = 1024
     Out = None
     Start = Start.Fresh
@@ -165,7 +165,6 @@ let defaults = {
     Beta2 = 0.95
     Epsilon = 1e-8
     Clip = 1.0
-    Dropout = 0.0
     Seed = 1UL
     EvaluateEvery = 100
     EvaluateBatches = 8
@@ -220,7 +219,6 @@ let private apply options argument =
     | Beta2 beta -> { options with Beta2 = beta }
     | Eps epsilon -> { options with Epsilon = epsilon }
     | Clip norm -> { options with Clip = norm }
-    | Dropout share -> { options with Dropout = share }
     | Seed seed -> { options with Seed = seed }
     | Eval_Every steps -> { options with EvaluateEvery = steps }
     | Eval_Batches batches -> { options with EvaluateBatches = batches }
@@ -252,7 +250,6 @@ let private checks options = [
     Limits.below (0.0, 1.0) "--beta2" options.Beta2
     Limits.above 0.0 "--eps" options.Epsilon
     Limits.notNegative "--clip" options.Clip
-    Limits.below (0.0, 1.0) "--dropout" options.Dropout
     Limits.atLeast 0 "--eval-every" options.EvaluateEvery
     Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
     Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
@@ -266,13 +263,29 @@ let private configOf argument =
     | Config file -> Some file
     | _ -> None
 
-/// The run that a command line, and the config file that it names, ask for; or everything that is wrong with them.
+let private settingsOf argument =
+    match argument with
+    | Resume(Some folder) -> Some(Runs.settingsFile folder)
+    | Resume None -> Runs.newest () |> Option.map Runs.settingsFile
+    | _ -> None
+
+/// What the run that is resumed was begun with, under the arguments given now.
+let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
+    match arguments |> List.tryPick settingsOf |> Option.filter File.Exists with
+    | None -> Ok arguments
+    | Some settings ->
+        let now = arguments |> List.map parser.GetTag |> Set.ofList
+
+        ConfigFile.load parser settings
+        |> Result.map (fun before ->
+            (before |> List.filter (fun argument -> not (now.Contains(parser.GetTag argument)))) @ arguments)
+
+/// The run that a command line, the config file that it names, and the run that it resumes ask for; or everything that
+/// is wrong with them.
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
         let! arguments = Arguments.gather where configOf given
-
+        let! arguments = withSettings given.Parser arguments
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks options) options
     }
-
-let run (_: TrainOptions) : int = raise (LegatoException("this build cannot do this yet", "legato train"))

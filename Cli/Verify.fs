@@ -52,8 +52,10 @@ let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, Legato
         return! Limits.hold where (checks options) options
     }
 
+let private name (device: Device) = device.ToString().ToLowerInvariant()
+
 let private comparisons options device =
-    let precision = Precision.name options.Precision
+    let precision = DeviceChoice.precision options.Precision
 
     if VerifyTraining.isRecordedIn options.Folder then
         VerifyTraining.compare device precision options.Folder
@@ -77,7 +79,7 @@ let private row (comparison: Comparison) = [
 ]
 
 let private print options comparisons =
-    printfn "%s on %s in %s" options.Folder (Device.name options.Device) (Precision.name options.Precision)
+    printfn "%s on %s in %s" options.Folder (name options.Device) (DeviceChoice.precision options.Precision)
 
     [ "compared"; "largest difference"; "allowed"; "" ] :: List.map row comparisons
     |> Units.table [ 0; 3 ]
@@ -87,14 +89,14 @@ let private print options comparisons =
 let private differs = 1
 
 let run (options: VerifyOptions) : int =
-    use device = Device.create options.Device
+    use device = DeviceChoice.openDevice options.Device None true
     let comparisons = comparisons options device
 
     if options.Json then
         JsonOutput.print {|
             Folder = options.Folder
-            Device = Device.name options.Device
-            Precision = Precision.name options.Precision
+            Device = options.Device
+            Precision = DeviceChoice.precision options.Precision
             Passed = comparisons |> List.forall _.IsWithin
             Comparisons = comparisons
         |}

@@ -25,6 +25,7 @@ module VerifyInference =
     open System.IO
     open System.Runtime.InteropServices
     open System.Threading
+    open Legato.Compiler
     open Legato.Runtime
     open Legato.Runtime.Checkpoints
     open Legato.Runtime.Devices
@@ -86,7 +87,7 @@ module VerifyInference =
 
     /// <exception cref="LegatoException">The folder is no sound checkpoint with records, or of an unknown family.</exception>
     let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
-        let plans = ModelSource.ofFolder folder |> ModelSource.plans
+        let plans = CompiledModel(ModelSource.find folder |> ModelSource.definition) :> IPlanSource
         use record = new SafetensorsFile(Path.Combine(folder, recordFile))
         use memory = new ModelMemory(device)
 

@@ -17,7 +17,7 @@ let private speed = {
 }
 
 let private report preset (request: PlanRequest) =
-    let model = (ModelSource.resolve preset).Definition
+    let model = ModelSource.find preset |> ModelSource.definition
     PlanReport.ofPlan speed (Compile.plan model request)
 
 let private pages = [
@@ -71,7 +71,7 @@ let ``a saved plan reads back as the plan that was made`` () =
     try
         let outcome = Invocation.legato (tinyPlan @ [ "--save"; folder.FullName ])
         let request = PlanRequest(Purpose.Decode, 1L, 1L, 32L)
-        let made = Compile.plan (ModelSource.resolve "llama-tiny").Definition request
+        let made = Compile.plan (ModelSource.find "llama-tiny" |> ModelSource.definition) request
         Assert.That(outcome.ExitCode, Is.Zero)
         Assert.That(PlanFile.Write(SavedPlans(folder.FullName).Plan request), Is.EqualTo(PlanFile.Write made))
     finally
@@ -79,7 +79,7 @@ let ``a saved plan reads back as the plan that was made`` () =
 
 let private mistakes = [
     TestCaseData([ "plan"; "gpt2-tiney" ], "gpt2-tiny").SetArgDisplayNames "an unknown preset"
-    TestCaseData([ "plan"; "./nowhere" ], "no such checkpoint folder").SetArgDisplayNames "no folder"
+    TestCaseData([ "plan"; "./nowhere" ], "no such folder").SetArgDisplayNames "no folder"
     TestCaseData([ "plan"; "gpt2-tiny"; "--seq"; "4096" ], "128").SetArgDisplayNames "a sequence beyond the context"
     TestCaseData([ "plan"; "gpt2-tiny"; "--precision"; "bf16" ], "fp32").SetArgDisplayNames "training in bf16"
 ]

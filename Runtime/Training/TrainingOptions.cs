@@ -35,7 +35,8 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
 
     public long TokensPerStep => (long)Accumulate * Batch * Sequence;
 
-    internal PlanRequest Request(Purpose purpose) => new(
+    /// <summary>The plan that a run with these options asks for.</summary>
+    public PlanRequest Request(Purpose purpose) => new(
         purpose, Batch, Sequence, Sequence, Precision, purpose == Purpose.Train ? Accumulate : 1,
         purpose == Purpose.Train ? Rematerialisation : Rematerialisation.None, purpose == Purpose.Train ? Optimizer : null);
 

@@ -1,0 +1,28 @@
+/// From a flag's words to what the runtime takes: devices and precisions.
+module Legato.Cli.DeviceChoice
+
+open Legato.Runtime.Cpu
+open Legato.Runtime.Devices
+open Legato.Runtime.Interpreter
+open Legato.Runtime.Plans
+
+/// Makes the device ready. `threads` None: one a core.
+let openDevice device (threads: int option) pin : IDevice =
+    match device with
+    | Device.Cpu -> new CpuDevice(CpuDeviceOptions(Option.toNullable threads, pin))
+    | Device.Interpreter -> new InterpreterDevice()
+
+let precision choice =
+    match choice with
+    | Precision.Fp32 -> "fp32"
+    | Precision.Bf16 -> "bf16"
+    | Precision.Fp16 -> "fp16"
+
+let trainingPrecision choice =
+    match choice with
+    | TrainingPrecision.Fp32 -> "fp32"
+
+let rematerialization choice =
+    match choice with
+    | Rematerialization.None -> Rematerialisation.None
+    | Rematerialization.Block -> Rematerialisation.Block

@@ -1,0 +1,4 @@
+module Legato.Cli.EntryPoint
+
+[<EntryPoint>]
+let main words = Program.main words

@@ -1,0 +1,197 @@
+/// Runs `legato generate`: a checkpoint's model goes on from a prompt.
+module Legato.Cli.GenerateRun
+
+open System
+open System.Diagnostics
+open System.IO
+open Legato.Cli.Generate
+open Legato.Cli.ModelSource
+open Legato.Compiler
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Generation
+open Legato.Runtime.Plans
+open Legato.Runtime.Text
+
+let private where = "legato generate"
+
+/// Texts that are written at a time.
+let private mostRows = 16
+
+/// Tokens of a prompt that are taken at a time.
+let private chunk = 512
+
+let private tokensByDefault = 200
+
+/// One text, as a program reads it.
+type Sample = {
+    Text: string
+    Tokens: int list
+    /// "length", "end" or "stop".
+    Finish: string
+}
+
+/// A generation, as a program reads it.
+type Generation = {
+    Model: string
+    Prompt: string
+    PromptTokens: int
+    Seed: uint64
+    Samples: Sample list
+    /// Until the first token.
+    PrefillSeconds: float
+    DecodeSeconds: float
+    /// Of all samples together, after the first token.
+    TokensPerSecond: float
+}
+
+let private promptOf (options: GenerateOptions) =
+    match options.Prompt with
+    | Prompt.Text text -> text
+    | Prompt.File path -> TextInput.sources [ path ] |> List.map TextInput.whole |> String.concat ""
+
+let private finishOf reason =
+    match reason with
+    | FinishReason.Length -> "length"
+    | FinishReason.EndToken -> "end"
+    | FinishReason.StopText -> "stop"
+    | _ -> "cancelled"
+
+let private sizes (options: GenerateOptions) (context: int) =
+    let precision = DeviceChoice.precision options.Precision
+    GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision)
+
+let private needOf (plans: IPlanSource) (sizes: GeneratorSizes) =
+    let request purpose sequence =
+        PlanRequest(purpose, int64 sizes.Batch, sequence, int64 sizes.Context, sizes.Precision)
+
+    [ request Purpose.Prefill (int64 sizes.Chunk); request Purpose.Decode 1L ]
+    |> List.map plans.Plan
+    |> MemoryNeed.ofPlans
+
+let private smaller plans (options: GenerateOptions) (sizes: GeneratorSizes) =
+    let narrow = "bf16"
+
+    seq {
+        if sizes.Batch > 1 then
+            "--samples 1", (fun () -> needOf plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
+
+        if options.Precision = Precision.Fp32 then
+            "--precision bf16", (fun () -> needOf plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
+    }
+
+/// Tokens to add, which with the prompt must fit into the context.
+let private length (options: GenerateOptions) (context: int) (prompt: int) =
+    let room = context - prompt
+
+    match options.MaxTokens with
+    | Some tokens when tokens > room ->
+        raise (
+            LegatoException(
+                $"the prompt has {prompt} tokens; with {tokens} more it exceeds the model's context of {context}",
+                where,
+                if room > 0 then $"give --max-tokens {room} or less" else "shorten the prompt"
+            )
+        )
+    | Some tokens -> tokens
+    | None when room < 1 ->
+        let what = $"the prompt has {prompt} tokens, and the model's context is {context}"
+        raise (LegatoException(what, where, "shorten the prompt"))
+    | None -> min tokensByDefault room
+
+let private sampling (options: GenerateOptions) = Sampling(options.Temperature, Option.defaultValue 0 options.TopK, options.TopP)
+
+/// The text as it comes, where there is one; several would run into each other.
+let private streams (options: GenerateOptions) = options.Samples = 1 && not options.Json
+
+let private printed (options: GenerateOptions) prompt (rows: GeneratedRow[]) =
+    if streams options then
+        printfn ""
+    elif not options.Json then
+        rows |> Array.iteri (fun i row -> printfn "--- %d of %d\n%s%s" (i + 1) rows.Length prompt row.Text)
+
+let private sample (row: GeneratedRow) = {
+    Text = row.Text
+    Tokens = List.ofSeq row.Tokens
+    Finish = finishOf row.Reason
+}
+
+let private speak (options: GenerateOptions) (choice: Choice) (generator: Generator) (ids: int[]) (prompt: string) length =
+    let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64()))
+    let settings = GenerationOptions(length, Sampling = sampling options, Seed = int64 seed, Stop = options.Stop)
+    let watch = Stopwatch.StartNew()
+    let first = ref TimeSpan.Zero
+    let count = ref 0
+
+    let onToken (token: GeneratedToken) =
+        if count.Value = 0 then
+            first.Value <- watch.Elapsed
+
+        count.Value <- count.Value + 1
+
+        if streams options then
+            Console.Out.Write token.Text
+
+    if streams options then
+        Console.Out.Write prompt
+
+    let prompts: int[][] = Array.replicate options.Samples ids
+    let cancellation = Interrupt.token ()
+    let rows = generator.Generate(prompts, settings, Action<_> onToken, cancellation)
+    let first, tokens = first.Value, count.Value
+    let decode = (watch.Elapsed - first).TotalSeconds
+    let speed = if tokens > 1 && decode > 0.0 then float (max 1 (tokens - options.Samples)) / decode else 0.0
+    printed options prompt rows
+
+    if options.Json then
+        JsonOutput.print {
+            Model = choice.Name
+            Prompt = prompt
+            PromptTokens = ids.Length
+            Seed = seed
+            Samples = rows |> Array.map sample |> List.ofArray
+            PrefillSeconds = Math.Round(first.TotalSeconds, 4)
+            DecodeSeconds = Math.Round(decode, 4)
+            TokensPerSecond = Math.Round(speed, 1)
+        }
+    else
+        eprintfn "%d tokens, the first after %.0f ms, then %.0f tokens/s; seed %d" tokens first.TotalMilliseconds speed seed
+
+    if cancellation.IsCancellationRequested then Interrupt.exitCode else 0
+
+let private weightsOf (choice: Choice) =
+    choice.Folder
+    |> Option.defaultWith (fun () ->
+        raise (
+            LegatoException(
+                "a preset has no weights to speak with",
+                choice.Name,
+                "give a checkpoint's or a run's folder; `legato train` makes one"
+            )
+        ))
+
+/// Lets a model speak, whatever declares it.
+let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
+    let choice = choose options
+    let folder = weightsOf choice
+    let tokenizer = Tokenizer.Load folder
+    let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
+    let model = plans.Model
+    let prompt = promptOf options
+
+    let ids =
+        match tokenizer.EncodeIds prompt with
+        | [||] -> model.BeginToken |> Option.ofNullable |> Option.toArray
+        | ids -> ids
+
+    let tokens = length options (int model.Context) ids.Length
+    let sizes = sizes options (ids.Length + tokens)
+    needOf plans sizes |> MemoryNeed.require where (MemoryNeed.available ()) (smaller plans options sizes)
+    use device = DeviceChoice.openDevice options.Device options.Threads options.Pin
+    use memory = new ModelMemory(device)
+    use generator = new Generator(plans, memory, sizes, tokenizer)
+    HubCheckpoint.Load(folder, model, fun path -> memory.Parameter path)
+    speak options choice generator ids prompt tokens
+
+/// Lets the model of a checkpoint's or a run's folder speak.
+let run (options: GenerateOptions) : int = runWith (fun options -> choose [] (find options.Model)) options

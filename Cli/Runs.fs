@@ -1,0 +1,29 @@
+/// The folder `runs/`, where runs go that are given no folder of their own.
+module Legato.Cli.Runs
+
+open System
+open System.IO
+
+let private home = "runs"
+
+/// A run's settings as a config file, so that the run can go on without its flags being given again.
+let settingsFile folder = Path.Combine(folder, "settings.json")
+
+let private isRun folder = Directory.Exists(Path.Combine(folder, "checkpoints"))
+
+/// The run that was worked on last.
+let newest () : string option =
+    if not (Directory.Exists home) then
+        None
+    else
+        Directory.GetDirectories home
+        |> Array.filter isRun
+        |> Array.sortBy (fun folder -> Directory.GetLastWriteTimeUtc folder, folder)
+        |> Array.tryLast
+
+/// A folder for a new run of that name, not there yet.
+let fresh (name: string) =
+    let stem = Path.Combine(home, $"""{DateTime.Now.ToString "yyyyMMdd-HHmmss"}-{name}""")
+
+    Seq.initInfinite (fun n -> if n = 0 then stem else $"{stem}-{n + 1}")
+    |> Seq.find (Directory.Exists >> not)

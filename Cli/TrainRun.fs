@@ -1,0 +1,295 @@
+/// Runs `legato train`: data, tokenizer, model, plans, trainer, and the end of the main job.
+module Legato.Cli.TrainRun
+
+open System
+open System.IO
+open System.Text.Json.Nodes
+open Legato.Cli.ModelSource
+open Legato.Cli.Train
+open Legato.Compiler
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Data
+open Legato.Runtime.Devices
+open Legato.Runtime.Generation
+open Legato.Runtime.Plans
+open Legato.Runtime.Text
+open Legato.Runtime.Training
+
+let private where = "legato train"
+
+let private rate options : LearningRate =
+    let peak, warmUp, steps = options.LearningRate, int64 options.Warmup, int64 options.Steps
+    let least = options.MinLearningRateRatio
+
+    match options.Schedule with
+    | Schedule.Constant -> LearningRate.Constant(peak, warmUp)
+    | Schedule.Cosine -> LearningRate.Cosine(peak, warmUp, steps, least)
+    | Schedule.Linear -> LearningRate.Linear(peak, warmUp, steps, least)
+    | Schedule.Wsd ->
+        let decay = options.DecaySteps |> Option.defaultValue (max 1 (options.Steps / 5))
+        LearningRate.WarmUpStableDecay(peak, warmUp, steps, int64 decay, least)
+
+let private trainingOptions options sequence =
+    TrainingOptions(
+        int64 options.Steps,
+        options.Batch,
+        sequence,
+        rate options,
+        Accumulate = options.Accumulate,
+        Optimizer =
+            OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
+        Precision = DeviceChoice.trainingPrecision options.Precision,
+        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
+        Seed = int64 options.Seed,
+        EvaluateEvery = int64 options.EvaluateEvery,
+        EvaluationBatches = options.EvaluateBatches,
+        CheckpointEvery = int64 options.CheckpointEvery,
+        KeepCheckpoints = options.Keep
+    )
+
+/// Where training begins, before anything is read or written.
+type private Place =
+    /// A new run in that folder.
+    | New of folder: string
+    | Resumed of RunFolder
+
+let private place (options: TrainOptions) name =
+    let resumed folder = Resumed(RunFolder.Open folder)
+
+    match options.Start, options.Out with
+    | Start.Fresh, Some folder -> New folder
+    | Start.Fresh, None -> New(Runs.fresh name)
+    | Start.From folder, _ -> resumed folder
+    | Start.Latest, _ ->
+        match Runs.newest () with
+        | Some folder -> resumed folder
+        | None -> raise (LegatoException("there is no run in runs/", where, "give the run's folder: --resume DIR"))
+
+/// The checkpoint that training goes on from, if any.
+let private checkpoint place (choice: Choice) =
+    match place with
+    | New _ -> choice.Folder
+    | Resumed run ->
+        match run.Latest with
+        | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
+        | latest -> Some latest
+
+let private needOf (plans: IPlanSource) (options: TrainingOptions) =
+    [
+        options.Request Purpose.Train
+        if options.EvaluateEvery > 0 then
+            options.Request Purpose.Evaluate
+    ]
+    |> List.map plans.Plan
+    |> MemoryNeed.ofPlans
+
+let rec private halves n = if n < 2 then [] else n / 2 :: halves (n / 2)
+
+// First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
+let private smaller plans (options: TrainOptions) sequence =
+    let need options sequence = fun () -> needOf plans (trainingOptions options sequence)
+    let frugal = { options with Rematerialization = Rematerialization.Block }
+
+    seq {
+        for batch in halves options.Batch do
+            $"--batch {batch}", need { options with Batch = batch } sequence
+
+        for batch in options.Batch :: halves options.Batch do
+            $"--batch {batch} --remat block", need { frugal with Batch = batch } sequence
+
+        for sequence in halves sequence do
+            $"--batch 1 --remat block --seq {sequence}", need { frugal with Batch = 1 } sequence
+    }
+
+let private requireMemory plans options sequence =
+    needOf plans (trainingOptions options sequence)
+    |> MemoryNeed.require where (MemoryNeed.available ()) (smaller plans options sequence)
+
+/// Removes what a run that never began has made, and nothing else that lies in its folder.
+let private withdraw place (run: RunFolder) =
+    match place with
+    | New folder when isNull run.Latest && not (File.Exists run.MetricsFile) ->
+        File.Delete(Runs.settingsFile folder)
+        File.Delete(TrainData.tokensFile folder)
+        Directory.Delete(Path.Combine(folder, "checkpoints"))
+
+        if Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
+            Directory.Delete folder
+    | _ -> ()
+
+let private openRun place (options: TrainOptions) =
+    match place with
+    | Resumed run -> run
+    | New folder ->
+        let run = RunFolder.Create folder
+        TrainSettings.write folder options
+        run
+
+let private generator (plans: IPlanSource) (trainer: Trainer) tokenizer rows context =
+    new Generator(plans, trainer.Memory, GeneratorSizes(rows, context), tokenizer)
+
+let private samplePositions = 200
+
+/// What the model says after the prompt.
+let private speak (generator: Generator) (tokenizer: Tokenizer) (context: int) seed (prompt: string) =
+    let room = context - tokenizer.EncodeIds(prompt).Length
+    let settings = GenerationOptions(min samplePositions room, Sampling = Sampling 0.8, Seed = int64 (seed: uint64))
+    let rows = generator.Generate([| prompt |], settings)
+    prompt + rows[0].Text
+
+/// Everything that a run works with.
+[<NoEquality; NoComparison>]
+type private Job = {
+    Options: TrainOptions
+    Training: TrainingOptions
+    Plans: IPlanSource
+    Place: Place
+    Start: string option
+    Tokenizer: Tokenizer
+    Text: TrainData.Text
+}
+
+let private start (job: Job) (trainer: Trainer) =
+    match job.Place, job.Start with
+    | Resumed _, _ -> trainer.Resume()
+    | New _, Some folder -> trainer.Load folder
+    | New _, None -> trainer.Initialize()
+
+let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
+    if outcome.WasCancelled then
+        eprintfn "interrupted at step %d of %d; the checkpoint %s is kept" outcome.Step job.Training.Steps outcome.Checkpoint
+        eprintfn "  go on with: legato train --resume %s" run.Path
+        Interrupt.exitCode
+    else
+        if not job.Options.Json then
+            let heldOut =
+                match Option.ofNullable outcome.Evaluation with
+                | None -> ""
+                | Some held -> $", held out {held.Loss:F3} (perplexity {held.Perplexity:F2})"
+
+            printfn "%d steps: loss %.3f%s" outcome.Step outcome.Loss heldOut
+            printfn "checkpoint  %s" outcome.Checkpoint
+            printfn "report      %s" run.ReportFile
+
+        0
+
+/// The end of the main job. Elsewhere nobody knows which sentences are right.
+let private recite (job: Job) (trainer: Trainer) =
+    match job.Text with
+    | TrainData.Text.Files _ -> ()
+    | TrainData.Text.BuiltIn _ ->
+        let length = job.Training.Sequence
+        use speaker = generator job.Plans trainer job.Tokenizer Recital.rows length
+        let recital = Recital.perform speaker length job.Options.Seed
+
+        if job.Options.Json then
+            TrainProgress.printLine (Recital.entries recital)
+        else
+            Recital.print recital
+
+let private stepsLeft (job: Job) =
+    match job.Place with
+    | New _ -> job.Training.Steps
+    | Resumed run -> job.Training.Steps - TrainingState.Read(run.Latest).Step
+
+let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenData) =
+    let options = job.Options
+    let struct (kept, heldOut) = TrainData.split options job.Training.Sequence tokens
+
+    if options.EvaluateEvery > 0 && heldOut.Length = 0L && not options.Quiet then
+        eprintfn "note: the text is too short to hold a part of it back; there are no evaluations"
+
+    let cancellation = Interrupt.token ()
+    let trainer: Trainer option ref = ref None
+    let context = int job.Plans.Model.Context
+
+    let speaker =
+        lazy (generator job.Plans trainer.Value.Value job.Tokenizer 1 context)
+
+    let sample =
+        options.SamplePrompt
+        |> Option.map (fun prompt -> fun () -> speak speaker.Value job.Tokenizer context options.Seed prompt)
+
+    let work observer =
+        let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
+        trainer.Value <- Some made
+        start job made
+        made.Run cancellation
+
+    try
+        let outcome =
+            if options.Json then
+                work (TrainProgress.forPrograms ())
+            else
+                Progress.displaying options.Quiet "training" (stepsLeft job) (fun display ->
+                    work (TrainProgress.forPeople display sample))
+
+        let exitCode = report job run outcome
+
+        if exitCode = 0 then
+            recite job trainer.Value.Value
+
+        exitCode
+    finally
+        if speaker.IsValueCreated then
+            speaker.Value.Dispose()
+
+        trainer.Value |> Option.iter _.Dispose()
+
+let private announce (job: Job) (run: RunFolder) =
+    if not (job.Options.Quiet || job.Options.Json) then
+        let model = job.Plans.Model
+        let parameters = model.Parameters |> Seq.sumBy _.Elements
+        let need = needOf job.Plans job.Training
+
+        eprintfn
+            "%s: %s parameters, %d tokens in the vocabulary, %s of memory; the run is in %s"
+            model.Name
+            (parameters.ToString "#,0")
+            model.Vocabulary
+            (Units.bytes need.Bytes)
+            run.Path
+
+// A run goes on with the tokenizer that its checkpoint holds.
+let private tokenizerOf place (options: TrainOptions) =
+    match place with
+    | New _ -> options
+    | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
+
+/// Trains the model, whatever declares it.
+let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
+    let choice = choose options
+    let place = place options (Path.GetFileName choice.Name)
+    let text = TrainData.find options
+    let start = checkpoint place choice
+    let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
+    let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
+    let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
+    let training = trainingOptions options sequence
+    requireMemory plans options sequence
+
+    let job = {
+        Options = options
+        Training = training
+        Plans = plans
+        Place = place
+        Start = start
+        Tokenizer = tokenizer
+        Text = text
+    }
+
+    let run = openRun place options
+
+    try
+        announce job run
+        use device = DeviceChoice.openDevice options.Device options.Threads options.Pin
+        use tokens = TrainData.tokens run tokenizer text
+        train job run device tokens
+    with _ ->
+        withdraw place run
+        reraise ()
+
+/// Trains a preset or a checkpoint folder's model.
+let run (options: TrainOptions) : int =
+    runWith (fun options -> choose options.Overrides (find options.Model)) options

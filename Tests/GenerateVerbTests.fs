@@ -1,0 +1,132 @@
+/// `legato generate` as a user runs it, on a model that a few steps have trained.
+module Legato.Tests.GenerateVerbTests
+
+open System
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+
+let mutable private folder = ""
+let private run () = Path.Combine(folder, "run")
+
+[<OneTimeSetUp>]
+let train () =
+    folder <- (Directory.CreateTempSubdirectory "legato-generate-").FullName
+    let data = Path.Combine(folder, "text.txt")
+    File.WriteAllText(data, String.replicate 60 "the cat sat on the mat.\nthe dog sat by the cat.\n")
+
+    let flags = [ "--steps"; "3"; "--batch"; "2"; "--seq"; "16"; "--eval-every"; "0"; "--quiet" ]
+    let outcome = Invocation.legato ([ "train"; "llama-tiny"; "--data"; data; "--out"; run () ] @ flags)
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+
+[<OneTimeTearDown>]
+let remove () = Directory.Delete(folder, true)
+
+let private generate flags =
+    let outcome = Invocation.legato ([ "generate"; run () ] @ flags)
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    outcome.Output
+
+[<Test>]
+let ``greedy text is the same each time`` () =
+    let say () = generate [ "--prompt"; "the "; "--max-tokens"; "20"; "--greedy" ]
+    Assert.That(say (), Does.StartWith "the ")
+    Assert.That(say (), Is.EqualTo(say ()))
+
+[<Test>]
+let ``a seed gives the same text, another seed another`` () =
+    let say seed = generate [ "--prompt"; "the "; "--max-tokens"; "30"; "--seed"; seed ]
+    Assert.That(say "5", Is.EqualTo(say "5"))
+    Assert.That(say "5", Is.Not.EqualTo(say "6"))
+
+[<Test>]
+let ``a run's folder stands for its latest checkpoint`` () =
+    let checkpoint = Path.Combine(run (), "checkpoints", "step-000003")
+    let flags = [ "--greedy"; "--max-tokens"; "10" ]
+    let outcome = Invocation.legato ([ "generate"; checkpoint ] @ flags)
+    Assert.That(outcome.Output, Is.EqualTo(generate flags))
+
+[<Test>]
+let ``without a number of tokens the context is the end`` () =
+    let output = generate [ "--greedy"; "--json" ]
+    let tokens = JsonDocument.Parse(output).RootElement.GetProperty("samples").[0].GetProperty("tokens")
+    Assert.That(tokens.GetArrayLength(), Is.EqualTo 127)
+
+[<TestCase "bf16">]
+[<TestCase "fp16">]
+let ``half of the bits still speak`` (precision: string) =
+    Assert.That(generate [ "--greedy"; "--max-tokens"; "5"; "--precision"; precision ], Is.Not.Empty)
+
+[<Test>]
+let ``programs read samples, tokens and timings`` () =
+    let flags = [ "--prompt"; "the cat"; "--max-tokens"; "12"; "--samples"; "3"; "--seed"; "1"; "--top-k"; "5"; "--top-p"; "0.9" ]
+    let json = JsonDocument.Parse(generate (flags @ [ "--json" ])).RootElement
+    let samples = json.GetProperty("samples").EnumerateArray() |> List.ofSeq
+    Assert.That(samples, Has.Length.EqualTo 3)
+    Assert.That(samples |> List.map (fun s -> s.GetProperty("tokens").GetArrayLength()), Has.All.EqualTo 12)
+    Assert.That(json.GetProperty("prompt_tokens").GetInt32(), Is.EqualTo 7)
+    Assert.That(json.GetProperty("seed").GetInt32(), Is.EqualTo 1)
+
+[<Test>]
+let ``text ends where it is told to stop`` () =
+    let flags = [ "--prompt"; "the "; "--max-tokens"; "60"; "--temperature"; "1"; "--seed"; "2"; "--stop"; "a"; "e" ]
+    let json = JsonDocument.Parse(generate (flags @ [ "--json" ])).RootElement
+    let sample = json.GetProperty("samples").[0]
+    Assert.That(sample.GetProperty("finish").GetString(), Is.EqualTo "stop")
+    Assert.That(sample.GetProperty("text").GetString(), Does.Not.Contain("a").And.Not.Contain "e")
+
+[<Test>]
+let ``a prompt can stand in a file`` () =
+    let file = Path.Combine(folder, "prompt.txt")
+    File.WriteAllText(file, "the dog")
+    Assert.That(generate [ "--prompt-file"; file; "--greedy"; "--max-tokens"; "4" ], Does.StartWith "the dog")
+
+let private mistakes =
+    [
+        "a preset", [ "llama-tiny" ], [ "has no weights"; "legato train" ]
+        "no such folder", [ "nowhere/model" ], [ "no such folder" ]
+    ]
+    |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
+
+let private refused words parts =
+    let outcome = Invocation.legato ("generate" :: words)
+    Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+    Assert.That(outcome.Errors, Does.StartWith("error: ").And.Contain "remedy: ")
+
+    for part: string in parts do
+        Assert.That(outcome.Errors, Does.Contain part)
+
+[<TestCaseSource(nameof mistakes)>]
+let ``a model that can't speak is refused`` (words: string list) (parts: string list) = refused words parts
+
+[<Test>]
+let ``a text longer than the context is refused`` () =
+    refused [ run (); "--prompt"; "the "; "--max-tokens"; "125" ] [ "context of 128"; "--max-tokens 124" ]
+
+/// A copy of the checkpoint, with something done to its weights.
+let private damaged name (damage: byte[] -> byte[]) =
+    let copy = Directory.CreateDirectory(Path.Combine(folder, name)).FullName
+
+    for file in Directory.GetFiles(Path.Combine(run (), "checkpoints", "step-000003")) do
+        File.Copy(file, Path.Combine(copy, Path.GetFileName file))
+
+    let weights = Path.Combine(copy, "model.safetensors")
+    File.WriteAllBytes(weights, damage (File.ReadAllBytes weights))
+    copy
+
+let private replace (before: string) (after: string) (bytes: byte[]) =
+    let text = Text.Encoding.Latin1
+    text.GetBytes(text.GetString(bytes).Replace(before, after))
+
+[<Test>]
+let ``damaged weights are refused by name`` () =
+    refused [ damaged "truncated" (fun bytes -> bytes[.. bytes.Length - 2]) ] [ "model.safetensors" ]
+    refused [ damaged "corrupt" (fun bytes -> Array.append [| 255uy; 255uy; 255uy; 255uy |] bytes[4..]) ] [ "model.safetensors" ]
+    refused [ damaged "renamed" (replace "model.norm.weight" "model.nurm.weight") ] [ "model.norm.weight"; "model.nurm.weight" ]
+
+[<Test>]
+let ``weights of another shape are refused by name`` () =
+    let copy = damaged "misshapen" id
+    let config = Path.Combine(copy, "config.json")
+    File.WriteAllText(config, File.ReadAllText(config).Replace("\"intermediate_size\": 128", "\"intermediate_size\": 64"))
+    refused [ copy ] [ "mlp.gate_proj.weight" ]

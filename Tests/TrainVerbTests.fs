@@ -1,0 +1,193 @@
+/// `legato train` as a user runs it: small and quick.
+module Legato.Tests.TrainVerbTests
+
+open System
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+
+/// A folder for the length of a test.
+let private inFolder (work: string -> unit) =
+    let folder = Directory.CreateTempSubdirectory "legato-train-"
+
+    try
+        work folder.FullName
+    finally
+        folder.Delete true
+
+let private text = String.replicate 60 "the cat sat on the mat.\nthe dog sat by the cat.\n"
+
+let private write folder name (content: string) =
+    let path = Path.Combine(folder, name)
+    File.WriteAllText(path, content)
+    path
+
+let private small = [ "--batch"; "2"; "--seq"; "16"; "--eval-every"; "0"; "--seed"; "3"; "--warmup"; "1"; "--quiet" ]
+
+/// Trains `llama-tiny` on a short text into the folder, with flags beside the usual ones.
+let private train folder name flags =
+    let data = write folder "text.txt" text
+    let out = Path.Combine(folder, name)
+    Invocation.legato ([ "train"; "llama-tiny"; "--data"; data; "--out"; out ] @ small @ flags)
+
+let private succeed (outcome: Invocation.Outcome) =
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    outcome.Output
+
+let private weights folder run step =
+    File.ReadAllBytes(Path.Combine(folder, run, "checkpoints", $"step-{step:D6}", "model.safetensors"))
+
+[<Test>]
+let ``a run's folder holds metrics, report, settings and a checkpoint`` () =
+    inFolder (fun folder ->
+        let printed = succeed (train folder "run" [ "--steps"; "3" ])
+        Assert.That(printed, Does.Contain("3 steps: loss").And.Contain "report.html")
+        let run name = Path.Combine(folder, "run", name)
+        Assert.That(File.ReadAllLines(run "metrics.jsonl"), Has.Length.EqualTo 3)
+        Assert.That(File.ReadAllText(run "report.html"), Does.Contain "<svg")
+        Assert.That(JsonDocument.Parse(File.ReadAllText(run "settings.json")).RootElement.GetProperty("steps").GetInt32(), Is.EqualTo 3)
+
+        for file in [ "config.json"; "model.safetensors"; "tokenizer.json"; "optimizer.safetensors"; "training_state.json" ] do
+            Assert.That(run (Path.Combine("checkpoints", "step-000003", file)), Does.Exist))
+
+[<Test>]
+let ``a resumed run is the uninterrupted one, bit for bit`` () =
+    inFolder (fun folder ->
+        // Of a constant rate, so that a run to step 3 is the beginning of a run to step 6.
+        let constant = [ "--schedule"; "constant" ]
+        train folder "whole" (constant @ [ "--steps"; "6" ]) |> succeed |> ignore
+        train folder "parts" (constant @ [ "--steps"; "3" ]) |> succeed |> ignore
+
+        Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "parts"); "--steps"; "6"; "--quiet" ]
+        |> succeed
+        |> ignore
+
+        Assert.That((weights folder "parts" 6 = weights folder "whole" 6), Is.True)
+        let metrics = File.ReadAllLines(Path.Combine(folder, "parts", "metrics.jsonl"))
+        Assert.That(metrics, Has.Length.EqualTo 6))
+
+[<Test>]
+let ``programs read a line of JSON a step`` () =
+    inFolder (fun folder ->
+        let lines = (succeed (train folder "run" [ "--steps"; "3"; "--json" ])).TrimEnd().Split '\n'
+        let steps = [ for line in lines -> JsonDocument.Parse(line).RootElement ]
+        let number (name: string) (line: JsonElement) = line.GetProperty(name).GetDouble()
+        Assert.That((steps |> List.map (number "step") = [ 1.0; 2.0; 3.0; 3.0 ]), Is.True)
+        Assert.That(steps[..2] |> List.map (number "loss"), Has.All.GreaterThan 0.0)
+        Assert.That(steps[3].GetProperty("checkpoint").GetString(), Does.Exist))
+
+[<Test>]
+let ``a text is sampled at each evaluation, and the held-out loss told`` () =
+    inFolder (fun folder ->
+        let flags = [ "--steps"; "2"; "--sample-prompt"; "the " ]
+        let data = write folder "text.txt" (String.replicate 20 text)
+        let out = Path.Combine(folder, "run")
+
+        let outcome =
+            Invocation.legato (
+                [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--batch"; "2"; "--seq"; "16"; "--eval-every"; "1" ]
+                @ flags
+            )
+
+        Assert.That(succeed outcome, Does.Contain "perplexity")
+        Assert.That(outcome.Errors, Does.Contain("step 1: the ").And.Contain "step 2: the ")
+        Assert.That(outcome.Errors, Does.Contain "tokens/s"))
+
+[<Test>]
+let ``the main job measures what it says`` () =
+    inFolder (fun folder ->
+        let flags = [ "--steps"; "2"; "--batch"; "2"; "--seq"; "32"; "--eval-every"; "0"; "--json" ]
+        let out = Path.Combine(folder, "run")
+        let printed = succeed (Invocation.legato ([ "train"; "llama-tiny"; "--out"; out ] @ flags))
+        let score = JsonDocument.Parse(printed.TrimEnd().Split('\n') |> Array.last).RootElement
+        Assert.That(score.GetProperty("sentences_accepted").GetDouble(), Is.InRange(0.0, 1.0))
+        Assert.That(score.GetProperty("held_out_sums").GetInt32(), Is.EqualTo 200))
+
+/// What is wrong, the words for it (in a folder), and what the message must say.
+let private mistakes: (string * (string -> string list) * string list) list =
+    let data folder = write folder "text.txt" text
+    let onText folder flags = [ "llama-tiny"; "--data"; data folder ] @ flags
+    let bytes folder (content: byte[]) =
+        let path = Path.Combine(folder, "data.txt")
+        File.WriteAllBytes(path, content)
+        [ "llama-tiny"; "--data"; path ]
+
+    [
+        "a file that isn't there", (fun folder -> [ "--data"; Path.Combine(folder, "nowhere.txt") ]), [ "nowhere.txt" ]
+        "an empty file", (fun folder -> bytes folder [||]), [ "the file is empty" ]
+        "a binary file", (fun folder -> bytes folder [| 65uy; 0uy; 66uy |]), [ "the file is binary"; "byte 1" ]
+        "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
+        "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
+        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2" ]
+        "an unknown preset", (fun _ -> [ "llama-tyni" ]), [ "no preset is called 'llama-tyni'"; "llama-tiny" ]
+        "a model that isn't there", (fun folder -> [ Path.Combine(folder, "model") ]), [ "no such folder" ]
+        "a folder without a config", (fun folder -> [ folder ]), [ "config.json" ]
+        "an unknown key", (fun folder -> onText folder [ "--set"; "layers=3" ]), [ "'layers'"; "num_hidden_layers" ]
+        "a key's wrong value", (fun folder -> onText folder [ "--set"; "hidden_size=big" ]), [ "hidden_size" ]
+        "sizes that don't fit", (fun folder -> onText folder [ "--set"; "hidden_size=65" ]), [ "65" ]
+        "a sequence too long", (fun folder -> onText folder [ "--seq"; "129" ]), [ "129"; "context"; "128" ]
+        "no run to resume", (fun folder -> [ "--resume"; folder ]), [ "no training run" ]
+        "no such tokenizer", (fun folder -> onText folder [ "--tokenizer"; "wordy" ]), [ "wordy" ]
+        "too much memory",
+        (fun folder -> [ "gpt3-175b"; "--data"; data folder ]),
+        [ "of memory"; "the largest"; "choose a smaller model" ]
+        "a batch too large",
+        (fun folder -> onText folder [ "--batch"; "4194304"; "--seq"; "128" ]),
+        [ "of memory"; "--batch"; "would fit" ]
+    ]
+
+let private cases = mistakes |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
+
+[<TestCaseSource(nameof cases)>]
+let ``bad input ends with 2, says what and where, and leaves nothing behind`` (words: string -> string list) (parts: string list) =
+    inFolder (fun folder ->
+        let out = Path.Combine(folder, "run")
+        let given = words folder
+        let place = if List.contains "--resume" given then [] else [ "--out"; out ]
+        let usual = if List.contains "--seq" given then [] else [ "--seq"; "16" ]
+        let outcome = Invocation.legato ([ "train" ] @ given @ place @ usual @ [ "--quiet"; "--steps"; "1" ])
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+        Assert.That(outcome.Errors, Does.StartWith("error: ").And.Contain "remedy: ")
+        Assert.That(out, Does.Not.Exist)
+
+        for part in parts do
+            Assert.That(outcome.Errors, Does.Contain part))
+
+[<Test>]
+let ``a run is never written over another`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let before = weights folder "run" 1
+        let again = train folder "run" [ "--steps"; "2" ]
+        Assert.That(again.ExitCode, Is.EqualTo 2)
+        Assert.That(again.Errors, Does.Contain("holds a training run already").And.Contain "--resume")
+        Assert.That((weights folder "run" 1 = before), Is.True))
+
+[<Test>]
+let ``a run goes on only with what it began with`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--batch"; "3"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "batch: 2 then, 3 now"))
+
+[<Test>]
+let ``a damaged checkpoint is refused`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let file = Path.Combine(run, "checkpoints", "step-000001", "model.safetensors")
+        File.WriteAllBytes(file, (File.ReadAllBytes file)[..999])
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
+
+[<Test>]
+let ``a run whose folder can't be written to ends with what to do`` () =
+    inFolder (fun folder ->
+        let file = write folder "file" "in the way"
+        let outcome = train folder (Path.Combine("file", "run")) [ "--steps"; "1" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("can't make the run's folder").And.Contain "remedy: ")
+        Assert.That(File.ReadAllText file, Is.EqualTo "in the way"))
