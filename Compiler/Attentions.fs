@@ -106,15 +106,7 @@ let lowerTopK (region: Region) (node: Node) axis (rank: Dim) =
     let x = node.Inputs.Head
     let width = Node.dim axis x
     let ordered = (x.Dims |> List.filter (fun d -> d.Name <> axis)) @ [ width ]
-
-    let isPacked (place: Place) =
-        rowMajor ordered
-        |> List.forall (fun (a, s) ->
-            match place.Stride a with
-            | Some t -> t.Equals s
-            | None -> false)
-
-    let place = let p = region.View x in if isPacked p then p else permuted region x ordered
+    let place = let p = region.View x in if isPacked p ordered then p else permuted region x ordered
     let rows = elements (ordered |> List.filter (fun d -> d.Name <> axis))
 
     let k =

@@ -24,6 +24,12 @@ type ColumnSum = { Node: Node; Partial: Place }
 
 let private atPart = Map.add "Part" [ variable "part", one ]
 
+/// How a column reduction joins two values, and what it starts from.
+let private joining (c: ColumnSum) =
+    match c.Node.Op with
+    | Op.Reduce(Maximum, _) -> Operation.Maximum, Expr.Number System.Double.NegativeInfinity
+    | _ -> Operation.Add, Expr.Number 0.0
+
 // Without reductions: enough inner elements to be worth a vector loop, the rest is grid.
 let private innerAxes (cluster: Fuse.Cluster) =
     let isShort (d: Dim) =
@@ -93,7 +99,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
         | _ -> false
 
     // Values of a row that the inner loop uses get their variables outside it.
-    let hoist (start: Node) =
+    let hoist (computed: Node) =
         let seen = HashSet<int>()
 
         let rec go (n: Node) =
@@ -106,13 +112,17 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
                         statements.Add(Statement.Let(name, v))
                         known[n.Id] <- variable name
                 elif not (isElsewhere n) then
-                    match n.Op with
-                    // Behind other operations an input is read at another index.
-                    | Op.Map _
-                    | Op.Broadcast _ -> List.iter go n.Inputs
-                    | _ -> ()
+                    inputs n
 
-        go start
+        // Behind other operations an input is read at another index.
+        and inputs (n: Node) =
+            match n.Op with
+            | Op.Map _
+            | Op.Broadcast _ -> List.iter go n.Inputs
+            | Op.Reduce _ when n = computed -> List.iter go n.Inputs
+            | _ -> ()
+
+        inputs computed
 
     let accumulator (n: Node) =
         let reduction =
@@ -156,7 +166,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
         for c in columns do
             let operand = writer.Operand(c.Partial, "partial", Access.ReadWrite)
             let index = indexInto c.Partial (atPart home)
-            let sum = apply Operation.Add [ Expr.Load(operand, index); value inner home c.Node.Inputs.Head ]
+            let sum = apply (fst (joining c)) [ Expr.Load(operand, index); value inner home c.Node.Inputs.Head ]
             body.Add(Statement.Store(operand, index, sum))
 
         List.ofSeq body
@@ -172,8 +182,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
         let computed = reductions @ fulls @ (columns |> List.map (fun c -> c.Node))
 
         if not computed.IsEmpty then
-            for n in computed do
-                List.iter hoist n.Inputs
+            List.iter hoist computed
 
             let accumulators = reductions |> List.map (fun n -> n, accumulator n)
             statements.AddRange(nest LoopKind.Serial inner (passBody fulls accumulators columns))
@@ -223,8 +232,8 @@ let private partitioned (writer: Writer) (row: RowWriter) (columnSums: ColumnSum
         columnSums
         |> List.collect (fun c ->
             let operand = writer.Operand(c.Partial, "partial", Access.ReadWrite)
-            let zero = Statement.Store(operand, indexInto c.Partial (atPart row.Home), Expr.Number 0.0)
-            nest LoopKind.Serial row.Inner [ zero ])
+            let start = Statement.Store(operand, indexInto c.Partial (atPart row.Home), snd (joining c))
+            nest LoopKind.Serial row.Inner [ start ])
 
     let count, parts = sizeExpr (elements row.Rows), partitions row.Rows
 
@@ -261,24 +270,25 @@ let write
 
     kernel name writer statements
 
-/// Adds the parts of a column sum.
-let combine name (parts: Extent) (partial: Place) (target: Place) (dims: Dim list) : Kernel * BufferView list =
+/// Joins the parts of a column sum.
+let combine name (parts: Extent) (sum: ColumnSum) (target: Place) : Kernel * BufferView list =
+    let dims, (operation, start) = sum.Node.Dims, joining sum
     let writer = Writer((fun _ -> target), (fun _ -> target))
-    let source = writer.Operand(partial, "partial", Access.Read)
+    let source = writer.Operand(sum.Partial, "partial", Access.Read)
     let out = writer.Operand(target, "out", Access.ReadWrite)
     let home = indexing dims
     let store v = [ Statement.Store(out, indexInto target home, v) :> Statement ]
 
-    let sum =
-        apply Operation.Add [
+    let joined =
+        apply operation [
             Expr.Load(out, indexInto target home)
-            Expr.Load(source, indexInto partial (atPart home))
+            Expr.Load(source, indexInto sum.Partial (atPart home))
         ]
 
     let outer, inner = List.splitAt (dims.Length - 1) dims
 
     let body =
-        nest LoopKind.Serial inner (store (Expr.Number 0.0))
-        @ [ loop LoopKind.Serial "part" parts (nest LoopKind.Serial inner (store sum)) ]
+        nest LoopKind.Serial inner (store start)
+        @ [ loop LoopKind.Serial "part" parts (nest LoopKind.Serial inner (store joined)) ]
 
     kernel name writer (grid outer body)

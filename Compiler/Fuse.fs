@@ -258,6 +258,29 @@ let units (results: Node list) : Region =
         List.iter go starts
         List.ofSeq found
 
+    /// Whether a node reads what a cluster computes at another index than its own: that must be complete, in memory.
+    let readsElsewhere (cluster: Cluster) (start: Node) =
+        let seen = HashSet<struct (int * bool)>()
+
+        let rec go isMoved (n: Node) =
+            if not (seen.Add(struct (n.Id, isMoved))) then
+                false
+            elif isPlaced n || isAnchor n || isComputed n then
+                isMoved && cluster.Members.Contains n
+            else
+                inputs isMoved n
+
+        and inputs isMoved (n: Node) =
+            match n.Op, n.Inputs with
+            | Op.Map _, _
+            | Op.Broadcast _, _
+            | Op.Reduce _, _ -> n.Inputs |> List.exists (go isMoved)
+            | Op.Gather _, [ table; index ] -> go true table || go isMoved index
+            | Op.Item _, _ -> false
+            | _ -> n.Inputs |> List.exists (go true)
+
+        inputs false start
+
     let reaches target start =
         let seen = HashSet<int>()
         let rec go u = u = target || (seen.Add u && needs[u] |> Seq.exists go)
@@ -298,7 +321,9 @@ let units (results: Node list) : Region =
 
                 let membersFit = cluster.Members |> Seq.forall (fun m -> (roleIn cluster.Domain inner m).IsSome)
 
-                if related && membersFit && not readsColumn && not (others |> List.exists (reaches index)) then
+                let isReady = not readsColumn && not (readsElsewhere cluster node)
+
+                if related && membersFit && isReady && not (others |> List.exists (reaches index)) then
                     Some(cluster, inner, others)
                 else
                     None

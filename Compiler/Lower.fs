@@ -97,14 +97,23 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
     let temporary (node: Node) = state.Buffers.AddUnnamed(scalarType node.Type, node.Dims)
 
+    // What stays in place is moved from there at the end, unless it stays where it is.
+    let isMovedAtTheEnd (resident: Node) = results |> List.exists (fun r -> r.Resident.IsSome && r.Node = resident)
+
     let placeResult (r: Result) =
         match flow.Made r.Node with
         // A placed value that is wanted elsewhere too is copied before anything overwrites it.
         | None when Fuse.isPlaced r.Node && r.Resident.IsNone -> copyTo region "keep" r.Node r.Target
         | None -> late.Add r
         | Some _ when region.Has r.Node || isAppend r.Node || isScan (maker r.Node) -> late.Add r
+        // Views of it rely on the order of its axes.
+        | Some _ when not (isPacked r.Target r.Node.Dims) -> late.Add r
         | Some unit ->
-            let lastRead = r.Resident |> Option.map flow.LastRead |> Option.defaultValue -1
+            let lastRead =
+                match r.Resident with
+                | Some resident when isMovedAtTheEnd resident -> System.Int32.MaxValue
+                | Some resident -> flow.LastRead resident
+                | None -> -1
 
             if lastRead > unit then
                 late.Add r
@@ -197,7 +206,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
             let target, dims = region.PlaceOf sum.Node, sum.Node.Dims
             let parts = extent (ClusterKernel.partialDims cluster).Head.Size
             let bytes = bytesOf target ((parts + Extent.One) * elements dims)
-            region.AddKernel(name + " sum", ClusterKernel.combine (name + " sum") parts sum.Partial target dims, bytes)
+            region.AddKernel(name + " sum", ClusterKernel.combine (name + " sum") parts sum target, bytes)
 
     let lowerProduct index axes (node: Node) (last: Node) =
         // x + a·b over x itself is a product that accumulates.
@@ -232,8 +241,13 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
             state.Relabel(inner, outer)
 
         List.iter2 (fun (p: Node) (place, _) -> inside[p.Id] <- place) scan.Carries starts
-        List.iter2 (fun p outer -> enter p outer (slice (region.View outer))) scan.Slices wholes
-        List.iter2 (fun p outer -> enter p outer (region.View outer)) scan.Captures captured
+        // Views inside rely on the order of axes: what lies otherwise in memory comes in through a copy.
+        let packed (outer: Node) dims =
+            let place = region.View outer
+            if isPacked place dims then place else permuted region outer dims
+
+        List.iter2 (fun (p: Node) outer -> enter p outer (slice (packed outer (scan.Dim :: p.Dims)))) scan.Slices wholes
+        List.iter2 (fun (p: Node) outer -> enter p outer (packed outer p.Dims)) scan.Captures captured
 
         // An appended slice of a state stays in the state.
         let stackPlace (r: Node) =

@@ -51,6 +51,15 @@ type Buffers() =
         let draft = drafts[place.View.Buffer]
         drafts[place.View.Buffer] <- { draft with Name = name; Class = kind }
 
+/// Whether a value lies in memory row by row in this order of axes.
+let isPacked (place: Place) (dims: Dim list) =
+    List.zip dims (rowMajor dims)
+    |> List.forall (fun (d, (axis, stride)) ->
+        d.Size = Fixed 1L
+        || (match place.Stride axis with
+            | Some s -> s.Equals stride
+            | None -> false))
+
 let scalarType (kind: ElementType) = if kind = Float then ScalarType.F32 else ScalarType.I32
 
 /// One slice of a stacked value inside a loop.

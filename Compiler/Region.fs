@@ -147,8 +147,9 @@ let permuted (region: Region) (node: Node) (dims: Dim list) : Place =
     let writer = region.Writer()
     let count = elements dims
     // Read through the place, whatever computed the node.
-    let source = Node.broadcast dims (Node.placeholder "permuted" node.Dims node.Type)
-    region.Assign(source.Inputs.Head, region.View node)
+    let stand = Node.placeholder "permuted" node.Dims node.Type
+    let source = Node.broadcast dims stand
+    region.Assign(stand, region.View node)
 
     region.AddKernel(
         "permute",

@@ -8,9 +8,9 @@ open Legato.Tests.GraphValues
 open NUnit.Framework
 
 let private sizes = [ "A", 2; "B", 3; "C", 2 ]
-let private dimOf name = sizes |> List.find (fst >> (=) name) ||> dim
+let dimOf name = sizes |> List.find (fst >> (=) name) ||> dim
 
-let private variables = [
+let variables = [
     floats "x" [ dimOf "A"; dimOf "B" ]
     floats "y" [ dimOf "C"; dimOf "B" ]
     floats "z" [ dimOf "A" ]
@@ -18,9 +18,9 @@ let private variables = [
 ]
 
 // Keeps values and higher derivatives small, so that differences are exact to many digits.
-let private bounded x = Node.map1 (fun v -> Un(Tanh, v)) x
+let bounded x = Node.map1 (fun v -> Un(Tanh, v)) x
 
-let private smooth n =
+let smooth n =
     let functions = [
         (fun v -> Un(Sin, v))
         (fun v -> Un(Exp, Un(Tanh, v)))
@@ -32,7 +32,7 @@ let private smooth n =
 
     Node.map1 functions[n % functions.Length]
 
-let private axisOf n (x: Node) = x.Axes[n % x.Axes.Length]
+let axisOf n (x: Node) = x.Axes[n % x.Axes.Length]
 
 /// Indices along an axis, one for each of its coordinates, some of them the same.
 let private indices n axis =
@@ -67,7 +67,7 @@ let private loop n (x: Node) (y: Node) (z: Node) =
         Node.mul (Node.item 0 whole) (Node.item 1 whole)
 
 /// One more node on top of those in the pool.
-let private grow (pool: Node list) (kind: int, i: int, j: int) =
+let grow (pool: Node list) (kind: int, i: int, j: int) =
     let x, y = pool[i % pool.Length], pool[j % pool.Length]
 
     match kind % 14 with
@@ -97,10 +97,10 @@ let private grow (pool: Node list) (kind: int, i: int, j: int) =
     | 13 -> loop j x y pool[(i + j) % pool.Length]
     | _ -> Node.broadcast (List.rev x.Dims) x |> smooth j
 
-let private build (steps: (int * int * int) list) =
+let build (steps: (int * int * int) list) =
     (variables, steps) ||> List.fold (fun pool step -> grow pool step :: pool)
 
-let private programs =
+let programs =
     Gen.listOfLength 7 (Gen.zip3 (Gen.choose (0, 13)) (Gen.choose (0, 30)) (Gen.choose (0, 30)))
 
 // A fixed seed: at a kink of a maximum or a choice, differences would tell another slope once in thousands of graphs.
