@@ -34,7 +34,7 @@ let ``a suite gives its figures`` (words: string list) (count: int) =
         Assert.That(best, Is.GreaterThanOrEqualTo median)
 
 // Beside a tiny plan the kernels' working memory, which no plan counts, would weigh more.
-[<TestCase("train demo --batch 8 --seq 256");
+[<TestCase("train gpt2-124m --seq 64");
   TestCase("prefill llama-100m --tokens 256");
   TestCase("decode llama-100m --tokens 16");
   Category "Heavy">]
