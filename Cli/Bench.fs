@@ -135,4 +135,123 @@ let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoEx
         return! Limits.hold where (checks options) options
     }
 
-let run (_: BenchOptions) : int = raise (LegatoException("this build cannot do this yet", "legato bench"))
+/// What a suite found, beside its sizes.
+type private Outcome = {
+    Sizes: (string * string) list
+    Limits: Rounds.Limits
+    Figures: Rounds.Figure list
+    Memory: BenchModel.Memory option
+}
+
+let private ofModel options model tokens run =
+    let sizes: BenchModel.Sizes = {
+        Batch = options.Batch
+        Tokens = tokens
+        Precision = DeviceChoice.precision options.Precision
+    }
+
+    let name = options.Model |> Option.defaultValue model
+    let result: BenchModel.Result = run options.Threads options.Rounds name sizes
+
+    {
+        Sizes = [
+            "model", name
+            "batch", string sizes.Batch
+            "tokens", string tokens
+            "precision", sizes.Precision
+        ]
+        Limits = result.Limits
+        Figures = [ result.Figure ]
+        Memory = Some result.Memory
+    }
+
+let private plain sizes (limits, figures) = { Sizes = sizes; Limits = limits; Figures = figures; Memory = None }
+let private tokens options otherwise = options.Tokens |> Option.defaultValue otherwise
+
+/// Only what all threads of this machine can do is of use to predictions.
+let private measureMachine options =
+    let outcome = Rounds.measure options.Threads options.Rounds [] |> plain []
+
+    if options.Threads.IsNone then
+        SavedLimits.save outcome.Limits.Best
+
+    outcome
+
+let private measure options =
+    match options.Suite with
+    | Suite.Machine -> measureMachine options
+    | Suite.Gemm ->
+        BenchProduct.measure options.Threads options.Rounds options.Size
+        |> plain [ "size", string options.Size ]
+    | Suite.Train -> ofModel options "gpt2-124m" options.Sequence BenchModel.train
+    | Suite.Prefill -> ofModel options "llama-100m" (tokens options 512) BenchModel.prefill
+    | Suite.Decode -> ofModel options "llama-100m" (tokens options 128) BenchModel.decode
+    | Suite.Tokenize ->
+        let name = options.Model |> Option.defaultValue "byte-level BPE trained on the built-in corpus"
+        BenchTokenize.measure options.Rounds options.Model |> plain [ "tokenizer", name ]
+
+let private limitRows (limits: Rounds.Limits) =
+    let row name unit (spread: Rounds.Spread) = [ name; Units.rate spread.Median + unit; Units.rate spread.Best + unit ]
+
+    [
+        row "multiply-adds, one thread" "FLOP/s" limits.FlopsOneThread
+        row $"multiply-adds, {limits.Threads} threads" "FLOP/s" limits.Flops
+        row "reads, one thread" "B/s" limits.ReadOneThread
+        row $"reads, {limits.Threads} threads" "B/s" limits.Read
+    ]
+
+let private figureRow (figure: Rounds.Figure) =
+    let shown (choose: Rounds.Spread -> float) =
+        let share = figure.Share |> Option.map (choose >> Units.percent) |> Option.defaultValue ""
+
+        let work =
+            figure.Work
+            |> Option.map (fun work -> $"{Units.rate (choose work)}{figure.WorkUnit}/s")
+            |> Option.defaultValue ""
+
+        [ Units.rate (choose figure.PerSecond) + figure.Unit; work; share ]
+
+    figure.Name :: shown _.Median @ shown _.Best
+
+let private print options (outcome: Outcome) =
+    let limits = outcome.Limits
+    printfn "%s, %d threads, %s; %d rounds" limits.Processor limits.Threads limits.Instructions options.Rounds
+
+    for name, value in outcome.Sizes do
+        printfn "%s: %s" name value
+
+    printfn ""
+    [ "limits, a second"; "median"; "best" ] :: limitRows limits |> Units.table [ 0 ] |> printfn "%s"
+
+    if not outcome.Figures.IsEmpty then
+        [ "measured, a second"; "median"; ""; "share"; "best"; ""; "share" ]
+        :: List.map figureRow outcome.Figures
+        |> Units.table [ 0 ]
+        |> printf "%s"
+
+    outcome.Memory
+    |> Option.iter (fun memory ->
+        let ratio = Units.percent (float memory.Allocated / float memory.Predicted)
+
+        printfn
+            "\nmemory: %s predicted, %s allocated (%s)"
+            (Units.bytes memory.Predicted)
+            (Units.bytes memory.Allocated)
+            ratio)
+
+let run (options: BenchOptions) : int =
+    let outcome = measure options
+
+    if options.Json then
+        JsonOutput.print {|
+            Suite = options.Suite
+            Sizes = dict outcome.Sizes
+            Rounds = options.Rounds
+            Limits = {| outcome.Limits with Best = outcome.Limits.Best.ToString() |}
+            Figures = outcome.Figures
+            Memory = outcome.Memory
+        |}
+    else
+        print options outcome
+
+    0

@@ -7,7 +7,11 @@ open System.Text.Json.Serialization
 let private options =
     lazy
         (let options =
-            JsonSerializerOptions(PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true)
+            JsonSerializerOptions(
+                PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+                NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+                WriteIndented = true
+            )
 
          options.Converters.Add(
              JsonFSharpConverter(JsonUnionEncoding.UnwrapFieldlessTags ||| JsonUnionEncoding.UnwrapOption)

@@ -43,18 +43,6 @@ let ofPlans (plans: Plan list) : Need =
         Largest = largest
     }
 
-let private kibibyte = 1024.0
-let private mebibyte = 1024.0 * kibibyte
-let private gibibyte = 1024.0 * mebibyte
-
-/// "1.5 GiB".
-let size (bytes: int64) =
-    let bytes = float bytes
-
-    if bytes >= gibibyte then $"{bytes / gibibyte:F1} GiB"
-    elif bytes >= mebibyte then $"{bytes / mebibyte:F1} MiB"
-    else $"{bytes / kibibyte:F1} KiB"
-
 /// Bytes that this process may still take: the machine's, or its container's where that has less.
 let available () =
     let container = GC.GetGCMemoryInfo()
@@ -64,7 +52,8 @@ let available () =
 /// <exception cref="LegatoException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>
 let require where (available: int64) (smaller: (string * (unit -> Need)) seq) (need: Need) =
     if need.Bytes > available then
-        let largest = need.Largest |> List.map (fun (name, bytes) -> $"{name} {size bytes}") |> String.concat ", "
+        let largest =
+            need.Largest |> List.map (fun (name, bytes) -> $"{name} {Units.bytes bytes}") |> String.concat ", "
 
         let remedy =
             if need.Persistent > available then
@@ -79,7 +68,7 @@ let require where (available: int64) (smaller: (string * (unit -> Need)) seq) (n
 
         raise (
             LegatoException(
-                $"this takes {size need.Bytes} of memory, and {size available} are free; the largest: {largest}",
+                $"this takes {Units.bytes need.Bytes} of memory, and {Units.bytes available} are free; the largest: {largest}",
                 where,
                 remedy
             )

@@ -53,14 +53,15 @@ let find (model: string) : Source =
     if isPath model then
         let folder = checkpointOf model
 
-        {
-            Name = model
-            Config = CheckpointFolder.ReadConfig folder
-            Folder = Some folder
-        }
+        { Name = model; Config = CheckpointFolder.ReadConfig folder; Folder = Some folder }
     else
         let preset = guarded (fun () -> Presets.find model)
         { Name = preset.Name; Config = preset.Config; Folder = None }
+
+/// The model as its source declares it, called by the preset's or the folder's name.
+let definition (source: Source) : ModelDef =
+    let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))
+    guarded (fun () -> { Families.ofConfig source.Config with Name = name })
 
 /// A line end, as vocabularies of characters and of bytes spell it.
 let private lineEnds = [ "\n"; "Ċ" ]

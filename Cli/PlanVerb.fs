@@ -1,9 +1,13 @@
 /// `legato plan`: what would run, how long it would take, and how much memory it needs, before anything runs.
 module Legato.Cli.PlanVerb
 
+open System.IO
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Compiler
+open Legato.Dsl
 open Legato.Runtime
+open Legato.Runtime.Plans
 
 type PlanArgument =
     | [<MainCommand>] Model of model: string
@@ -135,4 +139,52 @@ let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoExce
         return! Limits.hold where (checks arguments options) options
     }
 
-let run (_: PlanOptions) : int = raise (LegatoException("this build cannot do this yet", "legato plan"))
+let private purpose =
+    function
+    | Purpose.Train -> Plans.Purpose.Train
+    | Purpose.Prefill -> Plans.Purpose.Prefill
+    | Purpose.Decode -> Plans.Purpose.Decode
+    | Purpose.Evaluate -> Plans.Purpose.Evaluate
+
+/// What the compiler is asked for: of a decode plan's sequence there is one position.
+let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
+    let context = options.Context |> Option.defaultValue model.Context |> int64
+    let whole = options.Sequence |> Option.defaultValue model.Context |> int64
+    let sequence = if options.Purpose = Purpose.Decode then 1L else whole
+    let isCached = options.Purpose = Purpose.Prefill || options.Purpose = Purpose.Decode
+
+    PlanRequest(
+        purpose options.Purpose,
+        int64 options.Batch,
+        sequence,
+        (if isCached then context else sequence),
+        DeviceChoice.precision options.Precision,
+        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization
+    )
+
+let private save (model: ModelDef) request (folder: string) =
+    SavedPlans.Save(folder, CompiledModel model, [ request ])
+    printfn "saved %s" (Path.Combine(folder, SavedPlans.FileName request))
+
+let run (options: PlanOptions) : int =
+    let model = ModelSource.find options.Model |> ModelSource.definition
+    let request = request model options
+
+    if options.Graph then
+        printf "%s" (PlanPage.graph (Compile.graph model request))
+
+    let plan = Compile.plan model request
+
+    if options.Kernels then
+        printf "%s" (PlanPage.kernels plan)
+
+    let speed = SavedLimits.current ()
+    let report = PlanReport.ofPlan speed.Device plan
+
+    if options.Json then
+        JsonOutput.print (PlanPage.document speed.Origin report)
+    elif not (options.Graph || options.Kernels) then
+        printf "%s" (PlanPage.page speed.Origin report)
+
+    options.Save |> Option.iter (save model request)
+    0

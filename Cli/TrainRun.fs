@@ -248,7 +248,7 @@ let private announce (job: Job) (run: RunFolder) =
             model.Name
             (parameters.ToString "#,0")
             model.Vocabulary
-            (MemoryNeed.size need.Bytes)
+            (Units.bytes need.Bytes)
             run.Path
 
 // A run goes on with the tokenizer that its checkpoint holds.

@@ -1,6 +1,7 @@
 /// `legato verify`: recomputes what a folder has recorded, and tells how far off the result is.
 module Legato.Cli.Verify
 
+open System.Globalization
 open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
@@ -51,4 +52,55 @@ let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, Legato
         return! Limits.hold where (checks options) options
     }
 
-let run (_: VerifyOptions) : int = raise (LegatoException("this build cannot do this yet", "legato verify"))
+let private name (device: Device) = device.ToString().ToLowerInvariant()
+
+let private comparisons options device =
+    let precision = DeviceChoice.precision options.Precision
+
+    if VerifyTraining.isRecordedIn options.Folder then
+        VerifyTraining.compare device precision options.Folder
+    elif VerifyInference.isRecordedIn options.Folder then
+        VerifyInference.compare device precision options.Tolerance options.Folder
+    else
+        raise (
+            Mistake.at
+                options.Folder
+                $"give a folder with {VerifyInference.recordFile}, or with {VerifyTraining.recordFile} and its weights"
+                "the folder records nothing that could be verified"
+        )
+
+let private row (comparison: Comparison) = [
+    comparison.Name
+    comparison.Difference.ToString("0.0e+00", CultureInfo.InvariantCulture)
+    comparison.Allowed
+    |> Option.map (fun a -> a.ToString("0.0e+00", CultureInfo.InvariantCulture))
+    |> Option.defaultValue ""
+    (if comparison.IsWithin then "ok" else "differs")
+]
+
+let private print options comparisons =
+    printfn "%s on %s in %s" options.Folder (name options.Device) (DeviceChoice.precision options.Precision)
+
+    [ "compared"; "largest difference"; "allowed"; "" ] :: List.map row comparisons
+    |> Units.table [ 0; 3 ]
+    |> printf "%s"
+
+/// The exit code of a comparison that found too large a difference.
+let private differs = 1
+
+let run (options: VerifyOptions) : int =
+    use device = DeviceChoice.openDevice options.Device None true
+    let comparisons = comparisons options device
+
+    if options.Json then
+        JsonOutput.print {|
+            Folder = options.Folder
+            Device = options.Device
+            Precision = DeviceChoice.precision options.Precision
+            Passed = comparisons |> List.forall _.IsWithin
+            Comparisons = comparisons
+        |}
+    else
+        print options comparisons
+
+    if comparisons |> List.forall _.IsWithin then 0 else differs

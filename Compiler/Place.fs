@@ -42,6 +42,10 @@ type Buffers() =
 
         { View = BufferView.Whole(drafts.Count - 1); Strides = rowMajor dims; Type = elementType }
 
+    /// A value that has no name: it gets its place in the plan, so that the same plan is the same text.
+    member buffers.AddUnnamed(elementType, dims) =
+        buffers.Add($"t{drafts.Count}", BufferClass.Activation, elementType, dims)
+
     /// Gives a buffer another class, once it turns out what it holds.
     member _.Reclass(place: Place, name, kind) =
         let draft = drafts[place.View.Buffer]

@@ -105,7 +105,7 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
         match places.TryGetValue node.Id with
         | true, place -> place
         | _ ->
-            let place = state.Buffers.Add($"t{node.Id}", BufferClass.Activation, scalarType node.Type, node.Dims)
+            let place = state.Buffers.AddUnnamed(scalarType node.Type, node.Dims)
             places[node.Id] <- place
             place
 

@@ -15,23 +15,24 @@ public sealed class CheckpointFolder : IDisposable
     private readonly List<SafetensorsFile> files = [];
     private readonly Dictionary<string, (SafetensorsFile File, TensorInfo Tensor)> tensors = new(StringComparer.Ordinal);
 
+    /// <param name="weights">The file of the weights, where it is another than the layout's own.</param>
     /// <exception cref="LegatoException">The folder, its weights or a shard is missing or damaged.</exception>
-    public CheckpointFolder(string path)
+    public CheckpointFolder(string path, string weights = WeightsFile)
     {
         Path = path;
         if (!Directory.Exists(path))
             throw new LegatoException("there is no such checkpoint folder", path, "check the path");
-        string single = System.IO.Path.Combine(path, WeightsFile);
+        string single = System.IO.Path.Combine(path, weights);
         string index = System.IO.Path.Combine(path, IndexFile);
         try
         {
-            if (File.Exists(index))
+            if (weights == WeightsFile && File.Exists(index))
                 OpenShards(index);
             else if (File.Exists(single))
                 Add(new SafetensorsFile(single), null);
             else
                 throw new LegatoException(
-                    "the folder holds no weights", path, $"a checkpoint has a {WeightsFile}, or shards and their {IndexFile}");
+                    "the folder holds no weights", path, $"a checkpoint has a {weights}, or shards and their {IndexFile}");
         }
         catch
         {

@@ -14,13 +14,14 @@ public static class HubCheckpoint
     /// several threads; <see cref="Devices.IDeviceMemory.Write"/> must bear disjoint writes at once.
     /// </summary>
     /// <param name="parameter">Where a parameter, given by its path, is to go.</param>
+    /// <param name="weights">The file of the weights, where it is another than the layout's own.</param>
     /// <exception cref="LegatoException">
     /// The folder can't be read, or weights are missing, left over, misshapen or of a type that doesn't convert: all of
     /// them are listed. No parameter is written then.
     /// </exception>
-    public static void Load(string folder, ModelDescription model, Func<string, ParameterMemory> parameter)
+    public static void Load(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, string weights = CheckpointFolder.WeightsFile)
     {
-        using var checkpoint = new CheckpointFolder(folder);
+        using var checkpoint = new CheckpointFolder(folder, weights);
         WeightLoader.Load(checkpoint, model, parameter);
     }
 

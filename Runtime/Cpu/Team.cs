@@ -53,6 +53,9 @@ public sealed class Team : IDisposable
         for (int i = 0; i < count; i++) _threads[i] = StartThread(_workers[i], options);
     }
 
+    /// <summary>How many workers a team has unless told: one a physical core that the process may use.</summary>
+    public static int DefaultThreads => TeamPinning.DefaultThreads;
+
     /// <summary>How many workers the team has.</summary>
     public int Count => _workers.Length;
 

@@ -137,6 +137,9 @@ public sealed class Tokenizer
                 where, "use the tokenizer.json that was saved beside the checkpoint");
     }
 
+    /// <summary>How many characters of a text no token covers.</summary>
+    internal int CountUncovered(string text) => encoder.CountUncovered(text);
+
     /// <summary>Encodes a rendered chat: special tokens count, except in ranges that came from a user.</summary>
     internal TokenizedText EncodeExcept(string text, IReadOnlyList<TextSpan> literal) => encoder.EncodeExcept(text, literal);
 

@@ -7,6 +7,7 @@ namespace Legato.Runtime.Text.Patterns;
 /// <summary>A set of code points: ranges, categories, scripts, and other sets.</summary>
 internal sealed class CharacterSet
 {
+    private const int LongS = 0x17F;
     private const byte Unknown = 0, Inside = 1, Outside = 2;
 
     private readonly List<(int Start, int End)> ranges = [];
@@ -88,9 +89,11 @@ internal sealed class CharacterSet
             return true;
         if (!IgnoreCase || !Rune.IsValid(codePoint))
             return false;
-        var upper = Rune.ToUpperInvariant(new Rune(codePoint));
-        var lower = Rune.ToLowerInvariant(new Rune(codePoint));
-        return Lists(upper.Value) || Lists(lower.Value) || Lists(Rune.ToLowerInvariant(upper).Value);
+        // The invariant mapping leaves the long s alone, which folds to s.
+        var lower = codePoint == LongS ? new Rune('s') : Rune.ToLowerInvariant(new Rune(codePoint));
+        var upper = Rune.ToUpperInvariant(lower);
+        return Lists(lower.Value) || Lists(upper.Value) || Lists(Rune.ToUpperInvariant(new Rune(codePoint)).Value)
+            || Lists(Rune.ToLowerInvariant(upper).Value);
     }
 
     private bool Lists(int codePoint)

@@ -121,6 +121,14 @@ internal sealed class TokenEncoder
         return new Framing(definition).Finish([Segment(text, options, literal)], options);
     }
 
+    /// <summary>How many characters of a text no token covers.</summary>
+    public int CountUncovered(string text)
+    {
+        using var buffer = new TokenBuffer(withOffsets: false, CapacityFor(text.Length));
+        Fill(text, new EncodeOptions { SkipUncovered = true }, buffer);
+        return buffer.Uncovered;
+    }
+
     private TokenSegment Segment(string text, EncodeOptions options, IReadOnlyList<TextSpan>? literal = null)
     {
         using var buffer = new TokenBuffer(withOffsets: true, CapacityFor(text.Length));

@@ -1,0 +1,113 @@
+/// `legato bench train`, `prefill` and `decode`: a model's plans as they run in earnest, on random tokens.
+module Legato.Cli.BenchModel
+
+open System
+open System.Runtime.InteropServices
+open Legato.Compiler
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Cpu
+open Legato.Runtime.Devices
+open Legato.Runtime.Plans
+open Legato.Runtime.Training
+
+/// Bytes: what the plan foretells, and what the device holds once it is ready to run.
+type Memory = { Predicted: int64; Allocated: int64 }
+
+type Result = { Limits: Rounds.Limits; Figure: Rounds.Figure; Memory: Memory }
+
+type Sizes = { Batch: int; Tokens: int; Precision: string }
+
+/// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
+let private measure threads rounds name request (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject) =
+    let source = ModelSource.find name
+    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
+    use device = new CpuDevice(CpuDeviceOptions(Option.toNullable threads))
+    use memory = new ModelMemory(device)
+    let plan = plans.Plan request
+    use executable = memory.Compile plan
+    let parameter path = memory.Parameter path
+
+    match source.Folder with
+    | Some folder -> HubCheckpoint.Load(folder, plans.Model, parameter)
+    | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
+
+    let report = PlanReport.ofPlan (SavedLimits.current ()).Device plan
+    let limits, figures = Rounds.measure threads rounds [ subject plan report executable ]
+
+    {
+        Limits = limits
+        Figure = figures.Head
+        Memory = { Predicted = report.Memory.Peak; Allocated = device.BytesAllocated }
+    }
+
+let private randomTokens (plan: Plan) (vocabulary: int64) =
+    let random = Random 1
+    let count = plan.Maximum(plan.Buffer(BufferClass.Input, "tokens").Elements)
+    Array.init (int count) (fun _ -> random.Next(int vocabulary))
+
+let private vocabulary name = int64 (ModelSource.find name |> ModelSource.definition).Vocabulary
+
+/// Optimizer steps, in tokens a second.
+let train threads rounds name (sizes: Sizes) =
+    let sequence = int64 sizes.Tokens
+
+    PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
+    |> fun request ->
+        measure threads rounds name request (fun plan report executable ->
+            let tokens = randomTokens plan (vocabulary name)
+            let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
+            let mutable done' = 0L
+
+            {
+                Name = "train"
+                Unit = "tokens"
+                Units = float tokens.Length
+                Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
+                Run =
+                    fun () ->
+                        step.Run(done', tokens, tokens, 1e-4) |> ignore
+                        done' <- done' + 1L
+            })
+
+let private write (executable: IExecutable) name (values: int[]) =
+    let buffer = executable.Plan.Buffer(BufferClass.Input, name)
+    executable.Memory(buffer).Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan values))
+
+/// Whole prompts into an empty cache, in tokens a second.
+let prefill threads rounds name (sizes: Sizes) =
+    let length = int64 sizes.Tokens
+    let request = PlanRequest(Purpose.Prefill, int64 sizes.Batch, length, length, sizes.Precision)
+
+    measure threads rounds name request (fun plan report executable ->
+        let tokens = randomTokens plan (vocabulary name)
+        write executable "tokens" tokens
+        write executable "past" (Array.zeroCreate sizes.Batch)
+        write executable "last" (Array.create sizes.Batch (sizes.Tokens - 1))
+
+        {
+            Name = "prefill"
+            Unit = "tokens"
+            Units = float tokens.Length
+            Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
+            Run = executable.Run
+        })
+
+/// One token a row after another from an empty cache on, in tokens a second.
+let decode threads rounds name (sizes: Sizes) =
+    let request = PlanRequest(Purpose.Decode, int64 sizes.Batch, 1L, int64 sizes.Tokens, sizes.Precision)
+
+    measure threads rounds name request (fun plan _ executable ->
+        write executable "tokens" (randomTokens plan (vocabulary name))
+        write executable "last" (Array.zeroCreate sizes.Batch)
+
+        {
+            Name = "decode"
+            Unit = "tokens"
+            Units = float (sizes.Batch * sizes.Tokens)
+            Bound = Rounds.Bound.Reading(float (PlanReport.parameterBytesRead plan) / float sizes.Batch)
+            Run =
+                fun () ->
+                    for past in 0 .. sizes.Tokens - 1 do
+                        write executable "past" (Array.create sizes.Batch past)
+                        executable.Run()
+        })

@@ -1,0 +1,44 @@
+/// `legato bench`: its figures are there and mean something, at sizes too small to tell how fast anything is.
+module Legato.Tests.BenchTests
+
+open System.Text.Json
+open NUnit.Framework
+
+let private measured (words: string list) =
+    let outcome = Invocation.legato ("bench" :: words @ [ "--rounds"; "1"; "--json" ])
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    JsonDocument.Parse(outcome.Output).RootElement
+
+let private number (path: string list) (element: JsonElement) =
+    (element, path)
+    ||> List.fold (fun (inner: JsonElement) name -> inner.GetProperty name)
+    |> _.GetDouble()
+
+let private suites = [
+    TestCaseData([ "gemm"; "--size"; "96" ], 4)
+    TestCaseData([ "train"; "gpt2-tiny"; "--seq"; "32" ], 1)
+    TestCaseData([ "prefill"; "llama-tiny"; "--tokens"; "32" ], 1)
+    TestCaseData([ "decode"; "llama-tiny"; "--tokens"; "8"; "--precision"; "bf16" ], 1)
+    TestCaseData([ "tokenize" ], 2)
+]
+
+[<TestCaseSource(nameof suites); Category "Heavy">]
+let ``a suite gives its figures`` (words: string list) (count: int) =
+    let result = measured words
+    let figures = List.ofSeq (result.GetProperty("figures").EnumerateArray())
+    Assert.That(figures.Length, Is.EqualTo count)
+
+    for figure in figures do
+        let median, best = number [ "per_second"; "median" ] figure, number [ "per_second"; "best" ] figure
+        Assert.That(median, Is.GreaterThan 0.0)
+        Assert.That(best, Is.GreaterThanOrEqualTo median)
+
+// Beside a tiny plan the kernels' working memory, which no plan counts, would weigh more.
+[<TestCase("train gpt2-124m --seq 64");
+  TestCase("prefill llama-100m --tokens 256");
+  TestCase("decode llama-100m --tokens 16");
+  Category "Heavy">]
+let ``the device allocates what the plan foretells`` (words: string) =
+    let memory = (measured (List.ofArray (words.Split ' '))).GetProperty "memory"
+    let predicted, allocated = number [ "predicted" ] memory, number [ "allocated" ] memory
+    Assert.That(allocated / predicted, Is.EqualTo(1.0).Within 0.05)

@@ -1,0 +1,108 @@
+using System.Text.Json;
+using Legato.Runtime.Text;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+/// <summary>Ids, offsets and texts of other libraries, for tokenizers that models ship with.</summary>
+[TestFixture]
+internal sealed class TextVectorTests
+{
+    private static JsonElement vectors;
+
+    [TestCase("gpt2/tokenizer.json", "gpt2/tokenizer.json.gz")]
+    [TestCase("gpt2/tokenizer.json", "gpt2/encoder.json")]
+    [TestCase("gpt2/tokenizer.json", "gpt2/vocab.bpe")]
+    [TestCase("bert/tokenizer.json", "bert/tokenizer.json")]
+    [TestCase("bert/tokenizer.json", "bert/vocab.txt")]
+    [TestCase("t5/tokenizer.json", "t5/tokenizer.json.gz")]
+    [TestCase("phi-3/tokenizer.json", "phi-3/tokenizer.json.gz")]
+    [TestCase("llama2/tokenizer.model", "llama2/tokenizer.model")]
+    [TestCase("sentencepiece/test_model.model", "sentencepiece/test_model.model")]
+    [TestCase("sentencepiece/test_ja_model.model", "sentencepiece/test_ja_model.model")]
+    [TestCase("sentencepiece/seqio_sentencepiece.model", "sentencepiece/seqio_sentencepiece.model")]
+    [TestCase("tiktoken/r50k_base", "tiktoken/r50k_base.tiktoken")]
+    [TestCase("tiktoken/cl100k_base", "tiktoken/cl100k_base.tiktoken.gz")]
+    public void GivesTheReferenceIdsOffsetsAndText(string name, string file)
+    {
+        var tokenizer = Tokenizer.Load(Path.Combine(Folder(), file));
+        Check(tokenizer, name, EncodeOptions.AsShipped);
+    }
+
+    [TestCase("gpt2/tokenizer.json", "gpt2/tokenizer.json.gz")]
+    [TestCase("bert/tokenizer.json", "bert/tokenizer.json")]
+    [TestCase("t5/tokenizer.json", "t5/tokenizer.json.gz")]
+    [TestCase("phi-3/tokenizer.json", "phi-3/tokenizer.json.gz")]
+    [TestCase("llama2/tokenizer.model", "llama2/tokenizer.model")]
+    [TestCase("sentencepiece/test_model.model", "sentencepiece/test_model.model")]
+    [TestCase("tiktoken/cl100k_base", "tiktoken/cl100k_base.tiktoken.gz")]
+    public void IsTheSameAfterSavingAndLoading(string name, string file)
+    {
+        var original = Tokenizer.Load(Path.Combine(Folder(), file));
+        using var folder = new TemporaryFolder();
+        original.Save(folder.Path);
+        var saved = Tokenizer.Load(folder.Path);
+        Assert.That(saved.Hash, Is.EqualTo(original.Hash));
+        var options = new EncodeOptions { SkipUncovered = true };
+        foreach (var text in vectors.GetProperty("texts").EnumerateArray())
+            Assert.That(saved.Encode(text.GetString()!, options).Ids, Is.EqualTo(original.Encode(text.GetString()!, options).Ids), name);
+    }
+
+    [Test]
+    public void PairsAreFramedAsTheReferenceDoes()
+    {
+        foreach (string name in new[] { "gpt2/tokenizer.json.gz", "bert/tokenizer.json", "t5/tokenizer.json.gz", "phi-3/tokenizer.json.gz" })
+        {
+            var tokenizer = Tokenizer.Load(Path.Combine(Folder(), name));
+            var pair = vectors.GetProperty("tokenizers").GetProperty(name.Replace(".gz", "")).GetProperty("pair");
+            var tokens = tokenizer.EncodePair(pair.GetProperty("a").GetString()!, pair.GetProperty("b").GetString()!);
+            Assert.That(tokens.Ids, Is.EqualTo(Ints(pair.GetProperty("ids"))), name);
+            Assert.That(tokens.TypeIds, Is.EqualTo(Ints(pair.GetProperty("type_ids"))), name);
+        }
+    }
+
+    [Test]
+    public void ABeginTokenComesFirstWhereTheModelIsOfTheLlamaLine()
+    {
+        string folder = SharedFolder.Require("data/stories260K");
+        var tokenizer = Tokenizer.Load(folder);
+        using var texts = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "encode.json")));
+        foreach (var text in texts.RootElement.EnumerateObject())
+            Assert.That(tokenizer.EncodeIds(text.Name), Is.EqualTo(Ints(text.Value)));
+    }
+
+    private static string Folder()
+    {
+        string folder = SharedFolder.Require("data/tokenizers");
+        if (vectors.ValueKind == JsonValueKind.Undefined)
+            vectors = TextFixtures.ReadGzipJson(Path.Combine(folder, "vectors.json.gz"));
+        return folder;
+    }
+
+    private static int[] Ints(JsonElement array) => [.. array.EnumerateArray().Select(item => item.GetInt32())];
+
+    private static void Check(Tokenizer tokenizer, string name, EncodeOptions options)
+    {
+        var rows = vectors.GetProperty("tokenizers").GetProperty(name).GetProperty("rows");
+        int number = 0;
+        foreach (var row in rows.EnumerateArray())
+        {
+            string text = vectors.GetProperty("texts")[number++].GetString()!;
+            var plain = tokenizer.Encode(text, options with { WithoutAddedTokens = true });
+            int[] expected = Ints(row.GetProperty("plain"));
+            Assert.That(plain.Ids, Is.EqualTo(expected), text);
+            if (row.TryGetProperty("offsets", out var offsets))
+                Assert.That(plain.Offsets.Select(span => (Characters(text, span.Start), Characters(text, span.End))),
+                    Is.EqualTo(offsets.EnumerateArray().Select(pair => (pair[0].GetInt32(), pair[1].GetInt32()))), text);
+            if (row.TryGetProperty("ids", out var framed))
+            {
+                expected = Ints(framed);
+                Assert.That(tokenizer.Encode(text, options).Ids, Is.EqualTo(expected), text);
+                Assert.That(tokenizer.EncodeIds(text, options), Is.EqualTo(expected), text);
+            }
+            Assert.That(tokenizer.Decode(expected), Is.EqualTo(row.GetProperty("decoded").GetString()), text);
+        }
+    }
+
+    private static int Characters(string text, int end) => text.AsSpan(0, end).ToArray().Count(unit => !char.IsLowSurrogate(unit));
+}

@@ -1,0 +1,92 @@
+/// `legato plan`: the page is held for two tiny models at a fixed speed, and its sums add up.
+module Legato.Tests.PlanPageTests
+
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+open Legato.Cli
+open Legato.Compiler
+open Legato.Runtime.Plans
+
+let private speed = {
+    Flops = 100e9
+    Bandwidth = 10e9
+    ProductShare = 0.8
+    AttentionShare = 0.5
+    KernelShare = 0.25
+}
+
+let private report preset (request: PlanRequest) =
+    let model = ModelSource.find preset |> ModelSource.definition
+    PlanReport.ofPlan speed (Compile.plan model request)
+
+let private pages = [
+    TestCaseData("gpt2-tiny", PlanRequest(Purpose.Train, 2L, 32L, 32L)).SetArgDisplayNames "gpt2-tiny-train"
+    TestCaseData("llama-tiny", PlanRequest(Purpose.Decode, 1L, 1L, 64L, "bf16")).SetArgDisplayNames "llama-tiny-decode"
+]
+
+[<TestCaseSource(nameof pages)>]
+let ``the page is held`` (preset: string) (request: PlanRequest) =
+    let name = $"plan/{preset}-{request.Purpose.ToString().ToLowerInvariant()}.txt"
+    Golden.hold name (PlanPage.page "a machine of 100 GFLOP/s and 10 GB/s" (report preset request))
+
+[<TestCaseSource(nameof pages)>]
+let ``what lives in the arena and its gaps make up the arena`` (preset: string) (request: PlanRequest) =
+    let report = report preset request
+    let sum (parts: ClassBytes list) = parts |> List.sumBy _.Bytes
+    let memory = report.Memory
+    Assert.That(sum memory.Arena + memory.Gaps, Is.EqualTo report.Plan.ArenaBytes)
+    Assert.That(sum memory.Persistent + report.Plan.ArenaBytes, Is.EqualTo memory.Peak)
+    Assert.That(memory.Gaps, Is.GreaterThanOrEqualTo 0L)
+
+[<Test>]
+let ``a loop costs what its body costs`` () =
+    let rows = (report "llama-tiny" (PlanRequest(Purpose.Train, 1L, 16L, 16L))).Rows
+    let at = rows |> List.findIndex (fun row -> row.Kind = "loop")
+    let body = rows |> List.skip (at + 1) |> List.takeWhile (fun row -> row.Depth > 0)
+    Assert.That(rows[at].Flops, Is.EqualTo(body |> List.sumBy _.Flops))
+    Assert.That(body |> List.forall (fun row -> row.Times = 2L))
+
+let private tinyPlan = [ "plan"; "llama-tiny"; "--decode"; "--context"; "32" ]
+
+[<Test>]
+let ``a program reads the plan as JSON`` () =
+    let outcome = Invocation.legato (tinyPlan @ [ "--json" ])
+    use document = JsonDocument.Parse outcome.Output
+    Assert.That(outcome.ExitCode, Is.Zero)
+    Assert.That(document.RootElement.GetProperty("parameters").GetInt64(), Is.EqualTo 90432L)
+    Assert.That(document.RootElement.GetProperty("steps").GetArrayLength(), Is.GreaterThan 5)
+
+[<TestCase("--graph", "tokens")>]
+[<TestCase("--kernels", "kernel ")>]
+let ``graph and kernels are printed on request`` (flag: string) (part: string) =
+    let outcome = Invocation.legato (tinyPlan @ [ flag ])
+    Assert.That(outcome.ExitCode, Is.Zero)
+    Assert.That(outcome.Output, Does.Contain part)
+
+[<Test>]
+let ``a saved plan reads back as the plan that was made`` () =
+    let folder = Directory.CreateTempSubdirectory "legato-plan-"
+
+    try
+        let outcome = Invocation.legato (tinyPlan @ [ "--save"; folder.FullName ])
+        let request = PlanRequest(Purpose.Decode, 1L, 1L, 32L)
+        let made = Compile.plan (ModelSource.find "llama-tiny" |> ModelSource.definition) request
+        Assert.That(outcome.ExitCode, Is.Zero)
+        Assert.That(PlanFile.Write(SavedPlans(folder.FullName).Plan request), Is.EqualTo(PlanFile.Write made))
+    finally
+        folder.Delete true
+
+let private mistakes = [
+    TestCaseData([ "plan"; "gpt2-tiney" ], "gpt2-tiny").SetArgDisplayNames "an unknown preset"
+    TestCaseData([ "plan"; "./nowhere" ], "no such folder").SetArgDisplayNames "no folder"
+    TestCaseData([ "plan"; "gpt2-tiny"; "--seq"; "4096" ], "128").SetArgDisplayNames "a sequence beyond the context"
+    TestCaseData([ "plan"; "gpt2-tiny"; "--precision"; "bf16" ], "fp32").SetArgDisplayNames "training in bf16"
+]
+
+[<TestCaseSource(nameof mistakes)>]
+let ``a mistake ends with 2 and its remedy`` (words: string list) (part: string) =
+    let outcome = Invocation.legato words
+    Assert.That(outcome.ExitCode, Is.EqualTo 2)
+    Assert.That(outcome.Output, Is.Empty)
+    Assert.That(outcome.Errors, Does.Contain(part).And.Contain "remedy: ")

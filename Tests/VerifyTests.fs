@@ -1,0 +1,81 @@
+/// `legato verify` on small checkpoints of random weights, with what a reference computed for them.
+module Legato.Tests.VerifyTests
+
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+
+let private checkpoint name = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name)
+
+let private meets name device =
+    let outcome = Invocation.legato [ "verify"; checkpoint name; "--device"; device ]
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
+    Assert.That(outcome.Output, Does.Not.Contain "differs")
+
+[<Test>]
+let ``the reference is met`` ([<Values("gpt2", "llama", "llama3_rope", "train_gpt2", "train_llama")>] name: string) =
+    meets name "cpu"
+
+[<Test>]
+let ``the interpreter meets the reference`` ([<Values("gpt2", "llama", "llama3_rope")>] name: string) =
+    meets name "interpreter"
+
+[<Test; Category "Heavy">]
+let ``the interpreter trains as the reference does`` ([<Values("train_gpt2", "train_llama")>] name: string) =
+    meets name "interpreter"
+
+/// A copy of a checkpoint, its files changed by `change`.
+let private withCopy name (change: string -> unit) (work: string -> unit) =
+    let folder = Directory.CreateTempSubdirectory "legato-verify-"
+
+    try
+        for file in Directory.GetFiles(checkpoint name) do
+            File.Copy(file, Path.Combine(folder.FullName, Path.GetFileName file))
+
+        change folder.FullName
+        work folder.FullName
+    finally
+        folder.Delete true
+
+let private changeLastFloats file (folder: string) =
+    let path = Path.Combine(folder, file)
+    let bytes = File.ReadAllBytes path
+
+    for i in bytes.Length - 4096 .. bytes.Length - 1 do
+        // One mantissa bit of a float32: other weights, not infinite ones.
+        bytes[i] <- bytes[i] ^^^ (if i % 4 = 2 then 0x40uy else 0uy)
+
+    File.WriteAllBytes(path, bytes)
+
+[<TestCase("gpt2", "model.safetensors")>]
+[<TestCase("train_gpt2", "initial.safetensors")>]
+let ``other weights end with 1`` (name: string) (file: string) =
+    withCopy name (changeLastFloats file) (fun folder ->
+        let outcome = Invocation.legato [ "verify"; folder ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 1, outcome.Errors)
+        Assert.That(outcome.Output, Does.Contain "differs"))
+
+[<Test>]
+let ``a tolerance below the difference ends with 1, as JSON too`` () =
+    let outcome = Invocation.legato [ "verify"; checkpoint "llama"; "--tolerance"; "0"; "--json" ]
+    use document = JsonDocument.Parse outcome.Output
+    Assert.That(outcome.ExitCode, Is.EqualTo 1)
+    Assert.That(document.RootElement.GetProperty("passed").GetBoolean(), Is.False)
+
+let private without file (folder: string) = File.Delete(Path.Combine(folder, file))
+let private write file (text: string) (folder: string) = File.WriteAllText(Path.Combine(folder, file), text)
+
+let private mistakes = [
+    TestCaseData("gpt2", without "expected.safetensors", "records nothing").SetArgDisplayNames "no record"
+    TestCaseData("gpt2", without "model.safetensors", "no weights").SetArgDisplayNames "no weights"
+    TestCaseData("gpt2", write "config.json" """{"model_type": "rwkv"}""", "'rwkv'").SetArgDisplayNames "another family"
+    TestCaseData("train_gpt2", write "expected.json" "{}", "can't be read").SetArgDisplayNames "an empty record"
+    TestCaseData("gpt2", write "expected.safetensors" "torn", "expected.safetensors").SetArgDisplayNames "a torn record"
+]
+
+[<TestCaseSource(nameof mistakes)>]
+let ``a mistake ends with 2 and its remedy`` (name: string) (change: string -> unit) (part: string) =
+    withCopy name change (fun folder ->
+        let outcome = Invocation.legato [ "verify"; folder ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain(part).And.Contain "remedy: "))
