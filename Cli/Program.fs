@@ -125,11 +125,7 @@ let runWith verbs (words: string list) =
     | :? ArguParseException as error -> unreadable words error
     | error -> ErrorReport.ofException error
 
-let private own = {
-    Train = TrainRun.run
-    Generate = GenerateRun.run
-    Plan = PlanVerb.run
-}
+let private own = { Train = TrainRun.run; Generate = GenerateRun.run; Plan = PlanVerb.run }
 
 /// The program: its words in, its exit code out.
 let main words = runWith own (List.ofArray words)
