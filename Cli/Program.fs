@@ -117,7 +117,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
 /// Does what the words say, with these verbs in the place of the program's own.
 let runWith verbs (words: string list) =
     try
-        dispatch verbs (parser.Value.Parse(Array.ofList words))
+        dispatch verbs (parser.Value.ParseCommandLine(Array.ofList words))
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
         printfn "%s" request.Message
