@@ -44,8 +44,7 @@ let private learn kind options text =
     let training = TokenizerTrainingOptions(VocabularySize = options.Vocabulary, MinimumFrequency = 1)
     TokenizerTrainer.Train(kind, pieces text, training)
 
-let private characters options text =
-    learn TokenizerKind.Character { options with Vocabulary = 1 <<< 16 } text
+let private characters options text = learn TokenizerKind.Character { options with Vocabulary = 1 <<< 16 } text
 
 let private ownTokenizer = "tokenizer.json"
 
