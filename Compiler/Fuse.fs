@@ -378,7 +378,8 @@ let units (results: Node list) : Region =
 
                 if last.Id <> node.Id then
                     for n in order do
-                        if inside n then
+                        // Other products further on keep their chains.
+                        if inside n && dependsOn n last then
                             inEpilogue.Remove n.Id |> ignore
         elif isComputed node && not (inEpilogue.Contains node.Id) then
             place node
