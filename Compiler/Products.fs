@@ -50,7 +50,11 @@ let lower (region: Region) (axes: string list) (node: Node) (result: Node) (accu
             | None -> true
             | Some e -> isUnit e
 
+        // What needs a loop of products around it can't have an epilogue.
+        let needsNoLoop = m.Length <= 1 && n.Length <= 1
+
         k.Length <= 1
+        && (needsNoLoop || result.Id = node.Id)
         && (unitOrNone (strideAt 0 m) || unitOrNone (strideAt 0 k))
         && (unitOrNone (strideAt 0 n) || unitOrNone (strideAt 1 k))
 

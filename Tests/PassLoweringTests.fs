@@ -120,6 +120,13 @@ let ``products of computed and of sliced operands, with epilogues`` () =
     ]
 
 [<Test>]
+let ``a product with an epilogue, of an operand whose sum lies between its columns`` () =
+    let k = floats "k" [ b; a; c ]
+    let product = Node.contract [ "A" ] (floats "z" [ a ]) k
+    let other = Node.contract [ "A" ] k (floats "z2" [ a; s ])
+    lowers [ curved product; curved other ]
+
+[<Test>]
 let ``gathers and scattered sums`` () =
     let index = integers "index" [ s ]
     let rows = floats "rows" [ s; b ]
