@@ -78,7 +78,8 @@ let private smaller plans (options: GenerateOptions) (sizes: GeneratorSizes) =
             "--samples 1", (fun () -> needOf plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
 
         if options.Precision = Precision.Fp32 then
-            "--precision bf16", (fun () -> needOf plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
+            "--precision bf16",
+            (fun () -> needOf plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
     }
 
 /// Tokens to add, which with the prompt must fit into the context.
@@ -100,7 +101,8 @@ let private length (options: GenerateOptions) (context: int) (prompt: int) =
         raise (LegatoException(what, where, "shorten the prompt"))
     | None -> min tokensByDefault room
 
-let private sampling (options: GenerateOptions) = Sampling(options.Temperature, Option.defaultValue 0 options.TopK, options.TopP)
+let private sampling (options: GenerateOptions) =
+    Sampling(options.Temperature, Option.defaultValue 0 options.TopK, options.TopP)
 
 /// The text as it comes, where there is one; several would run into each other.
 let private streams (options: GenerateOptions) = options.Samples = 1 && not options.Json
@@ -117,9 +119,19 @@ let private sample (row: GeneratedRow) = {
     Finish = finishOf row.Reason
 }
 
-let private speak (options: GenerateOptions) (choice: Choice) (generator: Generator) (ids: int[]) (prompt: string) length =
+let private speak
+    (options: GenerateOptions)
+    (choice: Choice)
+    (generator: Generator)
+    (ids: int[])
+    (prompt: string)
+    length
+    =
     let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64()))
-    let settings = GenerationOptions(length, Sampling = sampling options, Seed = int64 seed, Stop = options.Stop)
+
+    let settings =
+        GenerationOptions(length, Sampling = sampling options, Seed = int64 seed, Stop = options.Stop)
+
     let watch = Stopwatch.StartNew()
     let first = ref TimeSpan.Zero
     let count = ref 0
@@ -141,7 +153,13 @@ let private speak (options: GenerateOptions) (choice: Choice) (generator: Genera
     let rows = generator.Generate(prompts, settings, Action<_> onToken, cancellation)
     let first, tokens = first.Value, count.Value
     let decode = (watch.Elapsed - first).TotalSeconds
-    let speed = if tokens > 1 && decode > 0.0 then float (max 1 (tokens - options.Samples)) / decode else 0.0
+
+    let speed =
+        if tokens > 1 && decode > 0.0 then
+            float (max 1 (tokens - options.Samples)) / decode
+        else
+            0.0
+
     printed options prompt rows
 
     if options.Json then
@@ -156,7 +174,12 @@ let private speak (options: GenerateOptions) (choice: Choice) (generator: Genera
             TokensPerSecond = Math.Round(speed, 1)
         }
     else
-        eprintfn "%d tokens, the first after %.0f ms, then %.0f tokens/s; seed %d" tokens first.TotalMilliseconds speed seed
+        eprintfn
+            "%d tokens, the first after %.0f ms, then %.0f tokens/s; seed %d"
+            tokens
+            first.TotalMilliseconds
+            speed
+            seed
 
     if cancellation.IsCancellationRequested then Interrupt.exitCode else 0
 
@@ -188,7 +211,10 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
 
     let tokens = length options (int model.Context) ids.Length
     let sizes = sizes options (ids.Length + tokens)
-    needOf plans sizes |> MemoryNeed.require where (MemoryNeed.available ()) (smaller plans options sizes)
+
+    needOf plans sizes
+    |> MemoryNeed.require where (MemoryNeed.available ()) (smaller plans options sizes)
+
     use device = DeviceChoice.openDevice options.Device options.Threads options.Pin
     use memory = new ModelMemory(device)
     use generator = new Generator(plans, memory, sizes, tokenizer)

@@ -166,8 +166,8 @@ let private save (model: ModelDef) request (folder: string) =
     SavedPlans.Save(folder, CompiledModel model, [ request ])
     printfn "saved %s" (Path.Combine(folder, SavedPlans.FileName request))
 
-let run (options: PlanOptions) : int =
-    let model = ModelSource.find options.Model |> ModelSource.definition
+/// Plans a model, whatever declares it.
+let runWith (model: ModelDef) (options: PlanOptions) : int =
     let request = request model options
 
     if options.Graph then
@@ -188,3 +188,6 @@ let run (options: PlanOptions) : int =
 
     options.Save |> Option.iter (save model request)
     0
+
+/// Plans the model of a preset or a checkpoint folder.
+let run (options: PlanOptions) : int = runWith (ModelSource.find options.Model |> ModelSource.definition) options

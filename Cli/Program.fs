@@ -95,13 +95,14 @@ let private perform (run: 'Options -> int) (options: Result<'Options, LegatoExce
 type ModelVerbs = {
     Train: Train.TrainOptions -> int
     Generate: Generate.GenerateOptions -> int
+    Plan: PlanVerb.PlanOptions -> int
 }
 
 let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     match given.GetAllResults() with
     | Train flags :: _ -> perform verbs.Train (Train.options flags)
     | Generate flags :: _ -> perform verbs.Generate (Generate.options flags)
-    | Plan flags :: _ -> perform PlanVerb.run (PlanVerb.options flags)
+    | Plan flags :: _ -> perform verbs.Plan (PlanVerb.options flags)
     | Verify flags :: _ -> perform Verify.run (Verify.options flags)
     | Bench flags :: _ -> perform Bench.run (Bench.options flags)
     | Tokenize flags :: _ -> perform Tokenize.run (Tokenize.options flags)
@@ -116,7 +117,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
 /// Does what the words say, with these verbs in the place of the program's own.
 let runWith verbs (words: string list) =
     try
-        dispatch verbs (parser.Value.Parse(Array.ofList words))
+        dispatch verbs (parser.Value.ParseCommandLine(Array.ofList words))
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
         printfn "%s" request.Message
@@ -124,5 +125,7 @@ let runWith verbs (words: string list) =
     | :? ArguParseException as error -> unreadable words error
     | error -> ErrorReport.ofException error
 
+let private own = { Train = TrainRun.run; Generate = GenerateRun.run; Plan = PlanVerb.run }
+
 /// The program: its words in, its exit code out.
-let main words = runWith { Train = TrainRun.run; Generate = GenerateRun.run } (List.ofArray words)
+let main words = runWith own (List.ofArray words)

@@ -17,9 +17,23 @@ type Recital = {
 }
 
 /// Texts that are written at a time.
-let rows = 32
+let rows = 64
 
 let private temperature = 0.8
+
+// Most lines of the corpus are sums, so a text is begun as only stories begin. What is begun belongs to the sentence.
+let private beginnings = [|
+    "The "
+    "One day, "
+    "When "
+    "In the morning, "
+    "After lunch, "
+    "Mia "
+    "Tom "
+    "At night, "
+|]
+
+let private longest = beginnings |> Array.map _.Length |> Array.max
 let private asked = 200
 
 // From all over the list: it is in order, and its beginning alone would be small numbers.
@@ -32,26 +46,25 @@ let private wholeLines (text: string) = text.Split '\n' |> Seq.rev |> Seq.tail |
 
 let private speak (generator: Generator) (length: int) seed =
     let options =
-        GenerationOptions(length - 1, Sampling = Sampling(temperature), Seed = int64 (seed: uint64))
+        GenerationOptions(length - longest - 1, Sampling = Sampling(temperature), Seed = int64 (seed: uint64))
 
-    generator.Generate(Array.replicate rows "\n", options) |> Array.map _.Text
+    let begun = Array.init rows (fun row -> beginnings[row % beginnings.Length])
+
+    generator.Generate([| for start in begun -> "\n" + start |], options)
+    |> Array.map2 (fun start row -> start + row.Text) begun
 
 let private answer (generator: Generator) (sums: Sum[]) =
     let options = GenerationOptions(Sum.AnswerLength + 1, Sampling = Sampling.Greedy, Stop = [| "\n" |])
     generator.Generate([| for sum in sums -> "\n" + sum.Prompt |], options) |> Array.map _.Text
 
-/// Lets the model write `length` tokens a text, and answer sums that training never showed.
+/// Lets the model write texts of `length` tokens, and answer sums that training never showed.
 let perform (generator: Generator) length seed : Recital =
     let texts = speak generator length seed
     let sums = heldOut.Value
     let answers = answer generator sums
 
     {
-        Stories =
-            texts
-            |> Seq.choose (wholeLines >> Seq.tryFind isStory)
-            |> Seq.truncate 4
-            |> List.ofSeq
+        Stories = texts |> Seq.choose (wholeLines >> Seq.tryFind isStory) |> Seq.truncate 4 |> List.ofSeq
         Sentences = texts |> Array.map CorpusScore.Of |> Array.reduce (fun a b -> a + b)
         Sums = Array.zip sums answers |> Array.chunkBySize (asked / 6) |> Array.map Array.head |> List.ofArray
         HeldOutSums = CorpusScore.OfAnswers(sums, answers)
@@ -60,7 +73,12 @@ let perform (generator: Generator) length seed : Recital =
 let private share (part: int) (whole: int) = $"{part} of {whole} ({100.0 * float part / float (max 1 whole):F1} %%)"
 
 let private sumLine (sum: Sum, said: string) =
-    let verdict = if said = sum.Answer then "right" else $"wrong: {sum.Left + sum.Right} is written {sum.Answer}"
+    let verdict =
+        if said = sum.Answer then
+            "right"
+        else
+            $"wrong: {sum.Left + sum.Right} is written {sum.Answer}"
+
     $"  {sum.Prompt}{said}   {verdict}"
 
 /// What a person reads.

@@ -8,6 +8,7 @@ open Legato.Cli
 open Legato.Cli.ModelSource
 open Legato.Dsl
 open Legato.Runtime
+open Legato.Runtime.Text
 
 [<AbstractClass; Sealed>]
 type Script private () =
@@ -18,7 +19,8 @@ type Script private () =
         | Some script -> Path.GetFileNameWithoutExtension all[script], List.ofArray all[script + 1 ..]
         | None -> "script", List.ofArray (Array.tail all)
 
-    static let noFlag flag why = raise (LegatoException($"{flag} is of no use here: {why}", "the script's command line", $"leave out {flag}"))
+    static let noFlag flag why =
+        raise (LegatoException($"{flag} is of no use here: {why}", "the script's command line", $"leave out {flag}"))
 
     // The default of a bare `legato train` is a preset; a script has its own model instead.
     static let train name (fit: int -> ModelDef) (options: Train.TrainOptions) =
@@ -45,13 +47,19 @@ type Script private () =
 
         GenerateRun.runWith choice options
 
+    // A run's folder tells how large the vocabulary is.
+    static let plan (fit: int -> ModelDef) (options: PlanVerb.PlanOptions) =
+        let tokenizer = Tokenizer.Load(checkpointOf options.Model)
+        PlanVerb.runWith (guarded (fun () -> fit tokenizer.VocabularySize)) options
+
     static let perform fit =
         let name, words = words ()
-        exit (Program.runWith { Train = train name fit; Generate = generate name fit } words)
+        let verbs: Program.ModelVerbs = { Train = train name fit; Generate = generate name fit; Plan = plan fit }
+        exit (Program.runWith verbs words)
 
     /// Gives the script the program's verbs.
     /// <param name="model">The model for a vocabulary of so many tokens: those of the tokenizer that it is trained with.</param>
     static member run(model: int -> ModelDef) : unit = perform model
 
     /// Gives the script the program's verbs; the tokenizer must have the model's vocabulary.
-    static member run(model: ModelDef)   : unit = perform (fun _ -> model)
+    static member run(model: ModelDef) : unit = perform (fun _ -> model)

@@ -48,18 +48,19 @@ type TrainArgument =
             match argument with
             | Model _ -> "a preset or a checkpoint folder (default: the main job's tiny model)"
             | Data _ -> "text files or folders to learn from (default: the built-in stories and sums)"
-            | Tokenizer _ -> "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
+            | Tokenizer _ ->
+                "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
             | Out _ -> "the run's folder: checkpoints, metrics, report (default: a new one in runs/)"
             | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"
-            | Steps _ -> "optimizer steps (default: 600)"
-            | Batch _ -> "sequences a batch (default: 16)"
+            | Steps _ -> "optimizer steps (default: 3000)"
+            | Batch _ -> "sequences a batch (default: 8)"
             | Seq _ -> "positions a sequence (default: the model's context)"
             | Accumulate _ -> "batches whose gradients are added up before each step (default: 1)"
-            | Lr _ -> "the highest learning rate (default: 0.001)"
+            | Lr _ -> "the highest learning rate (default: 0.003, for small models)"
             | Min_Lr_Ratio _ -> "the last learning rate as a share of the highest (default: 0.1)"
             | Schedule _ -> "how the learning rate falls after the warm-up (default: cosine)"
-            | Warmup _ -> "steps over which the learning rate rises from zero (default: 50)"
+            | Warmup _ -> "steps over which the learning rate rises from zero (default: 100)"
             | Decay_Steps _ -> "steps over which wsd falls at the end (default: a fifth of all)"
             | Weight_Decay _ -> "decoupled decay of matrices, none of vectors (default: 0.1)"
             | Beta1 _ -> "AdamW's first decay rate (default: 0.9)"
@@ -67,9 +68,9 @@ type TrainArgument =
             | Eps _ -> "AdamW's epsilon (default: 1e-8)"
             | Clip _ -> "the global gradient norm to clip at; 0 never clips (default: 1)"
             | Seed _ -> "where every random choice of the run comes from (default: 1)"
-            | Eval_Every _ -> "steps between evaluations on the held-out part; 0 for none (default: 100)"
+            | Eval_Every _ -> "steps between evaluations on the held-out part; 0 for none (default: 500)"
             | Eval_Batches _ -> "batches an evaluation (default: 8)"
-            | Checkpoint_Every _ -> "steps between checkpoints; 0 for one at the end (default: 200)"
+            | Checkpoint_Every _ -> "steps between checkpoints; 0 for one at the end (default: 1000)"
             | Keep _ -> "how many checkpoints to keep (default: 2)"
             | Precision _ -> "the type of the weights (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
@@ -151,14 +152,14 @@ let defaults = {
     Vocabulary = 1024
     Out = None
     Start = Start.Fresh
-    Steps = 600
-    Batch = 16
+    Steps = 3000
+    Batch = 8
     Sequence = None
     Accumulate = 1
-    LearningRate = 1e-3
+    LearningRate = 3e-3
     MinLearningRateRatio = 0.1
     Schedule = Schedule.Cosine
-    Warmup = 50
+    Warmup = 100
     DecaySteps = None
     WeightDecay = 0.1
     Beta1 = 0.9
@@ -166,9 +167,9 @@ let defaults = {
     Epsilon = 1e-8
     Clip = 1.0
     Seed = 1UL
-    EvaluateEvery = 100
+    EvaluateEvery = 500
     EvaluateBatches = 8
-    CheckpointEvery = 200
+    CheckpointEvery = 1000
     Keep = 2
     Precision = TrainingPrecision.Fp32
     Rematerialization = Rematerialization.None

@@ -20,15 +20,14 @@ let printLine (entries: (string * JsonNode) list) =
     Console.Out.WriteLine(json.ToJsonString format)
 
 // JSON has no NaN.
-let private number (value: float) : JsonNode =
-    if Double.IsFinite value then JsonValue.Create value else null
+let private number (value: float) : JsonNode = if Double.IsFinite value then JsonValue.Create value else null
 
 let private count (value: int64) : JsonNode = JsonValue.Create value
 let private text (value: string) : JsonNode = JsonValue.Create value
 
 /// A line of JSON for each step, evaluation, checkpoint and warning.
-let forPrograms () =
-    { new ITrainingObserver with
+let forPrograms () = {
+    new ITrainingObserver with
         member _.Stepped(metrics: inref<StepMetrics>) =
             printLine [
                 "step", count metrics.Step
@@ -46,11 +45,10 @@ let forPrograms () =
                 "perplexity", number result.Perplexity
             ]
 
-        member _.CheckpointWritten(step, folder) =
-            printLine [ "step", count step; "checkpoint", text folder ]
+        member _.CheckpointWritten(step, folder) = printLine [ "step", count step; "checkpoint", text folder ]
 
         member _.Warned(step, message) = printLine [ "step", count step; "warning", text message ]
-    }
+}
 
 /// Loss, speed and the loss on held-out text beside the bar; warnings and samples above it.
 /// <param name="sample">A text of the model's at each evaluation, where one is asked for.</param>
@@ -58,17 +56,18 @@ let forPeople (display: Progress.Display) (sample: (unit -> string) option) =
     let first = ref 0L
     let heldOut = ref ""
 
-    { new ITrainingObserver with
-        member _.Started(step, _) = first.Value <- step
+    {
+        new ITrainingObserver with
+            member _.Started(step, _) = first.Value <- step
 
-        member _.Stepped(metrics: inref<StepMetrics>) =
-            let speed = metrics.TokensPerSecond.ToString "#,0"
-            let finished = metrics.Step - first.Value
-            display.Advance finished $"loss {metrics.Loss:F3}{heldOut.Value}  {speed} tokens/s"
+            member _.Stepped(metrics: inref<StepMetrics>) =
+                let speed = metrics.TokensPerSecond.ToString "#,0"
+                let finished = metrics.Step - first.Value
+                display.Advance finished $"loss {metrics.Loss:F3}{heldOut.Value}  {speed} tokens/s"
 
-        member _.Evaluated(step, result) =
-            heldOut.Value <- $"  held out {result.Loss:F3}"
-            sample |> Option.iter (fun speak -> display.Note $"step {step}: {speak ()}")
+            member _.Evaluated(step, result) =
+                heldOut.Value <- $"  held out {result.Loss:F3}"
+                sample |> Option.iter (fun speak -> display.Note $"step {step}: {speak ()}")
 
-        member _.Warned(_, message) = display.Note $"warning: {message}"
+            member _.Warned(_, message) = display.Note $"warning: {message}"
     }

@@ -37,8 +37,7 @@ let private trainingOptions options sequence =
         sequence,
         rate options,
         Accumulate = options.Accumulate,
-        Optimizer =
-            OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
+        Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
         Precision = DeviceChoice.trainingPrecision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
         Seed = int64 options.Seed,
@@ -134,7 +133,10 @@ let private samplePositions = 200
 /// What the model says after the prompt.
 let private speak (generator: Generator) (tokenizer: Tokenizer) (context: int) seed (prompt: string) =
     let room = context - tokenizer.EncodeIds(prompt).Length
-    let settings = GenerationOptions(min samplePositions room, Sampling = Sampling 0.8, Seed = int64 (seed: uint64))
+
+    let settings =
+        GenerationOptions(min samplePositions room, Sampling = Sampling 0.8, Seed = int64 (seed: uint64))
+
     let rows = generator.Generate([| prompt |], settings)
     prompt + rows[0].Text
 
@@ -158,7 +160,12 @@ let private start (job: Job) (trainer: Trainer) =
 
 let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
     if outcome.WasCancelled then
-        eprintfn "interrupted at step %d of %d; the checkpoint %s is kept" outcome.Step job.Training.Steps outcome.Checkpoint
+        eprintfn
+            "interrupted at step %d of %d; the checkpoint %s is kept"
+            outcome.Step
+            job.Training.Steps
+            outcome.Checkpoint
+
         eprintfn "  go on with: legato train --resume %s" run.Path
         Interrupt.exitCode
     else
@@ -204,8 +211,7 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
     let trainer: Trainer option ref = ref None
     let context = int job.Plans.Model.Context
 
-    let speaker =
-        lazy (generator job.Plans trainer.Value.Value job.Tokenizer 1 context)
+    let speaker = lazy (generator job.Plans trainer.Value.Value job.Tokenizer 1 context)
 
     let sample =
         options.SamplePrompt
@@ -291,5 +297,4 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
         reraise ()
 
 /// Trains a preset or a checkpoint folder's model.
-let run (options: TrainOptions) : int =
-    runWith (fun options -> choose options.Overrides (find options.Model)) options
+let run (options: TrainOptions) : int = runWith (fun options -> choose options.Overrides (find options.Model)) options

@@ -81,13 +81,16 @@ let private saved policy (scan: Scan) (cotangents: Node list) (gradients: Node l
             |> List.map (fun n -> n.Id)
         )
 
-    // A sum with a product that nothing else reads is written by the product's epilogue: kept rather than the product.
-    let endsProduct (n: Node) =
+    // Maps over a product that nothing else reads are written by the product's epilogue: kept rather than the product.
+    let rec endsProduct (n: Node) =
         n.Inputs
         |> List.exists (fun i ->
-            match i.Op with
-            | Op.Contract _ -> i.Dims = n.Dims && not (direct.Contains i.Id)
-            | _ -> false)
+            i.Dims = n.Dims
+            && not (direct.Contains i.Id)
+            && (match i.Op with
+                | Op.Contract _ -> true
+                | Op.Map _ -> endsProduct i
+                | _ -> false))
 
     let result = List<Node>()
     let seen = HashSet<int>()

@@ -79,10 +79,11 @@ type private Flow(fuse: Fuse.Region, results: Result list) =
 
 /// Lowers one region.
 type private RegionLowering(state: State, placed: Dictionary<int, Place>, results: Result list) =
-    // What stays in place comes last, so that everything that reads the old value has run.
+    // The results that need least come first, so that what they read may be overwritten soon; what stays in place comes
+    // last, so that everything that reads the old value has run.
     let order =
         let staying, fresh = results |> List.partition (fun r -> r.Resident.IsSome)
-        List.rev fresh @ staying
+        (fresh |> List.sortBy (fun r -> (Node.topological [ r.Node ]).Length)) @ staying
 
     let fuse = Fuse.units (order |> List.map (fun r -> r.Node))
     let region = Region(state, placed, fuse)

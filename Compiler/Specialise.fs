@@ -52,8 +52,13 @@ let crossEntropy (logits: Node) (labels: Node) : Node =
 let private tokensOf dims = Node.input "tokens" dims Integer
 let private labelsOf dims = Node.input "labels" dims Integer
 
+let private elaborated sizes (model: ModelDef) =
+    let call = ModelDef.elaborate sizes model
+    Trace.stage "elaborated" [ "logits", call.Logits ]
+    call
+
 let private lossOf (model: ModelDef) request =
-    let call = ModelDef.elaborate (calls request) model
+    let call = elaborated (calls request) model
     let labels = labelsOf call.Tokens.Dims
     let loss = withoutCache [ crossEntropy call.Logits labels ] |> List.exactlyOne
     call, labels, Simplify.graph [ loss ] |> List.exactlyOne
@@ -64,7 +69,7 @@ let private evaluate model request =
     { Outputs = [ "loss", loss ]; Updates = []; Gradients = []; Parameters = call.Parameters }
 
 let private forward model request =
-    let call = ModelDef.elaborate (calls request) model
+    let call = elaborated (calls request) model
 
     {
         Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
@@ -76,7 +81,7 @@ let private forward model request =
 let private cached (model: ModelDef) (request: PlanRequest) sequence =
     let sizes = { Batch = Dynamic "batch"; Sequence = sequence; Context = Fixed request.Context }
 
-    let call = ModelDef.elaborate sizes model
+    let call = elaborated sizes model
     let last = Node.input "last" [ { Name = "Batch"; Size = sizes.Batch } ] Integer
 
     {
@@ -129,6 +134,17 @@ let private train model (request: PlanRequest) =
         Parameters = call.Parameters
     }
 
+/// Everything that a call computes, by what it is for.
+let private named (call: Call) =
+    let update (target: Node, value) =
+        match target.Op with
+        | Op.Param(parameter, _) -> $"new {parameter.Path}", value
+        | Op.State(name, _) -> $"new {name}", value
+        | op -> invalidOp $"{op} keeps no value"
+
+    let gradient (parameter: Parameter, value) = $"gradient of {parameter.Path}", value
+    call.Outputs @ List.map update call.Updates @ List.map gradient call.Gradients
+
 /// The graph that a request asks for, simplified.
 let call (model: ModelDef) (request: PlanRequest) : Call =
     let raw =
@@ -139,6 +155,7 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
         | Purpose.Prefill -> cached model request (Dynamic "seq")
         | _ -> cached model request (Fixed 1L)
 
+    Trace.stage "specialised" (named raw)
     let values = List.map snd raw.Outputs @ List.map snd raw.Updates @ List.map snd raw.Gradients
 
     let simple = Simplify.graph values
@@ -146,9 +163,12 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
     let updates, gradients = List.splitAt raw.Updates.Length rest
     let replace pairs values = List.map2 (fun (key, _) value -> key, value) pairs values
 
-    {
+    let simplified = {
         raw with
             Outputs = replace raw.Outputs outputs
             Updates = replace raw.Updates updates
             Gradients = replace raw.Gradients gradients
     }
+
+    Trace.stage "simplified" (named simplified)
+    simplified

@@ -78,7 +78,21 @@ let ``half of the bits still speak`` (precision: string) =
 
 [<Test>]
 let ``programs read samples, tokens and timings`` () =
-    let flags = [ "--prompt"; "the cat"; "--max-tokens"; "12"; "--samples"; "3"; "--seed"; "1"; "--top-k"; "5"; "--top-p"; "0.9" ]
+    let flags = [
+        "--prompt"
+        "the cat"
+        "--max-tokens"
+        "12"
+        "--samples"
+        "3"
+        "--seed"
+        "1"
+        "--top-k"
+        "5"
+        "--top-p"
+        "0.9"
+    ]
+
     let json = JsonDocument.Parse(generate (flags @ [ "--json" ])).RootElement
     let samples = json.GetProperty("samples").EnumerateArray() |> List.ofSeq
     Assert.That(samples, Has.Length.EqualTo 3)
@@ -88,7 +102,20 @@ let ``programs read samples, tokens and timings`` () =
 
 [<Test>]
 let ``text ends where it is told to stop`` () =
-    let flags = [ "--prompt"; "the "; "--max-tokens"; "60"; "--temperature"; "1"; "--seed"; "2"; "--stop"; "a"; "e" ]
+    let flags = [
+        "--prompt"
+        "the "
+        "--max-tokens"
+        "60"
+        "--temperature"
+        "1"
+        "--seed"
+        "2"
+        "--stop"
+        "a"
+        "e"
+    ]
+
     let json = JsonDocument.Parse(generate (flags @ [ "--json" ])).RootElement
     let sample = json.GetProperty("samples").[0]
     Assert.That(sample.GetProperty("finish").GetString(), Is.EqualTo "stop")
@@ -140,12 +167,24 @@ let private replace (before: string) (after: string) (bytes: byte[]) =
 [<Test>]
 let ``damaged weights are refused by name`` () =
     refused [ damaged "truncated" (fun bytes -> bytes[.. bytes.Length - 2]) ] [ "model.safetensors" ]
-    refused [ damaged "corrupt" (fun bytes -> Array.append [| 255uy; 255uy; 255uy; 255uy |] bytes[4..]) ] [ "model.safetensors" ]
-    refused [ damaged "renamed" (replace "model.norm.weight" "model.nurm.weight") ] [ "model.norm.weight"; "model.nurm.weight" ]
+
+    refused [ damaged "corrupt" (fun bytes -> Array.append [| 255uy; 255uy; 255uy; 255uy |] bytes[4..]) ] [
+        "model.safetensors"
+    ]
+
+    refused [ damaged "renamed" (replace "model.norm.weight" "model.nurm.weight") ] [
+        "model.norm.weight"
+        "model.nurm.weight"
+    ]
 
 [<Test>]
 let ``weights of another shape are refused by name`` () =
     let copy = damaged "misshapen" id
     let config = Path.Combine(copy, "config.json")
-    File.WriteAllText(config, File.ReadAllText(config).Replace("\"intermediate_size\": 128", "\"intermediate_size\": 64"))
+
+    File.WriteAllText(
+        config,
+        File.ReadAllText(config).Replace("\"intermediate_size\": 128", "\"intermediate_size\": 64")
+    )
+
     refused [ copy ] [ "mlp.gate_proj.weight" ]

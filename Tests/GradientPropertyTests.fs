@@ -97,8 +97,7 @@ let grow (pool: Node list) (kind: int, i: int, j: int) =
     | 13 -> loop j x y pool[(i + j) % pool.Length]
     | _ -> Node.broadcast (List.rev x.Dims) x |> smooth j
 
-let build (steps: (int * int * int) list) =
-    (variables, steps) ||> List.fold (fun pool step -> grow pool step :: pool)
+let build (steps: (int * int * int) list) = (variables, steps) ||> List.fold (fun pool step -> grow pool step :: pool)
 
 let programs =
     Gen.listOfLength 7 (Gen.zip3 (Gen.choose (0, 13)) (Gen.choose (0, 30)) (Gen.choose (0, 30)))

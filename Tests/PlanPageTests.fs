@@ -77,6 +77,28 @@ let ``a saved plan reads back as the plan that was made`` () =
     finally
         folder.Delete true
 
+/// The folder that tests without the compiler run from.
+[<Test>]
+let ``saved plans are held`` () =
+    let folder = Directory.CreateTempSubdirectory "legato-plan-"
+    let model = ModelSource.find "llama-tiny" |> ModelSource.definition
+
+    try
+        SavedPlans.Save(
+            folder.FullName,
+            CompiledModel model,
+            [
+                PlanRequest(Purpose.Prefill, 1L, 32L, 32L)
+                PlanRequest(Purpose.Decode, 1L, 1L, 32L)
+                PlanRequest(Purpose.Train, 2L, 32L, 32L)
+            ]
+        )
+
+        for file in folder.GetFiles() do
+            Golden.hold $"saved/llama-tiny/{file.Name}" (File.ReadAllText file.FullName)
+    finally
+        folder.Delete true
+
 let private mistakes = [
     TestCaseData([ "plan"; "gpt2-tiney" ], "gpt2-tiny").SetArgDisplayNames "an unknown preset"
     TestCaseData([ "plan"; "./nowhere" ], "no such folder").SetArgDisplayNames "no folder"

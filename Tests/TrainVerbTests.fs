@@ -2,6 +2,7 @@
 module Legato.Tests.TrainVerbTests
 
 open System
+open System.Diagnostics
 open System.IO
 open System.Text.Json
 open NUnit.Framework
@@ -45,9 +46,20 @@ let ``a run's folder holds metrics, report, settings and a checkpoint`` () =
         let run name = Path.Combine(folder, "run", name)
         Assert.That(File.ReadAllLines(run "metrics.jsonl"), Has.Length.EqualTo 3)
         Assert.That(File.ReadAllText(run "report.html"), Does.Contain "<svg")
-        Assert.That(JsonDocument.Parse(File.ReadAllText(run "settings.json")).RootElement.GetProperty("steps").GetInt32(), Is.EqualTo 3)
 
-        for file in [ "config.json"; "model.safetensors"; "tokenizer.json"; "optimizer.safetensors"; "training_state.json" ] do
+        Assert.That(
+            JsonDocument.Parse(File.ReadAllText(run "settings.json")).RootElement.GetProperty("steps").GetInt32(),
+            Is.EqualTo 3
+        )
+
+        for file in
+            [
+                "config.json"
+                "model.safetensors"
+                "tokenizer.json"
+                "optimizer.safetensors"
+                "training_state.json"
+            ] do
             Assert.That(run (Path.Combine("checkpoints", "step-000003", file)), Does.Exist))
 
 [<Test>]
@@ -85,7 +97,20 @@ let ``a text is sampled at each evaluation, and the held-out loss told`` () =
 
         let outcome =
             Invocation.legato (
-                [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--batch"; "2"; "--seq"; "16"; "--eval-every"; "1" ]
+                [
+                    "train"
+                    "llama-tiny"
+                    "--data"
+                    data
+                    "--out"
+                    out
+                    "--batch"
+                    "2"
+                    "--seq"
+                    "16"
+                    "--eval-every"
+                    "1"
+                ]
                 @ flags
             )
 
@@ -107,6 +132,7 @@ let ``the main job measures what it says`` () =
 let private mistakes: (string * (string -> string list) * string list) list =
     let data folder = write folder "text.txt" text
     let onText folder flags = [ "llama-tiny"; "--data"; data folder ] @ flags
+
     let bytes folder (content: byte[]) =
         let path = Path.Combine(folder, "data.txt")
         File.WriteAllBytes(path, content)
@@ -136,10 +162,15 @@ let private mistakes: (string * (string -> string list) * string list) list =
         [ "of memory"; "--batch"; "would fit" ]
     ]
 
-let private cases = mistakes |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
+let private cases =
+    mistakes
+    |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
 
 [<TestCaseSource(nameof cases)>]
-let ``bad input ends with 2, says what and where, and leaves nothing behind`` (words: string -> string list) (parts: string list) =
+let ``bad input ends with 2, says what and where, and leaves nothing behind``
+    (words: string -> string list)
+    (parts: string list)
+    =
     inFolder (fun folder ->
         let out = Path.Combine(folder, "run")
         let given = words folder
@@ -182,6 +213,38 @@ let ``a damaged checkpoint is refused`` () =
         let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
+
+let private program = Path.Combine(Repository.root, "Cli", "bin", "Release", "net10.0", "legato.dll")
+
+/// Waits until a file has that many lines.
+let rec private waitFor (path: string) lines (seconds: int) =
+    if not (File.Exists path) || (File.ReadLines path |> Seq.length) < lines then
+        Assert.That(seconds, Is.Positive, $"{path} never came to {lines} lines")
+        Threading.Thread.Sleep 1000
+        waitFor path lines (seconds - 1)
+
+[<Test>]
+let ``Ctrl-C keeps a checkpoint and says how to go on`` () =
+    if OperatingSystem.IsWindows() then
+        Assert.Ignore "signals are sent with kill, which Windows has not"
+
+    inFolder (fun folder ->
+        let data, run = write folder "text.txt" text, Path.Combine(folder, "run")
+
+        let words =
+            [ program; "train"; "llama-tiny"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ small
+
+        use child = Process.Start(ProcessStartInfo("dotnet", words, RedirectStandardError = true))
+        waitFor (Path.Combine(run, "metrics.jsonl")) 3 60
+        use kill = Process.Start("kill", [ "-INT"; string child.Id ])
+        let errors = child.StandardError.ReadToEnd()
+        child.WaitForExit()
+        Assert.That(child.ExitCode, Is.EqualTo 130, errors)
+        Assert.That(errors, Does.Contain("is kept").And.Contain $"legato train --resume {run}")
+        let step = (File.ReadAllLines(Path.Combine(run, "metrics.jsonl"))).Length
+        Assert.That(weights folder "run" step, Is.Not.Empty)
+        let more = [ "train"; "--resume"; run; "--steps"; string (step + 1); "--quiet" ]
+        Assert.That(succeed (Invocation.legato more), Does.Contain $"{step + 1} steps: loss"))
 
 [<Test>]
 let ``a run whose folder can't be written to ends with what to do`` () =

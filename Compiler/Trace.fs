@@ -1,0 +1,19 @@
+/// What LEGATO_DEBUG shows of a compilation: any level has every stage's graph checked, 3 prints it.
+module internal Legato.Compiler.Trace
+
+open System
+open System.IO
+open Legato.Dsl
+open Legato.Runtime
+
+/// Checks the graph that a stage leaves, prints it, or neither, by the level.
+/// <exception cref="ModelError">The graph isn't sound.</exception>
+let write (level: int) (output: TextWriter) (stage: string) (roots: (string * Node) list) =
+    if level = 3 then
+        output.WriteLine $"{stage}:\n{Print.graph roots}"
+
+    if level > 0 then
+        Verify.graph (List.map snd roots)
+
+/// The same at the process's level, to the error stream.
+let stage (name: string) (roots: (string * Node) list) = write DebugLevel.Current Console.Error name roots

@@ -1,0 +1,192 @@
+/// Plans that compute one thing in several ways agree: micro-batches, rematerialisation, caches, storage types.
+module Legato.Tests.PassTrainingTests
+
+open System
+open Legato.Compiler
+open Legato.Dsl
+open Legato.Models
+open Legato.Runtime.Plans
+open Legato.Tests.GraphValues
+open Legato.Tests.PassExecution
+open NUnit.Framework
+
+let private processor = lazy (cpu ())
+
+[<OneTimeTearDown>]
+let ``the processor's workers end`` () =
+    if processor.IsValueCreated then
+        processor.Value.Dispose()
+
+let private models = [ "gpt2"; "llama"; "experts" ]
+
+let private small overrides name =
+    (Presets.all |> List.find (fun p -> p.Name = name)).Config
+    |> Families.withOverrides overrides
+    |> Families.ofConfig
+
+let private modelOf name =
+    match name with
+    | "gpt2" -> small [ "vocab_size", "23"; "n_embd", "16"; "n_head", "2" ] "gpt2-tiny"
+    | "llama" ->
+        let sizes = [
+            "vocab_size", "23"
+            "hidden_size", "16"
+            "num_attention_heads", "4"
+            "num_key_value_heads", "2"
+            "intermediate_size", "24"
+        ]
+
+        small sizes "llama-tiny"
+    | _ -> GraphSamples.model (GraphSamples.decoder GraphSamples.sizes)
+
+/// Like a fresh model's, only larger, so that every part counts; the same for every plan of a model.
+let private parametersOf (model: ModelDef) = [
+    for i, p in List.indexed (Compile.declaredBy model) do
+        let around =
+            match p.Parameter.Initializer with
+            | Ones -> 1.0
+            | _ -> 0.0
+
+        p.Parameter.Path, random (i + 3) (elements p.Node) |> List.map (fun v -> float (float32 (around + 0.3 * v)))
+]
+
+let private tokensOf (model: ModelDef) seed count =
+    let vocabulary = float model.Vocabulary
+    random seed count |> List.map (fun v -> floor ((v + 1.0) / 2.0 * vocabulary))
+
+let private near tolerance what (wanted: float list) (found: float list) =
+    compare tolerance what [ what, wanted ] [ what, found ]
+
+// A large ε keeps the first step smooth where a gradient is about zero.
+let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.1, 1.0)
+let private rows, length = 6L, 5L
+
+/// Loss, norm and all that one training step leaves behind.
+let private trained (model: ModelDef) accumulate keeps =
+    let request =
+        PlanRequest(
+            Purpose.Train,
+            rows / accumulate,
+            length,
+            length,
+            Accumulate = accumulate,
+            Rematerialisation = keeps,
+            Optimizer = settings
+        )
+
+    let tokens count seed = tokensOf model seed (int (count * length))
+    let plan = Compile.plan model request
+
+    execute processor.Value plan [
+        yield! parametersOf model
+        "tokens", tokens rows 1
+        "labels", tokens rows 2
+        "rate", [ 0.01 ]
+        "correction1", [ 0.1 ]
+        "correction2", [ 0.05 ]
+    ]
+    |> Map.ofList
+
+let private same tolerance (a: Map<string, float list>) (b: Map<string, float list>) =
+    Assert.That((List.ofSeq a.Keys = List.ofSeq b.Keys))
+
+    for KeyValue(name, values) in a do
+        near tolerance name values b[name]
+
+[<Test>]
+let ``micro-batches add up to the batch`` ([<ValueSource(nameof models)>] name: string) =
+    let model = modelOf name
+    same 2e-5 (trained model 1L Rematerialisation.None) (trained model 3L Rematerialisation.None)
+
+[<Test>]
+let ``what is computed again is the same`` ([<ValueSource(nameof models)>] name: string) =
+    let model = modelOf name
+    let kept, again = trained model 1L Rematerialisation.None, trained model 1L Rematerialisation.Block
+    near 1e-6 "loss" kept["loss"] again["loss"]
+    near 1e-5 "gradient_norm" kept["gradient_norm"] again["gradient_norm"]
+    same 2e-5 kept again
+
+[<Test>]
+let ``two compilations give one plan`` ([<ValueSource(nameof models)>] name: string) ([<Values>] purpose: Purpose) =
+    let text () = PlanFile.Write(Compile.plan (modelOf name) (PlanRequest(purpose, 2L, 8L, 8L)))
+
+    let first = text ()
+    // Nodes of the first may be gone or still there: neither shows.
+    GC.Collect()
+    Assert.That(text (), Is.EqualTo first)
+
+/// Logits of every position, [row][position], without a cache.
+let private forward precision (model: ModelDef) parameters tokens batch length =
+    let plan =
+        Compile.plan model (PlanRequest(Purpose.Forward, batch, length, length, Precision = precision))
+
+    let results = execute processor.Value plan (("tokens", tokens) :: parameters)
+
+    results.Head |> snd |> List.chunkBySize (int model.Vocabulary) |> List.chunkBySize (int length)
+
+[<Test>]
+let ``prefill and decode give the forward pass, row by row`` ([<ValueSource(nameof models)>] name: string) =
+    let model = modelOf name
+    let parameters = parametersOf model
+    let sequences = [ tokensOf model 11 8; tokensOf model 12 8; tokensOf model 13 8 ]
+    let whole = forward "fp32" model parameters (List.concat sequences) 3L 8L
+    let logitsAt places = List.map2 (fun (row: float list list) at -> row[at]) whole places |> List.concat
+    let request purpose = PlanRequest(purpose, 4L, 8L, 12L)
+    use persistent = new Persistent(processor.Value)
+    use prefill = new Running(processor.Value, Compile.plan model (request Purpose.Prefill), persistent)
+    use decode = new Running(processor.Value, Compile.plan model (request Purpose.Decode), persistent)
+    prefill.Write parameters
+
+    let call (plan: Running) (past: int list) (counts: int list) =
+        let width = List.max counts
+
+        let part =
+            List.map3 (fun (tokens: float list) from n -> List.truncate n (List.skip from tokens)) sequences past counts
+            |> List.map (fun row -> row @ List.replicate (width - row.Length) 0.0)
+
+        plan.Write [
+            "tokens", List.concat part
+            "past", List.map float past
+            "last", counts |> List.map (fun n -> float (n - 1))
+        ]
+
+        plan.Run()
+        let wanted = List.map2 (fun past n -> past + n - 1) past counts
+        near 2e-5 $"logits at {wanted}" (logitsAt wanted) (plan.Output "logits")
+
+    prefill.Bind("batch", 3L)
+    decode.Bind("batch", 3L)
+    prefill.Bind("seq", 4L)
+    call prefill [ 0; 0; 0 ] [ 4; 2; 1 ]
+    call decode [ 4; 2; 1 ] [ 1; 1; 1 ]
+    prefill.Bind("seq", 3L)
+    call prefill [ 5; 3; 2 ] [ 1; 3; 2 ]
+    call decode [ 6; 6; 4 ] [ 1; 1; 1 ]
+
+// The nearest number that the type holds.
+let private rounded precision (x: float) =
+    match precision with
+    | "fp16" -> float (Half.op_Explicit x: Half)
+    | _ ->
+        let bits = BitConverter.SingleToUInt32Bits(float32 x)
+        let upper = (bits + 0x7fffu + ((bits >>> 16) &&& 1u)) >>> 16
+        float (BitConverter.UInt32BitsToSingle(upper <<< 16))
+
+[<TestCase("bf16", 0.05)>]
+[<TestCase("fp16", 0.005)>]
+let ``parameters stored in two bytes are those numbers, and close to float32's``
+    (precision: string)
+    (tolerance: float)
+    =
+    for name in models do
+        let model = modelOf name
+        let parameters = parametersOf model
+        let tokens = tokensOf model 5 8
+        let flat = List.collect List.concat
+        let stored = forward precision model parameters tokens 2L 4L |> flat
+        let narrow = parameters |> List.map (fun (path, v) -> path, List.map (rounded precision) v)
+        near 2e-5 $"{name} with rounded parameters" (forward "fp32" model narrow tokens 2L 4L |> flat) stored
+
+        // An expert chosen otherwise is another model.
+        if name <> "experts" then
+            near tolerance name (forward "fp32" model parameters tokens 2L 4L |> flat) stored

@@ -1,0 +1,61 @@
+/// A script that declares its own model and has the program's verbs, run as a user runs it.
+module Legato.Tests.ScriptTests
+
+open System.Diagnostics
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+
+/// What a script printed, and its exit code.
+let private script (words: string list) =
+    let path = Path.Combine(Repository.root, "Models", "shakespeare.fsx")
+
+    let info =
+        ProcessStartInfo("dotnet", "fsi" :: path :: words, RedirectStandardOutput = true, RedirectStandardError = true)
+
+    use child = Process.Start info
+    let errors = child.StandardError.ReadToEndAsync()
+    let output = child.StandardOutput.ReadToEnd()
+    child.WaitForExit()
+    child.ExitCode, output, errors.Result
+
+let private succeed words =
+    match script words with
+    | 0, output, _ -> output
+    | code, _, errors ->
+        Assert.Fail $"the script ended with {code}: {errors}"
+        ""
+
+let private play () = Repository.shared "data/text/tinyshakespeare_input.txt"
+
+[<Test; Category "Heavy">]
+let ``a script's model trains, resumes and speaks`` () =
+    let folder = Directory.CreateTempSubdirectory "legato-script-"
+
+    try
+        let run = Path.Combine(folder.FullName, "run")
+        let small = [ "--batch"; "4"; "--seq"; "64"; "--lr"; "3e-3"; "--warmup"; "5"; "--eval-every"; "0"; "--quiet" ]
+        let printed = succeed ([ "train"; "--data"; play (); "--out"; run; "--steps"; "30" ] @ small)
+        Assert.That(printed, Does.Contain "30 steps: loss")
+
+        let losses = [
+            for line in File.ReadAllLines(Path.Combine(run, "metrics.jsonl")) do
+                JsonDocument.Parse(line).RootElement.GetProperty("loss").GetDouble()
+        ]
+
+        Assert.That(List.last losses, Is.LessThan(losses.Head - 0.8))
+
+        let resumed = succeed [ "train"; "--resume"; run; "--steps"; "32"; "--quiet" ]
+        Assert.That(resumed, Does.Contain "32 steps: loss")
+
+        let spoken = succeed [ "generate"; run; "--prompt"; "ROMEO:"; "--max-tokens"; "20"; "--greedy" ]
+        Assert.That(spoken.TrimEnd().Length, Is.GreaterThan 10)
+        Assert.That(spoken, Does.StartWith "ROMEO:")
+    finally
+        folder.Delete true
+
+[<Test; Category "Heavy">]
+let ``a script's mistakes are reported like the program's`` () =
+    let code, _, errors = script [ "train"; "llama-tiny" ]
+    Assert.That(code, Is.EqualTo 2)
+    Assert.That(errors, Does.Contain("MODEL is of no use here").And.Contain "remedy: ")
