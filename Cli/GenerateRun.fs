@@ -12,6 +12,7 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Generation
 open Legato.Runtime.Plans
 open Legato.Runtime.Text
+open Legato.Runtime.Training
 
 let private where = "legato generate"
 
@@ -198,6 +199,7 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let choice = choose options
     let folder = weightsOf choice
     let tokenizer = Tokenizer.Load folder
+    TrainingState.RequireTokenizer(folder, tokenizer)
     let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
     let model = plans.Model
     let prompt = promptOf options

@@ -1,26 +1,14 @@
-/// One JSON value a line, as programs write them.
+/// The line protocols of programs: one JSON value a line in, one a line out.
 module Legato.Cli.JsonLines
 
 open System
-open System.Text.Json
+open System.IO
 open Legato.Runtime
 
-/// The values of a text's lines; a line that holds none of the type is an error that names it.
-let read<'T when 'T: null> (expected: string) source : 'T seq =
-    TextInput.lines source
-    |> Seq.map (fun (number, line) ->
-        let unfit inner =
-            LegatoException(
-                $"this line isn't {expected}",
-                $"{source.Name}, line {number}",
-                $"write {expected} a line",
-                inner
-            )
-
+/// Answers every line of the inputs on the standard output; a mistake names its input beside its line.
+let answer (inputs: string list) (protocol: TextReader -> TextWriter -> unit) =
+    for source in TextInput.sources inputs do
         try
-            match JsonSerializer.Deserialize<'T> line with
-            | null -> raise (unfit null)
-            | value -> value
-        with
-        | :? JsonException
-        | :? InvalidOperationException as error -> raise (unfit error))
+            TextInput.reading source (fun reader -> protocol reader Console.Out)
+        with :? LegatoException as error when not (isNull error.Where) && error.Where.StartsWith "line " ->
+            raise (LegatoException(error.What, $"{source.Name}, {error.Where}", error.Remedy, error))

@@ -43,6 +43,10 @@ let given name (value: string) = unless (value <> "") $"{name} is not given" $"g
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"
 
+/// A flag that only some choices read.
+let readBy isRead flag isGiven choice readers =
+    unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"leave it out, or choose among: {readers}"
+
 /// The options if no check finds a mistake, else all mistakes.
 let hold where checks options =
     match checks |> List.choose (fun check -> check where) with

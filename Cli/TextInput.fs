@@ -39,24 +39,13 @@ let private guarded source (read: unit -> 'T) =
     with :? DecoderFallbackException as error ->
         raise (LegatoException("this is no UTF-8 text", source.Name, "convert it to UTF-8", error))
 
-/// Everything at once.
-let whole source =
+/// Opens the text for a while.
+let reading source (work: TextReader -> 'T) =
     use reader = reader source
-    guarded source reader.ReadToEnd
+    guarded source (fun () -> work reader)
 
-/// The lines with their numbers, from 1.
-let lines source =
-    seq {
-        use reader = reader source
-        let next () = Option.ofObj (guarded source reader.ReadLine)
-        let mutable line = next ()
-        let mutable number = 1
-
-        while line.IsSome do
-            yield number, line.Value
-            number <- number + 1
-            line <- next ()
-    }
+/// Everything at once.
+let whole source = reading source _.ReadToEnd()
 
 let private pieceLength = 1 <<< 20
 

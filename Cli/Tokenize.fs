@@ -1,4 +1,4 @@
-/// `legato tokenize`: trains tokenizers, turns text into ids and back, compares tokenizers.
+/// `legato tokenize`: trains tokenizers, turns text into ids and back, compares tokenizers, renders chats.
 module Legato.Cli.Tokenize
 
 open Argu
@@ -11,6 +11,7 @@ type TokenizeArgument =
     | [<CliPrefix(CliPrefix.None)>] Encode of ParseResults<TokenizeEncode.TokenizeEncodeArgument>
     | [<CliPrefix(CliPrefix.None)>] Decode of ParseResults<TokenizeDecode.TokenizeDecodeArgument>
     | [<CliPrefix(CliPrefix.None)>] Stats of ParseResults<TokenizeStats.TokenizeStatsArgument>
+    | [<CliPrefix(CliPrefix.None)>] Chat of ParseResults<TokenizeChat.TokenizeChatArgument>
 
     interface IArgParserTemplate with
         member argument.Usage =
@@ -19,6 +20,7 @@ type TokenizeArgument =
             | Encode _ -> "text to ids"
             | Decode _ -> "ids to text"
             | Stats _ -> "how well tokenizers fit texts, side by side"
+            | Chat _ -> "chats to the text that a model is fed"
 
 /// What `legato tokenize` is asked to do.
 [<RequireQualifiedAccess>]
@@ -27,6 +29,7 @@ type TokenizeOptions =
     | Encode of TokenizeEncode.TokenizeEncodeOptions
     | Decode of TokenizeDecode.TokenizeDecodeOptions
     | Stats of TokenizeStats.TokenizeStatsOptions
+    | Chat of TokenizeChat.TokenizeChatOptions
 
 let options (given: ParseResults<TokenizeArgument>) : Result<TokenizeOptions, LegatoException list> =
     match given.GetSubCommand() with
@@ -34,6 +37,7 @@ let options (given: ParseResults<TokenizeArgument>) : Result<TokenizeOptions, Le
     | Encode flags -> TokenizeEncode.options flags |> Result.map TokenizeOptions.Encode
     | Decode flags -> TokenizeDecode.options flags |> Result.map TokenizeOptions.Decode
     | Stats flags -> TokenizeStats.options flags |> Result.map TokenizeOptions.Stats
+    | Chat flags -> TokenizeChat.options flags |> Result.map TokenizeOptions.Chat
 
 let run options =
     match options with
@@ -41,3 +45,4 @@ let run options =
     | TokenizeOptions.Encode options -> TokenizeEncode.run options
     | TokenizeOptions.Decode options -> TokenizeDecode.run options
     | TokenizeOptions.Stats options -> TokenizeStats.run options
+    | TokenizeOptions.Chat options -> TokenizeChat.run options

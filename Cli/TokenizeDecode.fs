@@ -2,8 +2,6 @@
 module Legato.Cli.TokenizeDecode
 
 open System
-open System.Text.Encodings.Web
-open System.Text.Json
 open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
@@ -59,18 +57,14 @@ let private ids source =
     (TextInput.whole source).Split([| ' '; '\t'; '\r'; '\n' |], StringSplitOptions.RemoveEmptyEntries)
     |> Array.map (id source)
 
-/// Text as people write it, not escaped for the inside of HTML.
-let private plain = JsonSerializerOptions(Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
-
 let run options =
     let tokenizer = Text.Tokenizer.Load options.Tokenizer
-    let decode (ids: int[]) = tokenizer.Decode(ids, options.KeepSpecial)
 
-    for source in TextInput.sources options.Inputs do
-        if options.JsonLines then
-            for ids in JsonLines.read<int[]> "a JSON array of ids" source do
-                Console.WriteLine(JsonSerializer.Serialize(decode ids, plain))
-        else
-            Console.Write(decode (ids source))
+    if options.JsonLines then
+        JsonLines.answer options.Inputs (fun lines output ->
+            TokenizerLines.Decode(tokenizer, lines, output, options.KeepSpecial))
+    else
+        for source in TextInput.sources options.Inputs do
+            Console.Write(tokenizer.Decode(ids source, options.KeepSpecial))
 
     0

@@ -2,7 +2,6 @@
 module Legato.Cli.TokenizeEncode
 
 open System
-open System.Text.Json
 open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
@@ -13,6 +12,7 @@ type TokenizeEncodeArgument =
     | Tokenizer of path: string
     | No_Special
     | Allow_Special
+    | Forbid_Special
     | Jsonl
 
     interface IArgParserTemplate with
@@ -21,7 +21,9 @@ type TokenizeEncodeArgument =
             | Input _ -> "text files (default: the standard input)"
             | Tokenizer _ -> "a tokenizer file, or a folder that holds one"
             | No_Special -> "leave out the tokens that the tokenizer adds around a text"
-            | Allow_Special -> "read special tokens that a text spells as the tokenizer's own library does"
+            | Allow_Special ->
+                "read special tokens that a text spells as the tokenizer's own library does: with --jsonl the default"
+            | Forbid_Special -> "take special tokens that a text spells as text: without --jsonl the default"
             | Jsonl -> "take a JSON string a line; give its ids and their offsets in characters, as JSON a line"
 
 type TokenizeEncodeOptions = {
@@ -29,17 +31,12 @@ type TokenizeEncodeOptions = {
     Inputs: string list
     Tokenizer: string
     AddSpecial: bool
-    AllowSpecial: bool
+    /// Whether special tokens that a text spells are read as the tokenizer's own library does; None: for programs only.
+    AllowSpecial: bool option
     JsonLines: bool
 }
 
-let private defaults = {
-    Inputs = []
-    Tokenizer = ""
-    AddSpecial = true
-    AllowSpecial = false
-    JsonLines = false
-}
+let private defaults = { Inputs = []; Tokenizer = ""; AddSpecial = true; AllowSpecial = None; JsonLines = false }
 
 let private where = "legato tokenize encode"
 
@@ -48,51 +45,43 @@ let private apply options argument =
     | Input paths -> { options with Inputs = options.Inputs @ paths }
     | Tokenizer path -> { options with Tokenizer = path }
     | No_Special -> { options with AddSpecial = false }
-    | Allow_Special -> { options with AllowSpecial = true }
+    | Allow_Special -> { options with AllowSpecial = Some true }
+    | Forbid_Special -> { options with AllowSpecial = Some false }
     | Jsonl -> { options with JsonLines = true }
 
 let options (given: ParseResults<TokenizeEncodeArgument>) : Result<TokenizeEncodeOptions, LegatoException list> =
     result {
         let! arguments = Arguments.gather where Arguments.noConfig given
         let options = List.fold apply defaults arguments
-        return! Limits.hold where [ Limits.given "--tokenizer" options.Tokenizer ] options
+
+        let checks = [
+            Limits.given "--tokenizer" options.Tokenizer
+            Limits.notBoth
+                ("--allow-special", List.contains Allow_Special arguments)
+                ("--forbid-special", List.contains Forbid_Special arguments)
+        ]
+
+        return! Limits.hold where checks options
     }
 
+// Programs get the ids of the tokenizer's own library; text from people never turns into special tokens unasked.
 let private howTo options =
+    let allows = options.AllowSpecial |> Option.defaultValue options.JsonLines
+
     EncodeOptions(
         WithoutAddedTokens = not options.AddSpecial,
-        SpecialTokens =
-            if options.AllowSpecial then
-                SpecialTokensInText.AsShipped
-            else
-                SpecialTokensInText.AsText
+        SkipUncovered = options.JsonLines,
+        SpecialTokens = if allows then SpecialTokensInText.AsShipped else SpecialTokensInText.AsText
     )
-
-/// For each position in UTF-16 code units, and for the end, how many characters lie before it.
-let private charactersBefore (text: string) =
-    let before = Array.zeroCreate (text.Length + 1)
-
-    for i in 1 .. text.Length do
-        let endsPair = i < text.Length && Char.IsSurrogatePair(text[i - 1], text[i])
-        before[i] <- before[i - 1] + (if endsPair then 0 else 1)
-
-    before
-
-let private line (tokenizer: Tokenizer) howTo (text: string) =
-    let encoded = tokenizer.Encode(text, howTo)
-    let before = charactersBefore text
-    let offsets = encoded.Offsets |> Array.map (fun span -> [| before[span.Start]; before[span.End] |])
-    JsonSerializer.Serialize {| ids = encoded.Ids; offsets = offsets |}
 
 let run options =
     let tokenizer = Text.Tokenizer.Load options.Tokenizer
     let howTo = howTo options
 
-    for source in TextInput.sources options.Inputs do
-        if options.JsonLines then
-            for text in JsonLines.read<string> "a JSON string" source do
-                Console.WriteLine(line tokenizer howTo text)
-        else
+    if options.JsonLines then
+        JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Encode(tokenizer, lines, output, howTo))
+    else
+        for source in TextInput.sources options.Inputs do
             Console.WriteLine(String.Join(' ', tokenizer.EncodeIds(TextInput.whole source, howTo)))
 
     0

@@ -14,6 +14,9 @@ open Legato.Runtime.Text.Training
 [<RequireQualifiedAccess>]
 type Kind =
     | Bpe
+    | Word_Bpe
+    | WordPiece
+    | Unigram
     | Char
     | Bytes
 
@@ -41,6 +44,9 @@ type TokenizeTrainArgument =
     | Pattern of Pattern
     | Digits of Digits
     | Indentation of spaces: int
+    | Min_Frequency of count: int
+    | Alphabet of characters: int
+    | Cased
     | Out of dir: string
     | Quiet
 
@@ -48,12 +54,18 @@ type TokenizeTrainArgument =
         member argument.Usage =
             match argument with
             | Input _ -> "text files or folders to learn from (default: the standard input)"
-            | Kind _ -> "byte-level BPE, one token a character, or one a byte (default: bpe)"
+            | Kind _ ->
+                "byte-level BPE, BPE over words, WordPiece, Unigram, one token a character, or one a byte (default: bpe)"
             | Vocab _ -> "how many tokens it may have, special ones included (default: 32000)"
             | Special _ -> "special tokens, which no text is ever cut into"
-            | Pattern _ -> "whose pattern cuts text into words (default: llama3)"
-            | Digits _ -> "how digits are cut: as the pattern has it, one by one, in threes (default: pattern)"
-            | Indentation _ -> "the longest run of spaces sure to be one token, for code (default: 0)"
+            | Pattern _ -> "whose pattern cuts text into words: bpe only (default: llama3)"
+            | Digits _ ->
+                "how digits are cut: as the kind or its pattern has it, one by one, in threes (default: pattern)"
+            | Indentation _ -> "the longest run of spaces sure to be one token, for code: bpe only (default: 0)"
+            | Min_Frequency _ -> "what occurs less often is not learned (default: 2)"
+            | Alphabet _ ->
+                "how many characters may have tokens of their own: word-bpe, wordpiece, unigram (default: 4096)"
+            | Cased -> "keep upper case and accents: wordpiece only"
             | Out _ -> "the folder to save tokenizer.json in"
             | Quiet -> "no progress"
 
@@ -61,11 +73,15 @@ type TokenizeTrainOptions = {
     /// Files and folders; none: the standard input.
     Inputs: string list
     Kind: Kind
-    Vocabulary: int
+    /// None, here and below: the trainer's own default.
+    Vocabulary: int option
     Special: string list
-    Pattern: Pattern
-    Digits: Digits
-    Indentation: int
+    Pattern: Pattern option
+    Digits: Digits option
+    Indentation: int option
+    MinimumFrequency: int option
+    Alphabet: int option
+    Cased: bool
     Out: string
     Quiet: bool
 }
@@ -73,11 +89,14 @@ type TokenizeTrainOptions = {
 let private defaults = {
     Inputs = []
     Kind = Kind.Bpe
-    Vocabulary = 32000
+    Vocabulary = None
     Special = []
-    Pattern = Pattern.Llama3
-    Digits = Digits.Pattern
-    Indentation = 0
+    Pattern = None
+    Digits = None
+    Indentation = None
+    MinimumFrequency = None
+    Alphabet = None
+    Cased = false
     Out = ""
     Quiet = false
 }
@@ -88,18 +107,37 @@ let private apply options argument =
     match argument with
     | Input paths -> { options with Inputs = options.Inputs @ paths }
     | Kind kind -> { options with Kind = kind }
-    | Vocab tokens -> { options with Vocabulary = tokens }
+    | Vocab tokens -> { options with Vocabulary = Some tokens }
     | Special tokens -> { options with Special = options.Special @ tokens }
-    | Pattern pattern -> { options with Pattern = pattern }
-    | Digits digits -> { options with Digits = digits }
-    | Indentation spaces -> { options with Indentation = spaces }
+    | Pattern pattern -> { options with Pattern = Some pattern }
+    | Digits digits -> { options with Digits = Some digits }
+    | Indentation spaces -> { options with Indentation = Some spaces }
+    | Min_Frequency count -> { options with MinimumFrequency = Some count }
+    | Alphabet characters -> { options with Alphabet = Some characters }
+    | Cased -> { options with Cased = true }
     | Out folder -> { options with Out = folder }
     | Quiet -> { options with Quiet = true }
 
+let private learned = [ Kind.Bpe; Kind.Word_Bpe; Kind.WordPiece; Kind.Unigram ]
+
+/// A flag that the kind doesn't read would be a wish that nobody hears.
+let private heard kinds flag isGiven options =
+    let spelled (kind: Kind) = kind.ToString().Replace('_', '-').ToLowerInvariant()
+    let readers = kinds |> List.map spelled |> String.concat ", "
+    Limits.readBy (List.contains options.Kind kinds) flag isGiven $"--kind {spelled options.Kind}" readers
+
 let private checks options = [
     Limits.given "--out" options.Out
-    Limits.atLeast 1 "--vocab" options.Vocabulary
-    Limits.atLeast 0 "--indentation" options.Indentation
+    Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
+    Limits.optional (Limits.atLeast 0) "--indentation" options.Indentation
+    Limits.optional (Limits.atLeast 1) "--min-frequency" options.MinimumFrequency
+    Limits.optional (Limits.atLeast 1) "--alphabet" options.Alphabet
+    heard [ Kind.Bpe ] "--pattern" options.Pattern.IsSome options
+    heard [ Kind.Bpe ] "--indentation" options.Indentation.IsSome options
+    heard [ Kind.WordPiece ] "--cased" options.Cased options
+    heard learned "--digits" options.Digits.IsSome options
+    heard learned "--min-frequency" options.MinimumFrequency.IsSome options
+    heard learned.Tail "--alphabet" options.Alphabet.IsSome options
 ]
 
 let options (given: ParseResults<TokenizeTrainArgument>) : Result<TokenizeTrainOptions, LegatoException list> =
@@ -112,6 +150,9 @@ let options (given: ParseResults<TokenizeTrainArgument>) : Result<TokenizeTrainO
 let private kindOf kind =
     match kind with
     | Kind.Bpe -> TokenizerKind.BytePair
+    | Kind.Word_Bpe -> TokenizerKind.WordBytePair
+    | Kind.WordPiece -> TokenizerKind.WordPiece
+    | Kind.Unigram -> TokenizerKind.Unigram
     | Kind.Char -> TokenizerKind.Character
     | Kind.Bytes -> TokenizerKind.Byte
 
@@ -144,25 +185,26 @@ let private refuseToOverwrite folder =
     if File.Exists file then
         raise (LegatoException("there is a tokenizer already", file, "choose another folder, or delete this file"))
 
+let private training (options: TokenizeTrainOptions) =
+    let standard = TokenizerTrainingOptions()
+
+    TokenizerTrainingOptions(
+        VocabularySize = Option.defaultValue standard.VocabularySize options.Vocabulary,
+        SpecialTokens = options.Special,
+        Pattern = (options.Pattern |> Option.map patternOf |> Option.defaultValue standard.Pattern),
+        Digits = (options.Digits |> Option.map digitsOf |> Option.defaultValue standard.Digits),
+        Indentation = Option.defaultValue standard.Indentation options.Indentation,
+        MinimumFrequency = Option.defaultValue standard.MinimumFrequency options.MinimumFrequency,
+        AlphabetLimit = Option.defaultValue standard.AlphabetLimit options.Alphabet,
+        Lowercase = not options.Cased,
+        Progress = progress options.Quiet
+    )
+
 let run options =
     refuseToOverwrite options.Out
     let watch = Stopwatch.StartNew()
     let texts = TextInput.sources options.Inputs |> Seq.collect TextInput.pieces
-
-    let tokenizer =
-        TokenizerTrainer.Train(
-            kindOf options.Kind,
-            texts,
-            TokenizerTrainingOptions(
-                VocabularySize = options.Vocabulary,
-                SpecialTokens = options.Special,
-                Pattern = patternOf options.Pattern,
-                Digits = digitsOf options.Digits,
-                Indentation = options.Indentation,
-                Progress = progress options.Quiet
-            )
-        )
-
+    let tokenizer = TokenizerTrainer.Train(kindOf options.Kind, texts, training options)
     tokenizer.Save options.Out
     printfn "%d tokens in %s (%.1f s)" tokenizer.VocabularySize options.Out watch.Elapsed.TotalSeconds
     0

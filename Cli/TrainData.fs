@@ -48,16 +48,19 @@ let private characters options text = learn TokenizerKind.Character { options wi
 
 let private ownTokenizer = "tokenizer.json"
 
+let private load (folder: string) =
+    let tokenizer = Tokenizer.Load(Path.Combine(folder, ownTokenizer))
+    TrainingState.RequireTokenizer(folder, tokenizer)
+    tokenizer
+
 /// The tokenizer that the options ask for, learned from the text where it is to be.
 /// <param name="checkpoint">The folder that training starts or goes on from.</param>
+/// <exception cref="LegatoException">The checkpoint's tokenizer is not the one that it was trained with.</exception>
 let tokenizer (options: TrainOptions) (checkpoint: string option) text : Tokenizer =
-    let own =
-        checkpoint
-        |> Option.map (fun folder -> Path.Combine(folder, ownTokenizer))
-        |> Option.filter File.Exists
+    let own = checkpoint |> Option.filter (fun folder -> File.Exists(Path.Combine(folder, ownTokenizer)))
 
     match options.Tokenizer, own with
-    | TokenizerSource.Own, Some path -> Tokenizer.Load path
+    | TokenizerSource.Own, Some folder -> load folder
     | TokenizerSource.Own, None
     | TokenizerSource.Characters, _ -> characters options text
     | TokenizerSource.Bytes, _ -> learn TokenizerKind.Byte options text

@@ -47,6 +47,25 @@ let ``a run's folder stands for its latest checkpoint`` () =
     Assert.That(outcome.Output, Is.EqualTo(generate flags))
 
 [<Test>]
+let ``another tokenizer than the one trained with is refused`` () =
+    let checkpoint = Path.Combine(folder, "swapped")
+    Directory.CreateDirectory checkpoint |> ignore
+
+    for file in Directory.GetFiles(Path.Combine(run (), "checkpoints", "step-000003")) do
+        File.Copy(file, Path.Combine(checkpoint, Path.GetFileName file))
+
+    File.Delete(Path.Combine(checkpoint, "tokenizer.json"))
+    let text = Path.Combine(folder, "text.txt")
+
+    let trained =
+        Invocation.legato [ "tokenize"; "train"; text; "--kind"; "bytes"; "--out"; checkpoint; "--quiet" ]
+
+    Assert.That(trained.ExitCode, Is.Zero, trained.Errors)
+    let outcome = Invocation.legato [ "generate"; checkpoint; "--prompt"; "the " ]
+    Assert.That(outcome.ExitCode, Is.EqualTo 2)
+    Assert.That(outcome.Errors, Does.Contain "is not the one the checkpoint was trained with")
+
+[<Test>]
 let ``without a number of tokens the context is the end`` () =
     let output = generate [ "--greedy"; "--json" ]
     let tokens = JsonDocument.Parse(output).RootElement.GetProperty("samples").[0].GetProperty("tokens")

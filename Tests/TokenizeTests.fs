@@ -3,6 +3,7 @@ module Legato.Tests.TokenizeTests
 
 open System
 open System.IO
+open System.IO.Compression
 open System.Text.Json
 open NUnit.Framework
 
@@ -72,7 +73,17 @@ let ``a special token in a text is text, unless asked for`` () =
         let text = write folder "text.txt" "<end>"
         let encode more = (succeed ([ "tokenize"; "encode"; text; "--tokenizer"; tokenizer ] @ more)).Trim()
         Assert.That(encode [ "--allow-special" ], Is.EqualTo "0")
-        Assert.That(encode [], Does.Contain " "))
+        Assert.That(encode [], Does.Contain " ")
+
+        let line = write folder "text.jsonl" "\"<end>\""
+
+        let ids more =
+            succeed ([ "tokenize"; "encode"; line; "--jsonl"; "--tokenizer"; tokenizer ] @ more)
+            |> JsonDocument.Parse
+            |> _.RootElement.GetProperty("ids").GetArrayLength()
+
+        Assert.That(ids [], Is.EqualTo 1)
+        Assert.That(ids [ "--forbid-special" ], Is.GreaterThan 1))
 
 [<Test>]
 let ``stats compare tokenizers on each text and on all`` () =
@@ -87,22 +98,141 @@ let ``stats compare tokenizers on each text and on all`` () =
             |> List.ofSeq
 
         let figure (name: string) (row: JsonElement) = row.GetProperty(name).GetDouble()
-        Assert.That(rows |> List.forall _.GetProperty("exact").GetBoolean(), Is.True)
+        Assert.That(rows |> List.forall _.GetProperty("is_exact").GetBoolean(), Is.True)
         Assert.That(rows |> List.map (figure "bytes"), Has.Exactly(2).EqualTo(7.0))
         Assert.That(figure "bytes_per_token" rows[1], Is.EqualTo 1.0)
         Assert.That(figure "bytes_per_token" rows[0], Is.GreaterThan 2.0)
-        Assert.That(rows[4].GetProperty("text").GetString(), Is.EqualTo "all")
+        Assert.That(rows[4].GetProperty("group").GetString(), Is.EqualTo "all")
         Assert.That(figure "tokens" rows[4], Is.EqualTo(figure "tokens" rows[0] + figure "tokens" rows[2])))
+
+[<TestCase "word-bpe">]
+[<TestCase "wordpiece">]
+[<TestCase "unigram">]
+let ``words come back from the ids of vocabularies of words`` (kind: string) =
+    inFolder (fun folder ->
+        let tokenizer = train folder kind
+
+        let ids =
+            succeed [
+                "tokenize"
+                "encode"
+                write folder "text.txt" "the dog sat by the cat"
+                "--tokenizer"
+                tokenizer
+            ]
+
+        let back = succeed [ "tokenize"; "decode"; write folder "ids.txt" ids; "--tokenizer"; tokenizer ]
+        Assert.That(back.Trim(), Is.EqualTo "the dog sat by the cat"))
+
+[<TestCase("char", "--digits", "single")>]
+[<TestCase("unigram", "--pattern", "gpt2")>]
+[<TestCase("bpe", "--alphabet", "100")>]
+let ``a flag that a kind doesn't read is refused`` (kind: string) (flag: string) (value: string) =
+    let outcome = Invocation.legato [ "tokenize"; "train"; "--kind"; kind; "--out"; "nowhere"; flag; value ]
+    Assert.That(outcome.ExitCode, Is.EqualTo 2)
+    Assert.That(outcome.Errors, Does.Contain $"{flag} means nothing with --kind {kind}")
+
+let private template =
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token }}\n{% endfor %}"
+
+[<Test>]
+let ``a chat is rendered by its template, wherever that lies`` () =
+    inFolder (fun folder ->
+        let chat =
+            write folder "chat.json" """{"messages":[{"role":"user","content":"a\u00e9"}],"eos_token":"<e>"}"""
+
+        let render path = succeed [ "tokenize"; "chat"; chat; "--template"; path ]
+        let bare = write folder "template.jinja" template
+
+        let config =
+            write folder "tokenizer_config.json" (JsonSerializer.Serialize {| chat_template = template |})
+
+        Assert.That(render bare, Is.EqualTo "[user] aé<e>\n")
+        Assert.That(render config, Is.EqualTo "[user] aé<e>\n")
+        Assert.That(render folder, Is.EqualTo "[user] aé<e>\n"))
+
+[<Test>]
+let ``chats of programs are answered by text or by the template's error`` () =
+    inFolder (fun folder ->
+        let template =
+            write
+                folder
+                "t.jinja"
+                "{% if not messages %}{{ raise_exception('empty') }}{% endif %}{{ messages[0].content }}"
+
+        let chats = write folder "chats.jsonl" "{\"messages\":[{\"content\":\"x\"}]}\n{\"messages\":[]}\n"
+
+        let lines =
+            (succeed [ "tokenize"; "chat"; chats; "--jsonl"; "--template"; template ]).TrimEnd().Split '\n'
+
+        Assert.That(lines[0], Is.EqualTo """{"text":"x"}""")
+        Assert.That(lines[1], Does.StartWith("{\"error\":").And.Contain "empty"))
+
+[<TestCase("{}", "line 1, chat request")>]
+[<TestCase("no JSON", "line 1")>]
+let ``a line that is no chat is named`` (line: string) (where: string) =
+    inFolder (fun folder ->
+        let chats, template = write folder "chats.jsonl" line, write folder "t.jinja" template
+        let outcome = Invocation.legato [ "tokenize"; "chat"; chats; "--jsonl"; "--template"; template ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain $"chats.jsonl, {where}"))
+
+/// The reference's texts and rows of ids, made by other libraries.
+let private vectors =
+    lazy
+        (use packed = File.OpenRead(Repository.shared "data/tokenizers/vectors.json.gz")
+         use plain = new GZipStream(packed, CompressionMode.Decompress)
+         JsonDocument.Parse(plain).RootElement)
+
+[<TestCase("gpt2/tokenizer.json", "gpt2/tokenizer.json.gz")>]
+[<TestCase("bert/tokenizer.json", "bert/vocab.txt")>]
+[<TestCase("t5/tokenizer.json", "t5/tokenizer.json.gz")>]
+[<TestCase("llama2/tokenizer.model", "llama2/tokenizer.model")>]
+[<TestCase("tiktoken/cl100k_base", "tiktoken/cl100k_base.tiktoken.gz")>]
+let ``programs get the ids and the text of the tokenizer's own library`` (name: string) (file: string) =
+    inFolder (fun folder ->
+        let tokenizer = Repository.shared $"data/tokenizers/{file}"
+
+        let rows =
+            vectors.Value.GetProperty("tokenizers").GetProperty(name).GetProperty("rows").EnumerateArray()
+            |> List.ofSeq
+
+        let answers verb flags (lines: string seq) =
+            let input = write folder verb (String.concat "\n" lines)
+
+            (succeed ([ "tokenize"; verb; input; "--jsonl"; "--tokenizer"; tokenizer ] @ flags)).TrimEnd().Split '\n'
+            |> Seq.map (fun line -> JsonDocument.Parse(line).RootElement)
+
+        let texts = vectors.Value.GetProperty("texts").EnumerateArray() |> Seq.map _.GetRawText()
+
+        let ids =
+            texts
+            |> answers "encode" [ "--no-special" ]
+            |> Seq.map _.GetProperty("ids").GetRawText()
+            |> List.ofSeq
+
+        let plain = rows |> List.map (fun row -> row.GetProperty("plain").GetRawText().Replace(" ", ""))
+        Assert.That((ids = plain), Is.True, "ids")
+
+        let framed (row: JsonElement) =
+            match row.TryGetProperty "ids" with
+            | true, ids -> ids.GetRawText()
+            | _ -> row.GetProperty("plain").GetRawText()
+
+        let decoded = rows |> List.map framed |> answers "decode" [] |> Seq.map _.GetString() |> List.ofSeq
+        let expected = rows |> List.map _.GetProperty("decoded").GetString()
+        Assert.That((decoded = expected), Is.True, "text"))
 
 /// What is wrong with a file, how the file is read, and what the message must say.
 let private badInputs =
     [
         "no file", None, [ "encode" ], [ "no such file" ]
         "no UTF-8", Some [| 0x61uy; 0xFFuy |], [ "encode" ], [ "no UTF-8 text" ]
-        "no JSON", Some "\"a\"\nb\n"B, [ "encode"; "--jsonl" ], [ "line 2"; "JSON string" ]
+        "no JSON", Some "\"a\"\nb\n"B, [ "encode"; "--jsonl" ], [ "input, line 2"; "JSON" ]
         "half a surrogate pair", Some "\"\\ud800\"\n"B, [ "encode"; "--jsonl" ], [ "line 1" ]
+        "no UTF-8 in a line", Some [| 0x22uy; 0xFFuy; 0x22uy |], [ "encode"; "--jsonl" ], [ "no UTF-8 text" ]
         "no ids", Some "1 two"B, [ "decode" ], [ "'two' is no id" ]
-        "an id out of range", Some "[1,2]\n[99999]\n"B, [ "decode"; "--jsonl" ], [ "99999" ]
+        "an id out of range", Some "[1,2]\n[99999]\n"B, [ "decode"; "--jsonl" ], [ "line 2"; "99999" ]
     ]
     |> List.map (fun (name, bytes, words, parts) -> TestCaseData(bytes, words, parts).SetArgDisplayNames name)
 

@@ -97,9 +97,10 @@ public static class TokenizerLines
             {
                 throw new LegatoException("the line is not well-formed JSON: " + error.Message, $"line {number}", "write one JSON value a line", error);
             }
-            catch (LegatoException error) when (error.Where is null)
+            catch (LegatoException error)
             {
-                throw new LegatoException(error.What, $"line {number}", error.Remedy, error);
+                string where = error.Where is null ? $"line {number}" : $"line {number}, {error.Where}";
+                throw new LegatoException(error.What, where, error.Remedy, error);
             }
         }
     }

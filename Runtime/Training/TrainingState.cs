@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Text;
 
 namespace Legato.Runtime.Training;
 
@@ -9,6 +10,7 @@ namespace Legato.Runtime.Training;
 /// The order of the data and all randomness follow from the seed and the step.
 /// </summary>
 /// <param name="Step">Steps done.</param>
+/// <param name="Tokenizer">The hash of the tokenizer (<see cref="Text.Tokenizer.Hash"/>).</param>
 /// <param name="Data">Checksum of the tokens.</param>
 /// <param name="TrainTokens">Tokens of the training part, from the data's start.</param>
 public sealed record TrainingState(long Step, TrainingOptions Options, string Tokenizer, string Data, long TrainTokens)
@@ -45,6 +47,17 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
                 $"the checkpoint has no usable training state: {e.Message}", path,
                 "training resumes from a run's own checkpoints; to train on from bare weights, start a new run from that folder", e);
         }
+    }
+
+    /// <summary>
+    /// Refuses another tokenizer than the one a checkpoint was trained with. A checkpoint from elsewhere, without a
+    /// training state, records none and takes any.
+    /// </summary>
+    /// <exception cref="LegatoException">The tokenizer is another one, or the training state is damaged.</exception>
+    public static void RequireTokenizer(string checkpoint, Tokenizer tokenizer)
+    {
+        if (File.Exists(Path.Combine(checkpoint, FileName)))
+            tokenizer.RequireHash(Read(checkpoint).Tokenizer, checkpoint);
     }
 
     public void Write(string folder) => AtomicWrite.Text(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Format));

@@ -42,19 +42,30 @@ public sealed class ChatTemplate
         return new ChatTemplate(source, JinjaParser.Parse(source));
     }
 
-    /// <summary>Reads a template from a file: Jinja source, or a tokenizer_config.json that holds it.</summary>
+    /// <summary>
+    /// Reads a template: Jinja source, a tokenizer_config.json that holds it, or a tokenizer's folder with either
+    /// (a chat_template.jinja goes before the configuration).
+    /// </summary>
+    /// <exception cref="LegatoException">There is no template in it, or an ill-formed one.</exception>
     public static ChatTemplate Load(string path)
     {
+        string file = Directory.Exists(path) ? FileIn(path) : path;
         string text;
         try
         {
-            text = File.ReadAllText(path);
+            text = File.ReadAllText(file);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException("the chat template can't be read: " + error.Message, path, null, error);
+            throw new LegatoException("the chat template can't be read: " + error.Message, file, "give a file that can be read", error);
         }
-        return Parse(path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? FromConfiguration(text, path) : text);
+        return Parse(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? FromConfiguration(text, file) : text);
+    }
+
+    private static string FileIn(string folder)
+    {
+        string own = Path.Combine(folder, Formats.TokenizerConfig.TemplateFileName);
+        return File.Exists(own) ? own : Path.Combine(folder, Formats.TokenizerConfig.FileName);
     }
 
     /// <summary>Renders a chat.</summary>

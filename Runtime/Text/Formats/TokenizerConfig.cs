@@ -9,6 +9,8 @@ internal static class TokenizerConfig
 {
     public const string FileName = "tokenizer_config.json";
 
+    public const string TemplateFileName = "chat_template.jinja";
+
     private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Completes a definition by what the files beside it say, and by custom where they say nothing.</summary>
@@ -21,7 +23,7 @@ internal static class TokenizerConfig
                 Names = ReadNames(root, definition.Names),
                 ChatTemplate = ReadTemplate(root) ?? definition.ChatTemplate,
             }));
-        string template = Path.Combine(folder, "chat_template.jinja");
+        string template = Path.Combine(folder, TemplateFileName);
         if (File.Exists(template))
             definition = definition with { ChatTemplate = File.ReadAllText(template) };
         return ByCustom(definition);

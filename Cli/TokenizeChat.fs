@@ -1,0 +1,71 @@
+/// `legato tokenize chat`: chats to the text that a model is fed.
+module Legato.Cli.TokenizeChat
+
+open System
+open System.Text.Json
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+open Legato.Runtime.Text
+open Legato.Runtime.Text.Chat
+
+type TokenizeChatArgument =
+    | [<MainCommand>] Input of file: string list
+    | Template of file: string
+    | Jsonl
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Input _ -> "files with one chat each, a JSON object with 'messages' (default: the standard input)"
+            | Template _ -> "a Jinja file, a tokenizer_config.json, or a tokenizer's folder"
+            | Jsonl -> "take a chat a line; give {\"text\":…}, or {\"error\":…} if the template refuses it, a line"
+
+type TokenizeChatOptions = {
+    /// Files; none: the standard input.
+    Inputs: string list
+    Template: string
+    JsonLines: bool
+}
+
+let private defaults = { Inputs = []; Template = ""; JsonLines = false }
+
+let private where = "legato tokenize chat"
+
+let private apply options argument =
+    match argument with
+    | Input paths -> { options with Inputs = options.Inputs @ paths }
+    | Template path -> { options with Template = path }
+    | Jsonl -> { options with JsonLines = true }
+
+let options (given: ParseResults<TokenizeChatArgument>) : Result<TokenizeChatOptions, LegatoException list> =
+    result {
+        let! arguments = Arguments.gather where Arguments.noConfig given
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where [ Limits.given "--template" options.Template ] options
+    }
+
+let private chat source =
+    try
+        JsonDocument.Parse(TextInput.whole source)
+    with :? JsonException as error ->
+        let what = $"this is no well-formed JSON: {error.Message}"
+
+        raise (
+            LegatoException(what, source.Name, "write one chat as a JSON object; for one a line, give --jsonl", error)
+        )
+
+let private render (template: ChatTemplate) source =
+    use chat = chat source
+    template.Render(ChatRequest.FromJson chat.RootElement).Text
+
+let run options =
+    let template = ChatTemplate.Load options.Template
+
+    if options.JsonLines then
+        JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Chat(template, lines, output))
+    else
+        for source in TextInput.sources options.Inputs do
+            Console.Write(render template source)
+
+    0
