@@ -77,7 +77,7 @@ let private sumLine (sum: Sum, said: string) =
         if said = sum.Answer then
             "right"
         else
-            $"wrong: {sum.Left + sum.Right} is written {sum.Answer}"
+            $"wrong: it is {sum.Answer}"
 
     $"  {sum.Prompt}{said}   {verdict}"
 
@@ -85,7 +85,7 @@ let private sumLine (sum: Sum, said: string) =
 let print (recital: Recital) =
     printfn "\nIt speaks (temperature %.1f):" temperature
     recital.Stories |> List.iter (printfn "  %s")
-    printfn "\nIt adds pairs that it was never shown. %s" Sum.Notation
+    printfn "\nIt adds pairs that it was never shown."
     recital.Sums |> List.iter (sumLine >> printfn "%s")
     printfn ""
     printfn "sentences that the grammar accepts: %s" (share recital.Sentences.Accepted recital.Sentences.Sentences)

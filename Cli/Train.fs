@@ -53,7 +53,7 @@ type TrainArgument =
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
             | Out _ -> "the run's folder: checkpoints, metrics, report (default: a new one in runs/)"
             | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"
-            | Steps _ -> "optimizer steps (default: 3000)"
+            | Steps _ -> "optimizer steps (default: 3900)"
             | Batch _ -> "sequences a batch (default: 8)"
             | Seq _ -> "positions a sequence (default: the model's context)"
             | Accumulate _ -> "batches whose gradients are added up before each step (default: 1)"
@@ -152,7 +152,7 @@ let defaults = {
     Vocabulary = 1024
     Out = None
     Start = Start.Fresh
-    Steps = 3000
+    Steps = 3900
     Batch = 8
     Sequence = None
     Accumulate = 1

@@ -3,9 +3,7 @@ using System.Globalization;
 namespace Legato.Runtime.Data;
 
 /// <summary>
-/// Sums of two two-digit numbers, as the built-in corpus writes them: "37+48=58", the result from its ones up, as one adds
-/// by hand. Each digit then follows from two digits and a carry (Lee et al. 2024, Teaching Arithmetic to Small
-/// Transformers, section 4); the other way round the first digit would need the whole sum.
+/// Sums of two two-digit numbers, as the built-in corpus writes them: "37+48=85", plain, most significant digit first.
 /// A tenth of the pairs never occurs in the corpus, in either order, so that getting them right is more than memory.
 /// </summary>
 public readonly record struct Sum(int Left, int Right)
@@ -16,23 +14,11 @@ public readonly record struct Sum(int Left, int Right)
     /// <summary>The most characters of an answer.</summary>
     public const int AnswerLength = 3;
 
-    /// <summary>Tells a reader how answers are written.</summary>
-    public const string Notation = "Results are written from their ones up: 37+48=58 says 85.";
-
     /// <summary>What a model is given: "37+48=".</summary>
     public string Prompt => string.Create(CultureInfo.InvariantCulture, $"{Left}+{Right}=");
 
-    /// <summary>What it should say: "58" for 85.</summary>
-    public string Answer
-    {
-        get
-        {
-            Span<char> digits = stackalloc char[AnswerLength];
-            (Left + Right).TryFormat(digits, out int length, default, CultureInfo.InvariantCulture);
-            digits[..length].Reverse();
-            return digits[..length].ToString();
-        }
-    }
+    /// <summary>What it should say: "85".</summary>
+    public string Answer => (Left + Right).ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Whether the pair is kept out of the corpus.</summary>
     public bool IsHeldOut =>
@@ -48,7 +34,7 @@ public readonly record struct Sum(int Left, int Right)
            select sum,
     ];
 
-    /// <summary>Reads a line such as "37+48=58"; whether it is a sum, and whether it is right.</summary>
+    /// <summary>Reads a line such as "37+48=85"; whether it is a sum, and whether it is right.</summary>
     public static bool TryParse(ReadOnlySpan<char> line, out Sum sum, out bool isRight)
     {
         (sum, isRight) = (default, false);
