@@ -73,11 +73,7 @@ let perform (generator: Generator) length seed : Recital =
 let private share (part: int) (whole: int) = $"{part} of {whole} ({100.0 * float part / float (max 1 whole):F1} %%)"
 
 let private sumLine (sum: Sum, said: string) =
-    let verdict =
-        if said = sum.Answer then
-            "right"
-        else
-            $"wrong: it is {sum.Answer}"
+    let verdict = if said = sum.Answer then "right" else $"wrong: it is {sum.Answer}"
 
     $"  {sum.Prompt}{said}   {verdict}"
 

@@ -136,14 +136,7 @@ module Presets =
     }
 
     // At a width of 96 matrices that start at 0.07 learn several times as fast as at the 0.02 of wide models.
-    let private demo = {
-        llamaTiny with
-            Layers = 4
-            Embed = 96
-            KvHeads = 4
-            Mlp = 256
-            Deviation = 0.07
-    }
+    let private demo = { llamaTiny with Layers = 4; Embed = 96; KvHeads = 4; Mlp = 256; Deviation = 0.07 }
 
     let all = [
         llama "demo" "the small LLaMA of the main job: under two minutes of training on two cores" demo

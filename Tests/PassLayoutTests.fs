@@ -132,7 +132,8 @@ let ``each step that is left out is found`` () =
             let written =
                 touched |> List.filter (fst >> (=) PassPlanWalk.Writes) |> List.map (fun (_, v) -> v.Buffer)
 
-            not written.IsEmpty && written |> List.forall (fun b -> read |> List.forall (fun r -> offset r <> offset b))
+            not written.IsEmpty
+            && written |> List.forall (fun b -> read |> List.forall (fun r -> offset r <> offset b))
 
     let givers = [ 0 .. steps.Length - 1 ] |> List.filter (fun i -> gives steps[i])
     Assert.That(givers.Length, Is.GreaterThan 5)

@@ -163,12 +163,17 @@ internal readonly unsafe struct MatrixProductShared
         return new Super
         {
             Batch = batch,
-            M0 = row * _rowSuper, Rows = Math.Min(_rowSuper, _args.M - row * _rowSuper),
-            N0 = column * _columnSuper, Columns = Math.Min(_columnSuper, _args.N - column * _columnSuper),
-            K0 = depth * _depthSuper, Depth = Math.Min(_depthSuper, _args.K - depth * _depthSuper),
+            M0 = row * _rowSuper,
+            Rows = Math.Min(_rowSuper, _args.M - row * _rowSuper),
+            N0 = column * _columnSuper,
+            Columns = Math.Min(_columnSuper, _args.N - column * _columnSuper),
+            K0 = depth * _depthSuper,
+            Depth = Math.Min(_depthSuper, _args.K - depth * _depthSuper),
             // B stays packed while only the rows change, A stays packed over a whole product that has one super-block of it.
-            PacksA = !oneA || column == 0, ABuffer = (oneA ? batch : stage) % 2,
-            PacksB = row == 0, BBuffer = rest % 2,
+            PacksA = !oneA || column == 0,
+            ABuffer = (oneA ? batch : stage) % 2,
+            PacksB = row == 0,
+            BBuffer = rest % 2,
         };
     }
 

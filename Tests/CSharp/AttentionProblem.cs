@@ -64,9 +64,20 @@ internal sealed unsafe class AttentionProblem : IDisposable
         Program = gradient
             ? AttentionProgram.Gradient(c.Shape, _ => 0, [ScalarType.I32], new KernelCompiler(isa))
             : AttentionProgram.Forward(c.Shape, _ => 0, [ScalarType.I32], new KernelCompiler(isa)),
-        Batch = c.Batch, Heads = c.Heads, KeyHeads = c.KeyHeads, QueryLength = c.Queries, KeyLength = c.Keys,
-        HeadSize = c.HeadSize, ValueSize = c.ValueSize, Query = query, Key = key, Value = value, Output = output,
-        LogSumExp = logSumExp, Past = past, Extra = extra,
+        Batch = c.Batch,
+        Heads = c.Heads,
+        KeyHeads = c.KeyHeads,
+        QueryLength = c.Queries,
+        KeyLength = c.Keys,
+        HeadSize = c.HeadSize,
+        ValueSize = c.ValueSize,
+        Query = query,
+        Key = key,
+        Value = value,
+        Output = output,
+        LogSumExp = logSumExp,
+        Past = past,
+        Extra = extra,
     };
 
     /// <summary>Runs the forward step and returns the output and the log-sum-exp.</summary>
@@ -85,8 +96,12 @@ internal sealed unsafe class AttentionProblem : IDisposable
     {
         var args = new AttentionGradientArgs
         {
-            Forward = Args(isa, gradient: true), OutputGradient = outputGradient, RowDot = rowDot,
-            QueryGradient = queryGradient, KeyGradient = keyGradient, ValueGradient = valueGradient,
+            Forward = Args(isa, gradient: true),
+            OutputGradient = outputGradient,
+            RowDot = rowDot,
+            QueryGradient = queryGradient,
+            KeyGradient = keyGradient,
+            ValueGradient = valueGradient,
         };
         long bytes = AttentionBackward.ScratchBytes(args, team.Count);
         args = args with { Forward = args.Forward with { Scratch = Allocate((int)(bytes / sizeof(float))) } };
@@ -180,8 +195,12 @@ internal sealed unsafe class AttentionProblem : IDisposable
         forward = forward with { Scratch = Allocate((int)(AttentionForward.ScratchBytes(forward, 1) / sizeof(float))) };
         var backward = new AttentionGradientArgs
         {
-            Forward = Args(isa, gradient: true), OutputGradient = outputGradient, RowDot = rowDot,
-            QueryGradient = queryGradient, KeyGradient = keyGradient, ValueGradient = valueGradient,
+            Forward = Args(isa, gradient: true),
+            OutputGradient = outputGradient,
+            RowDot = rowDot,
+            QueryGradient = queryGradient,
+            KeyGradient = keyGradient,
+            ValueGradient = valueGradient,
         };
         backward = backward with { Forward = backward.Forward with { Scratch = Allocate((int)(AttentionBackward.ScratchBytes(backward, 1) / sizeof(float))) } };
         long allocated = 0;

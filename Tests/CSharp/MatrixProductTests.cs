@@ -137,11 +137,23 @@ public unsafe class MatrixProductTests
             {
                 var args = new MatrixProductArgs
                 {
-                    M = _m, N = _n, K = _k, Batch = _batch, Accumulate = _accumulate,
-                    A = (nint)a, ARowStride = _transposeA ? 1 : ALeading, AColumnStride = _transposeA ? ALeading : 1, ABatchStride = ABatch,
-                    B = _element == MatrixElement.Float32 ? (nint)bWide : (nint)bNarrow, BElement = _element,
-                    BRowStride = _transposeB ? 1 : BLeading, BColumnStride = _transposeB ? BLeading : 1, BBatchStride = BBatch,
-                    C = (nint)cPointer, CRowStride = CLeading, CBatchStride = CBatch,
+                    M = _m,
+                    N = _n,
+                    K = _k,
+                    Batch = _batch,
+                    Accumulate = _accumulate,
+                    A = (nint)a,
+                    ARowStride = _transposeA ? 1 : ALeading,
+                    AColumnStride = _transposeA ? ALeading : 1,
+                    ABatchStride = ABatch,
+                    B = _element == MatrixElement.Float32 ? (nint)bWide : (nint)bNarrow,
+                    BElement = _element,
+                    BRowStride = _transposeB ? 1 : BLeading,
+                    BColumnStride = _transposeB ? BLeading : 1,
+                    BBatchStride = BBatch,
+                    C = (nint)cPointer,
+                    CRowStride = CLeading,
+                    CBatchStride = CBatch,
                     Epilogue = (batch, m0, m1, n0, n1) =>
                     {
                         for (int m = m0; m < m1; m++)
@@ -206,10 +218,26 @@ public unsafe class MatrixProductTests
 
         private static MatrixProductArgs With(MatrixProductArgs args, nint scratch, long bytes) => new()
         {
-            M = args.M, N = args.N, K = args.K, Batch = args.Batch, Accumulate = args.Accumulate, Epilogue = args.Epilogue,
-            A = args.A, ARowStride = args.ARowStride, AColumnStride = args.AColumnStride, ABatchStride = args.ABatchStride,
-            B = args.B, BElement = args.BElement, BRowStride = args.BRowStride, BColumnStride = args.BColumnStride, BBatchStride = args.BBatchStride,
-            C = args.C, CRowStride = args.CRowStride, CBatchStride = args.CBatchStride, Scratch = scratch, ScratchBytes = bytes,
+            M = args.M,
+            N = args.N,
+            K = args.K,
+            Batch = args.Batch,
+            Accumulate = args.Accumulate,
+            Epilogue = args.Epilogue,
+            A = args.A,
+            ARowStride = args.ARowStride,
+            AColumnStride = args.AColumnStride,
+            ABatchStride = args.ABatchStride,
+            B = args.B,
+            BElement = args.BElement,
+            BRowStride = args.BRowStride,
+            BColumnStride = args.BColumnStride,
+            BBatchStride = args.BBatchStride,
+            C = args.C,
+            CRowStride = args.CRowStride,
+            CBatchStride = args.CBatchStride,
+            Scratch = scratch,
+            ScratchBytes = bytes,
         };
     }
 }

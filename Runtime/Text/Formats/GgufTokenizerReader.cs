@@ -104,7 +104,8 @@ internal static class GgufTokenizerReader
         }
         string splitter = metadata.Text(Prefix + "pre") ?? "default";
         return Gpt2VocabularyReader.Make(vocabulary, BpeModel.ReadMerges(vocabulary, merges, null, where),
-            Splitter(splitter, where), ignoreMerges: splitter is "llama-bpe" or "llama3" or "llama-v3") with { PostProcessor = null };
+            Splitter(splitter, where), ignoreMerges: splitter is "llama-bpe" or "llama3" or "llama-v3") with
+        { PostProcessor = null };
     }
 
     private static IPreTokenizer Splitter(string name, string where)

@@ -14,14 +14,19 @@ internal sealed record KnownRanks(SplitPattern Pattern, IReadOnlyDictionary<stri
         50280 => new(SplitPattern.Gpt2, new Dictionary<string, int> { [EndOfText] = 50256 }),
         100256 => new(SplitPattern.Cl100k, new Dictionary<string, int>
         {
-            [EndOfText] = 100257, ["<|fim_prefix|>"] = 100258, ["<|fim_middle|>"] = 100259, ["<|fim_suffix|>"] = 100260,
+            [EndOfText] = 100257,
+            ["<|fim_prefix|>"] = 100258,
+            ["<|fim_middle|>"] = 100259,
+            ["<|fim_suffix|>"] = 100260,
             ["<|endofprompt|>"] = 100276,
         }),
         128000 => new(SplitPattern.Llama3, Llama3Tokens()),
         199998 => new(SplitPattern.O200k, new Dictionary<string, int> { [EndOfText] = 199999, ["<|endofprompt|>"] = 200018 }),
         151643 => new(SplitPattern.Qwen2, new Dictionary<string, int>
         {
-            [EndOfText] = 151643, ["<|im_start|>"] = 151644, ["<|im_end|>"] = 151645,
+            [EndOfText] = 151643,
+            ["<|im_start|>"] = 151644,
+            ["<|im_end|>"] = 151645,
         }),
         _ => ByName(fileName),
     };
