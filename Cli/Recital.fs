@@ -17,7 +17,7 @@ type Recital = {
 }
 
 /// Texts that are written at a time.
-let rows = 128
+let rows = 64
 
 let private temperature = 0.8
 

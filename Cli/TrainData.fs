@@ -16,7 +16,7 @@ type Text =
     | Files of TextFiles
 
 /// Of the built-in corpus, in characters: more than the main job reads, so that it sees nearly nothing twice.
-let private corpusLength = 5_000_000
+let private corpusLength = 4_000_000
 
 /// Of all tokens, the share that evaluations read and training doesn't.
 let private heldOutShare = 0.02
