@@ -5,7 +5,7 @@ public enum Purpose
 {
     /// <summary>
     /// One optimizer step. Inputs: tokens, labels [accumulate, batch, seq] (I32), rate (learning rate),
-    /// correction1, correction2 (1 - βᵗ), seed (I32). Outputs: loss, gradient_norm.
+    /// correction1, correction2 (1 - βᵗ). Outputs: loss, gradient_norm.
     /// </summary>
     Train,
 
