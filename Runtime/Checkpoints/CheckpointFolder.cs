@@ -6,14 +6,14 @@ namespace Legato.Runtime.Checkpoints;
 /// The weights of a folder in the Hugging Face layout: <c>model.safetensors</c>, or shards that
 /// <c>model.safetensors.index.json</c> lists. Tensors are found by name, whichever file holds them.
 /// </summary>
-public sealed class CheckpointFolder : IDisposable
+public sealed class CheckpointFolder : ITensorSource
 {
     public const string ConfigFile = "config.json";
     public const string WeightsFile = "model.safetensors";
     public const string IndexFile = "model.safetensors.index.json";
 
     private readonly List<SafetensorsFile> files = [];
-    private readonly Dictionary<string, (SafetensorsFile File, TensorInfo Tensor)> tensors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, StoredTensor> tensors = new(StringComparer.Ordinal);
 
     /// <param name="weights">The file of the weights, where it is another than the layout's own.</param>
     /// <exception cref="LegatoException">The folder, its weights or a shard is missing or damaged.</exception>
@@ -45,8 +45,8 @@ public sealed class CheckpointFolder : IDisposable
 
     public IEnumerable<string> Names => tensors.Keys;
 
-    /// <summary>The tensor of that name and its file, or null.</summary>
-    public (SafetensorsFile File, TensorInfo Tensor)? Find(string name) => tensors.TryGetValue(name, out var found) ? found : null;
+    /// <summary>The tensor of that name, or null.</summary>
+    public StoredTensor? Find(string name) => tensors.GetValueOrDefault(name);
 
     /// <summary>The text of a folder's config.json.</summary>
     /// <exception cref="LegatoException">The folder or the file is missing or can't be read.</exception>
@@ -86,7 +86,7 @@ public sealed class CheckpointFolder : IDisposable
             throw new LegatoException($"the index puts tensor '{absent}' here, and it isn't", file.Path, "fetch the shard and the index anew");
         foreach (TensorInfo tensor in file.Tensors)
             if (expected is null || expected.Contains(tensor.Name))
-                tensors.Add(tensor.Name, (file, tensor));
+                tensors.Add(tensor.Name, file.Stored(tensor));
     }
 
     private static Dictionary<string, HashSet<string>> ReadIndex(string index)

@@ -5,11 +5,11 @@ namespace Legato.Runtime.Checkpoints;
 /// <summary>The names in a checkpoint against the names that a family gives: which prefix it uses, what is left over.</summary>
 internal sealed class CheckpointNames
 {
-    private readonly CheckpointFolder checkpoint;
+    private readonly ITensorSource checkpoint;
     private readonly WeightMap map;
     private readonly ILookup<string, WeightSlice> expected;
 
-    public CheckpointNames(CheckpointFolder checkpoint, WeightMap map, ILookup<string, WeightSlice> expected)
+    public CheckpointNames(ITensorSource checkpoint, WeightMap map, ILookup<string, WeightSlice> expected)
     {
         (this.checkpoint, this.map, this.expected) = (checkpoint, map, expected);
         Prefix = map.Prefixes.Count == 0

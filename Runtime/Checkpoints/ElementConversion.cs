@@ -18,17 +18,25 @@ public static class ElementConversion
     /// <summary>The safetensors type with the same bytes as a buffer's type.</summary>
     public static TensorType TensorType(this ScalarType type) => type switch
     {
-        ScalarType.F32 => Checkpoints.TensorType.F32,
-        ScalarType.BF16 => Checkpoints.TensorType.BF16,
-        ScalarType.F16 => Checkpoints.TensorType.F16,
+        Plans.ScalarType.F32 => Checkpoints.TensorType.F32,
+        Plans.ScalarType.BF16 => Checkpoints.TensorType.BF16,
+        Plans.ScalarType.F16 => Checkpoints.TensorType.F16,
         _ => Checkpoints.TensorType.I32,
+    };
+
+    /// <summary>The type that a device holds elements of a file's type in without loss: the same, or a wider one.</summary>
+    public static ScalarType ScalarType(this TensorType type) => type switch
+    {
+        Checkpoints.TensorType.BF16 or Checkpoints.TensorType.F8E4M3 or Checkpoints.TensorType.F8E5M2 => Plans.ScalarType.BF16,
+        Checkpoints.TensorType.F16 => Plans.ScalarType.F16,
+        _ => Plans.ScalarType.F32,
     };
 
     /// <summary>Whether elements of one type can be had from the other: any float as any float, any type as itself.</summary>
     public static bool IsPossible(TensorType from, ScalarType to) =>
-        from == to.TensorType() || (from.IsFloat() && to != ScalarType.I32);
+        from == to.TensorType() || (from.IsFloat() && to != Plans.ScalarType.I32);
 
-    /// <summary>Converts source.Length / size(from) elements.</summary>
+    /// <summary>Converts source.Length / size(from) elements of a type without blocks.</summary>
     public static void Convert(TensorType from, ReadOnlySpan<byte> source, ScalarType to, Span<byte> target)
     {
         if (from == to.TensorType())
@@ -36,19 +44,20 @@ public static class ElementConversion
             source.CopyTo(target);
             return;
         }
-        if (to == ScalarType.F32)
+        if (to == Plans.ScalarType.F32)
         {
             ToSingle(from, source, MemoryMarshal.Cast<byte, float>(target));
             return;
         }
         Span<float> block = stackalloc float[Block];
-        int count = source.Length / from.Size();
+        int size = from.BlockBytes();
+        int count = source.Length / size;
         for (int start = 0; start < count; start += Block)
         {
             Span<float> part = block[..Math.Min(Block, count - start)];
-            ToSingle(from, source.Slice(start * from.Size(), part.Length * from.Size()), part);
+            ToSingle(from, source.Slice(start * size, part.Length * size), part);
             Span<ushort> narrow = MemoryMarshal.Cast<byte, ushort>(target.Slice(start * 2, part.Length * 2));
-            if (to == ScalarType.BF16)
+            if (to == Plans.ScalarType.BF16)
                 ToBFloat16(part, narrow);
             else
                 ToHalf(part, narrow);

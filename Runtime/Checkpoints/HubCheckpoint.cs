@@ -4,33 +4,38 @@ using Legato.Runtime.Text;
 namespace Legato.Runtime.Checkpoints;
 
 /// <summary>
-/// Model weights in the Hugging Face layout, moved between a folder and a device by a family's
-/// <see cref="WeightMap"/>.
+/// Model weights moved between files and a device by a family's <see cref="WeightMap"/>: folders in the Hugging Face
+/// layout, read and written, and GGUF files, read here and written by <see cref="CheckpointConversion"/>.
 /// </summary>
 public static class HubCheckpoint
 {
+    /// <summary>The most bytes of tensors that one file of a checkpoint is given: 5 GB, as elsewhere.</summary>
+    public const long ShardBytes = 5_000_000_000;
+
     /// <summary>
-    /// Fills every parameter of a model from a folder, converting element types. Large tensors are copied in pieces by
-    /// several threads; <see cref="Devices.IDeviceMemory.Write"/> must bear disjoint writes at once.
+    /// Fills every parameter of a model from a folder or a GGUF file, converting element types. Large tensors are copied in
+    /// pieces by several threads; <see cref="Devices.IDeviceMemory.Write"/> must bear disjoint writes at once.
     /// </summary>
     /// <param name="parameter">Where a parameter, given by its path, is to go.</param>
-    /// <param name="weights">The file of the weights, where it is another than the layout's own.</param>
+    /// <param name="weights">The file of a folder's weights, where it is another than the layout's own.</param>
     /// <exception cref="LegatoException">
-    /// The folder can't be read, or weights are missing, left over, misshapen or of a type that doesn't convert: all of
+    /// The files can't be read, or weights are missing, left over, misshapen or of a type that doesn't convert: all of
     /// them are listed. No parameter is written then.
     /// </exception>
-    public static void Load(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, string weights = CheckpointFolder.WeightsFile)
+    public static void Load(string path, ModelDescription model, Func<string, ParameterMemory> parameter, string weights = CheckpointFolder.WeightsFile)
     {
-        using var checkpoint = new CheckpointFolder(folder, weights);
+        using ITensorSource checkpoint = Open(path, weights);
         WeightLoader.Load(checkpoint, model, parameter);
     }
 
     /// <summary>
-    /// Writes model.safetensors under the family's names, config.json and the tokenizer's files. Each file is replaced as a
+    /// Writes the weights under the family's names, config.json and the tokenizer's files. Each file is replaced as a
     /// whole; for the folder as a whole wrap the call in <see cref="AtomicWrite.Folder"/>.
     /// </summary>
     /// <exception cref="LegatoException">The folder can't be written.</exception>
-    public static void Save(string folder, ModelDescription model, Func<string, ParameterMemory> parameter, Tokenizer? tokenizer = null)
+    public static void Save(
+        string folder, ModelDescription model, Func<string, ParameterMemory> parameter, Tokenizer? tokenizer = null,
+        long shardBytes = ShardBytes)
     {
         try
         {
@@ -42,6 +47,12 @@ public static class HubCheckpoint
         }
         AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.ConfigFile), model.Config);
         tokenizer?.Save(folder);
-        WeightSaver.Save(Path.Combine(folder, CheckpointFolder.WeightsFile), model, parameter);
+        CheckpointWriter.Write(
+            folder, WeightSaver.Tensors(model, new DeviceSlices(parameter), (_, _, held) => held.TensorType()), shardBytes);
     }
+
+    /// <summary>The tensors of a folder in the Hugging Face layout, or of a GGUF file.</summary>
+    /// <exception cref="LegatoException">They can't be read.</exception>
+    public static ITensorSource Open(string path, string weights = CheckpointFolder.WeightsFile) =>
+        GgufFile.IsNamed(path) ? new GgufFile(path) : new CheckpointFolder(path, weights);
 }

@@ -36,6 +36,8 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>The tensor of that name, or null.</summary>
     public TensorInfo? Find(string name) => byName.GetValueOrDefault(name);
 
+    internal StoredTensor Stored(TensorInfo tensor) => new(file, tensor);
+
     /// <summary>The tensor of that name.</summary>
     /// <exception cref="LegatoException">There is none.</exception>
     public TensorInfo Get(string name) =>
@@ -83,6 +85,6 @@ public sealed class SafetensorsFile : IDisposable
     public void Dispose() => file.Dispose();
 
     private int Count(TensorInfo tensor) => tensor.Bytes <= int.MaxValue
-        ? (int)(tensor.Bytes / tensor.Type.Size())
+        ? (int)(tensor.Bytes / tensor.Type.BlockBytes())
         : throw new LegatoException($"tensor '{tensor.Name}' has {tensor.Bytes} bytes, too many to be read at once", Path);
 }

@@ -3,12 +3,6 @@ using System.Text.Json;
 
 namespace Legato.Runtime.Checkpoints;
 
-/// <summary>A tensor of a safetensors file. <paramref name="Offset"/> is counted from the start of the file, in bytes.</summary>
-public sealed record TensorInfo(string Name, TensorType Type, IReadOnlyList<long> Shape, long Offset, long Bytes)
-{
-    public string ShapeText => $"[{string.Join(", ", Shape)}]";
-}
-
 /// <summary>
 /// The header of a safetensors file: eight bytes of length, then JSON that gives each tensor's type, shape and place.
 /// Everything is checked before it is believed, and memory use stays within a small multiple of the header's size.
@@ -115,7 +109,7 @@ internal static class SafetensorsHeader
 
     private static long Bytes(string name, TensorType type, List<long> shape, List<long> place)
     {
-        long bytes = type.Size();
+        long bytes = type.BlockBytes();
         foreach (long size in shape)
             if (Math.BigMul(bytes, size, out bytes) != 0 || bytes < 0)
                 throw new JsonException($"tensor '{name}' is larger than any file");

@@ -7,7 +7,7 @@ namespace Legato.Runtime.Checkpoints;
 /// <summary>A tensor to be written; <paramref name="Write"/> puts its bytes, row-major, little-endian, on the stream.</summary>
 public sealed record TensorToWrite(string Name, TensorType Type, IReadOnlyList<long> Shape, Action<Stream> Write)
 {
-    public long Bytes => Shape.Aggregate((long)Type.Size(), (n, size) => checked(n * size));
+    public long Bytes => Type.Bytes(Shape.Aggregate(1L, (n, size) => checked(n * size)));
 }
 
 /// <summary>
@@ -22,7 +22,7 @@ public static class SafetensorsWriter
     /// <exception cref="LegatoException">It can't be written.</exception>
     public static void Write(string path, IEnumerable<TensorToWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        TensorToWrite[] ordered = [.. tensors.OrderByDescending(t => t.Type.Size()).ThenBy(t => t.Type).ThenBy(t => t.Name, StringComparer.Ordinal)];
+        TensorToWrite[] ordered = [.. tensors.OrderByDescending(t => t.Type.BlockBytes()).ThenBy(t => t.Type).ThenBy(t => t.Name, StringComparer.Ordinal)];
         AtomicWrite.File(path, stream =>
         {
             WriteHeader(stream, ordered, metadata);

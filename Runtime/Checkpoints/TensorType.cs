@@ -1,6 +1,6 @@
 namespace Legato.Runtime.Checkpoints;
 
-/// <summary>Element types of the safetensors format.</summary>
+/// <summary>Element types of checkpoint files. Those from <see cref="Q4_0"/> on come in blocks that share a scale.</summary>
 public enum TensorType
 {
     F64,
@@ -18,22 +18,44 @@ public enum TensorType
     U16,
     U8,
     Bool,
+    Q4_0,
+    Q8_0,
+    Q4_K,
+    Q6_K,
 }
 
 public static class TensorTypes
 {
-    /// <summary>Bytes of one element.</summary>
-    public static int Size(this TensorType type) => type switch
+    /// <summary>Elements that are stored together: 1, or the length of a block along the last axis.</summary>
+    public static int BlockElements(this TensorType type) => type switch
+    {
+        TensorType.Q4_0 or TensorType.Q8_0 => 32,
+        TensorType.Q4_K or TensorType.Q6_K => 256,
+        _ => 1,
+    };
+
+    /// <summary>Bytes of one block; of one element, where there are no blocks.</summary>
+    public static int BlockBytes(this TensorType type) => type switch
     {
         TensorType.F64 or TensorType.I64 or TensorType.U64 => 8,
         TensorType.F32 or TensorType.I32 or TensorType.U32 => 4,
         TensorType.F16 or TensorType.BF16 or TensorType.I16 or TensorType.U16 => 2,
+        TensorType.Q4_0 => 18,
+        TensorType.Q8_0 => 34,
+        TensorType.Q4_K => 144,
+        TensorType.Q6_K => 210,
         _ => 1,
     };
 
-    public static bool IsFloat(this TensorType type) => type <= TensorType.F8E5M2;
+    /// <summary>Bytes of whole blocks of elements.</summary>
+    public static long Bytes(this TensorType type, long elements) => checked(elements / type.BlockElements() * type.BlockBytes());
 
-    /// <summary>The name that the format uses, such as <c>F8_E4M3</c>.</summary>
+    public static bool IsBlock(this TensorType type) => type >= TensorType.Q4_0;
+
+    /// <summary>Whether it holds real numbers, however coarse.</summary>
+    public static bool IsFloat(this TensorType type) => type <= TensorType.F8E5M2 || type.IsBlock();
+
+    /// <summary>The name that its format uses, such as <c>F8_E4M3</c> or <c>Q4_K</c>.</summary>
     public static string FormatName(this TensorType type) => type switch
     {
         TensorType.F8E4M3 => "F8_E4M3",
@@ -42,11 +64,11 @@ public static class TensorTypes
         _ => type.ToString(),
     };
 
-    /// <summary>The type of that name in the format, or null.</summary>
+    /// <summary>The type of that name in the safetensors format, or null.</summary>
     public static TensorType? FromFormatName(string name)
     {
         foreach (TensorType type in Enum.GetValues<TensorType>())
-            if (type.FormatName() == name)
+            if (!type.IsBlock() && type.FormatName() == name)
                 return type;
         return null;
     }

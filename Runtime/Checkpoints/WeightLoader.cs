@@ -1,67 +1,47 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Checkpoints;
 
-/// <summary>Matches a checkpoint's tensors with a model's parameters, then copies them.</summary>
+/// <summary>Copies a checkpoint's tensors to where a model's parameters lie.</summary>
 internal static class WeightLoader
 {
     /// <summary>Elements that one thread moves at a time.</summary>
     private const int ChunkElements = 1 << 20;
 
-    public static void Load(CheckpointFolder checkpoint, ModelDescription model, Func<string, ParameterMemory> parameter)
+    public static void Load(ITensorSource checkpoint, ModelDescription model, Func<string, ParameterMemory> parameter)
     {
-        List<TensorCopy> copies = Match(checkpoint, model, parameter);
-        IEnumerable<(TensorCopy Copy, long Start)> chunks =
-            from copy in copies
-            from start in Chunks(copy)
-            select (copy, start);
+        List<SliceReader> readers = WeightMatch.Find(checkpoint, model, path => parameter(path).Type);
+        IEnumerable<(SliceReader Reader, long Start)> chunks =
+            from reader in readers
+            from start in Chunks(reader.Slice)
+            select (reader, start);
         Parallel.ForEach(
-            System.Collections.Concurrent.Partitioner.Create(chunks, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
-            chunk => chunk.Copy.Run(chunk.Start, ChunkElements));
+            Partitioner.Create(chunks, EnumerablePartitionerOptions.NoBuffering),
+            chunk => Copy(chunk.Reader, chunk.Start, parameter(chunk.Reader.Slice.Path)));
     }
 
-    private static IEnumerable<long> Chunks(TensorCopy copy)
+    private static IEnumerable<long> Chunks(WeightSlice slice)
     {
-        for (long start = 0; start < copy.Slice.Elements; start += ChunkElements)
+        for (long start = 0; start < slice.Elements; start += ChunkElements)
             yield return start;
     }
 
-    private static List<TensorCopy> Match(CheckpointFolder checkpoint, ModelDescription model, Func<string, ParameterMemory> parameter)
+    private static void Copy(SliceReader reader, long start, ParameterMemory target)
     {
-        List<WeightSlice> slices = WeightSlice.All(model);
-        ILookup<string, WeightSlice> byTensor = slices.ToLookup(s => s.Tensor, StringComparer.Ordinal);
-        var names = new CheckpointNames(checkpoint, model.Weights, byTensor);
-        var copies = new List<TensorCopy>();
-        var problems = new List<string>();
-        foreach (IGrouping<string, WeightSlice> group in byTensor)
+        int size = target.Type.Size();
+        int count = (int)Math.Min(ChunkElements, reader.Slice.Elements - start);
+        long offset = (reader.Slice.Offset + start) * size;
+        if (reader.TryMap(start, count, target.Type, out ReadOnlySpan<byte> mapped))
         {
-            string name = names.Prefix + group.Key;
-            if (checkpoint.Find(name) is not { } found)
-            {
-                problems.Add($"missing: {name} (parameter {group.First().Path})");
-                continue;
-            }
-            long[] shape = group.First().TensorShape(group);
-            if (!found.Tensor.Shape.SequenceEqual(shape))
-            {
-                problems.Add($"wrong shape: {name} is {found.Tensor.ShapeText}, the model's is [{string.Join(", ", shape)}]");
-                continue;
-            }
-            foreach (WeightSlice slice in group)
-            {
-                ParameterMemory target = parameter(slice.Path);
-                if (ElementConversion.IsPossible(found.Tensor.Type, target.Type))
-                    copies.Add(new TensorCopy(slice, found.File, found.Tensor, target));
-                else
-                    problems.Add($"wrong type: {name} holds {found.Tensor.Type.FormatName()}, the parameter {target.Type}");
-            }
+            target.Memory.Write(offset, mapped);
+            return;
         }
-        problems.AddRange(names.Unknown().Select(name => $"unknown: {name}"));
-        if (problems.Count > 0)
-            throw new LegatoException(
-                $"the checkpoint does not fit the model {model.Name}:\n  {string.Join("\n  ", problems)}", checkpoint.Path,
-                "check that config.json belongs to these weights");
-        return copies;
+        byte[] converted = ArrayPool<byte>.Shared.Rent(count * size);
+        Span<byte> elements = converted.AsSpan(0, count * size);
+        reader.Read(start, target.Type, elements);
+        target.Memory.Write(offset, elements);
+        ArrayPool<byte>.Shared.Return(converted);
     }
 }

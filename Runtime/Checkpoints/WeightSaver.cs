@@ -4,59 +4,90 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Checkpoints;
 
-/// <summary>Writes a model's parameters under their family's names, in the types that the device holds.</summary>
+/// <summary>Where weights are saved from: a device, or another checkpoint.</summary>
+internal interface ISliceSource
+{
+    /// <summary>The type that holds the slice's elements without loss.</summary>
+    ScalarType TypeOf(WeightSlice slice);
+
+    /// <summary>Fills <paramref name="into"/> with the slice's elements from <paramref name="start"/> on, in a type.</summary>
+    void Read(WeightSlice slice, long start, ScalarType type, Span<byte> into);
+}
+
+/// <summary>A tensor's type in the file, by its name, its shape and the type that holds it without loss.</summary>
+internal delegate TensorType TensorEncoding(string name, IReadOnlyList<long> shape, ScalarType held);
+
+/// <summary>The tensors of a model's parameters under their family's names, ready to be written.</summary>
 internal static class WeightSaver
 {
-    private const int ChunkBytes = 4 << 20;
+    // A whole number of blocks.
+    private const int ChunkElements = 1 << 20;
 
-    public static void Save(string path, ModelDescription model, Func<string, ParameterMemory> parameter)
+    public static IEnumerable<TensorToWrite> Tensors(
+        ModelDescription model, ISliceSource source, TensorEncoding encode)
     {
         string prefix = model.Weights.Prefixes.Count == 0 ? "" : model.Weights.Prefixes[0];
-        IEnumerable<TensorToWrite> tensors =
+        return
             from slice in WeightSlice.All(model)
             group slice by slice.Tensor into slices
-            select Tensor(prefix + slices.Key, [.. slices], parameter);
-        SafetensorsWriter.Write(path, tensors, new Dictionary<string, string> { ["format"] = "pt" });
+            select Tensor(prefix + slices.Key, [.. slices], source, encode);
     }
 
-    private static TensorToWrite Tensor(string name, WeightSlice[] slices, Func<string, ParameterMemory> parameter)
+    private static TensorToWrite Tensor(
+        string name, WeightSlice[] slices, ISliceSource source, TensorEncoding encode)
     {
         long[] shape = slices[0].TensorShape(slices);
-        ScalarType type = parameter(slices[0].Path).Type;
-        bool asItLies = slices is [{ Transposed: false, Part: null }];
-        return new TensorToWrite(name, type.TensorType(), shape, stream =>
+        TensorType type = encode(name, shape, source.TypeOf(slices[0]));
+        ScalarType held = type.IsBlock() ? ScalarType.F32 : type.ScalarType();
+        bool asItLies = slices is [{ Transposed: false, Part: null, PairedHeads: 0 }];
+        return new TensorToWrite(name, type, shape, stream =>
         {
             if (asItLies)
-                Copy(slices[0], parameter(slices[0].Path), stream);
+                Copy(slices[0], source, held, type, stream);
             else
-                stream.Write(Assemble(shape, type, slices, parameter));
+                Encode(Assemble(shape, held, slices, source), type, stream);
         });
     }
 
-    private static void Copy(WeightSlice slice, ParameterMemory source, Stream stream)
+    private static void Copy(WeightSlice slice, ISliceSource source, ScalarType held, TensorType type, Stream stream)
     {
-        long offset = slice.Offset * source.Type.Size();
-        long end = offset + slice.Elements * source.Type.Size();
-        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkBytes);
-        while (offset < end)
+        byte[] chunk = ArrayPool<byte>.Shared.Rent(ChunkElements * held.Size());
+        for (long start = 0; start < slice.Elements; start += ChunkElements)
         {
-            Span<byte> part = chunk.AsSpan(0, (int)Math.Min(ChunkBytes, end - offset));
-            source.Memory.Read(offset, part);
-            stream.Write(part);
-            offset += part.Length;
+            Span<byte> part = chunk.AsSpan(0, (int)Math.Min(ChunkElements, slice.Elements - start) * held.Size());
+            source.Read(slice, start, held, part);
+            Encode(part, type, stream);
         }
         ArrayPool<byte>.Shared.Return(chunk);
     }
 
-    private static byte[] Assemble(long[] shape, ScalarType type, WeightSlice[] slices, Func<string, ParameterMemory> parameter)
+    private static void Encode(ReadOnlySpan<byte> elements, TensorType type, Stream stream)
+    {
+        if (!type.IsBlock())
+        {
+            stream.Write(elements);
+            return;
+        }
+        byte[] blocks = ArrayPool<byte>.Shared.Rent((int)type.Bytes(ChunkElements));
+        ReadOnlySpan<float> values = MemoryMarshal.Cast<byte, float>(elements);
+        for (int start = 0; start < values.Length; start += ChunkElements)
+        {
+            ReadOnlySpan<float> part = values.Slice(start, Math.Min(ChunkElements, values.Length - start));
+            QuantisedBlocks.ToQ8_0(part, blocks);
+            stream.Write(blocks, 0, (int)type.Bytes(part.Length));
+        }
+        ArrayPool<byte>.Shared.Return(blocks);
+    }
+
+    private static byte[] Assemble(long[] shape, ScalarType type, WeightSlice[] slices, ISliceSource source)
     {
         int size = type.Size();
         var tensor = new byte[checked(shape.Aggregate(1L, (n, s) => n * s) * size)];
         foreach (WeightSlice slice in slices)
         {
             var elements = new byte[checked(slice.Elements * size)];
-            parameter(slice.Path).Memory.Read(slice.Offset * size, elements);
-            MatrixView view = MatrixView.Of(shape, slice.Part);
+            source.Read(slice, 0, type, elements);
+            MatrixView view = MatrixView.Of(shape, slice);
             if (size == 4)
                 Scatter(view, slice.Transposed, MemoryMarshal.Cast<byte, uint>(elements.AsSpan()), MemoryMarshal.Cast<byte, uint>(tensor.AsSpan()));
             else
@@ -70,7 +101,7 @@ internal static class WeightSaver
     {
         for (long row = 0; row < view.Rows; row++)
         {
-            Span<T> run = tensor.Slice((int)(view.Start + row * view.Stride), (int)view.Width);
+            Span<T> run = tensor.Slice((int)view.RowStart(row), (int)view.Width);
             if (!transposed)
                 elements.Slice((int)(row * view.Width), run.Length).CopyTo(run);
             else

@@ -12,7 +12,9 @@ namespace Legato.Runtime.Checkpoints;
 /// <param name="Shape">The parameter's axes after the stacked ones, grouped as the checkpoint groups them.</param>
 /// <param name="Transposed">The checkpoint stores it as a matrix with the axes swapped.</param>
 /// <param name="Part">The slice of the tensor, where it is not the whole.</param>
-internal sealed record WeightSlice(string Path, string Tensor, long Offset, long[] Shape, bool Transposed, WeightPart? Part)
+/// <param name="PairedHeads">See <see cref="WeightSource"/>.</param>
+internal sealed record WeightSlice(
+    string Path, string Tensor, long Offset, long[] Shape, bool Transposed, WeightPart? Part, int PairedHeads)
 {
     public long Elements => Shape.Aggregate(1L, (n, size) => n * size);
 
@@ -63,7 +65,8 @@ internal sealed record WeightSlice(string Path, string Tensor, long Offset, long
         long count = sizes[..stacked].Aggregate(1L, (n, size) => n * size);
         for (long i = 0; i < count; i++)
             yield return new WeightSlice(
-                parameter.Path, Name(source.Name, sizes.AsSpan(0, stacked), i), i * elements, shape, source.Transposed, source.Part);
+                parameter.Path, Name(source.Name, sizes.AsSpan(0, stacked), i), i * elements, shape,
+                source.Transposed, source.Part, source.PairedHeads);
     }
 
     private static long[] Group(ReadOnlySpan<long> sizes, WeightSource source)
@@ -86,6 +89,8 @@ internal sealed record WeightSlice(string Path, string Tensor, long Offset, long
             throw new LegatoException($"the weight map transposes a tensor of {shape.Length} axes", source.Path, "group the axes into two");
         if (source.Part is { } part && (part.Axis >= shape.Length || part.Length != shape[source.Transposed ? 1 - part.Axis : part.Axis]))
             throw new LegatoException($"the weight map takes {part.Length} elements along axis {part.Axis}, the parameter is [{string.Join(", ", shape)}]", source.Path);
+        if (source.PairedHeads > 0 && (source.Transposed || source.Part is not null || shape[0] % (2 * source.PairedHeads) != 0))
+            throw new LegatoException($"the weight map pairs the rows of {source.PairedHeads} heads, the tensor is [{string.Join(", ", shape)}]", source.Path);
         return shape;
     }
 

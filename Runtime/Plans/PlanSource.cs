@@ -36,9 +36,12 @@ public sealed record WeightPart(int Axis, long Start, long Length);
 /// <paramref name="Transposed"/>: the checkpoint stores the two-dimensional tensor (after the slice) with its axes swapped.
 /// <paramref name="Grouping"/>: how many of the parameter's axes (after the stacked ones) make up each axis of the
 /// tensor before it is transposed, such as [1, 2] for embed × (heads, head size) kept as a matrix; null: one each.
+/// <paramref name="PairedHeads"/>: the checkpoint keeps the rows of that many heads with rotary pairs side by side, row
+/// 2i + half of a head where the parameter has row half · size / 2 + i; 0: in the parameter's order.
 /// </summary>
 public sealed record WeightSource(
-    string Path, string Name, bool Transposed = false, WeightPart? Part = null, IReadOnlyList<int>? Grouping = null);
+    string Path, string Name, bool Transposed = false, WeightPart? Part = null, IReadOnlyList<int>? Grouping = null,
+    int PairedHeads = 0);
 
 /// <summary>
 /// A family's table from parameter paths to checkpoint names, used in both directions. A checkpoint may put any one of

@@ -1,3 +1,4 @@
+using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Text.Models;
 using Legato.Runtime.Text.Pipeline;
 using Legato.Runtime.Text.PostProcessors;
@@ -11,9 +12,15 @@ internal static class GgufTokenizerReader
     private const string Prefix = "tokenizer.ggml.";
     private const string Mark = "\u2581";
 
-    public static TokenizerDefinition Read(Stream stream, string where)
+    /// <exception cref="LegatoException">The file is no GGUF file, a damaged one, or holds no tokenizer that is known.</exception>
+    public static TokenizerDefinition Read(string where)
     {
-        var metadata = GgufMetadata.Read(stream, where);
+        using var file = new MappedFile(where);
+        return Read(new GgufMetadata(file), where);
+    }
+
+    private static TokenizerDefinition Read(GgufMetadata metadata, string where)
+    {
         string[] tokens = metadata.Texts(Prefix + "tokens")
             ?? throw new LegatoException("the GGUF file holds no tokenizer", where, "convert the model with its tokenizer");
         var definition = metadata.Text(Prefix + "model") switch

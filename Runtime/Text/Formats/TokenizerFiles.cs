@@ -62,10 +62,7 @@ internal static class TokenizerFiles
     {
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (IsGguf(path))
-        {
-            using var stream = File.OpenRead(path);
-            return new Tokenizer(TokenizerConfig.ByCustom(GgufTokenizerReader.Read(stream, path)));
-        }
+            return new Tokenizer(TokenizerConfig.ByCustom(GgufTokenizerReader.Read(path)));
         var definition = Read(ReadAll(path), path, folder);
         definition = TokenizerConfig.Complete(definition, folder);
         return new Tokenizer(inFolder && definition.Conventions.SentencePieceRules ? WithBegin(definition, folder) : definition);

@@ -1,0 +1,44 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Checkpoints;
+
+/// <summary>
+/// Rewrites a checkpoint under other names, in another format or another type, a tensor at a time: memory holds one
+/// tensor, not the model.
+/// </summary>
+public static class CheckpointConversion
+{
+    private const string PositionEmbedding = "position_embd";
+
+    /// <summary>Writes a folder's weights in the Hugging Face layout.</summary>
+    /// <param name="from">The model with the names of the checkpoint that is read.</param>
+    /// <param name="to">The same model with the names that are written.</param>
+    /// <param name="precision">The type of every tensor; null: what holds the stored one without loss.</param>
+    /// <exception cref="LegatoException">The checkpoint doesn't fit the model, or the folder can't be written.</exception>
+    public static void ToFolder(
+        ITensorSource checkpoint, ModelDescription from, ModelDescription to, string folder, ScalarType? precision = null,
+        long shardBytes = HubCheckpoint.ShardBytes) =>
+        CheckpointWriter.Write(
+            folder,
+            WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), (_, _, held) => (precision ?? held).TensorType()),
+            shardBytes);
+
+    /// <summary>Writes a GGUF file. Vectors and position embeddings stay in float32, since its readers expect them so.</summary>
+    /// <param name="matrices">The type of matrices; null: what holds the stored ones without loss.</param>
+    /// <param name="metadata">Keys and values, as <see cref="GgufWriter"/> takes them.</param>
+    /// <exception cref="LegatoException">The checkpoint doesn't fit the model, or the file can't be written.</exception>
+    public static void ToGguf(
+        ITensorSource checkpoint, ModelDescription from, ModelDescription to, string path, TensorType? matrices,
+        IEnumerable<KeyValuePair<string, object>> metadata)
+    {
+        TensorType Encode(string name, IReadOnlyList<long> shape, ScalarType held)
+        {
+            if (shape.Count < 2 || name.StartsWith(PositionEmbedding, StringComparison.Ordinal))
+                return TensorType.F32;
+            TensorType wanted = matrices ?? held.TensorType();
+            // Rows that are no whole number of blocks keep a type without blocks.
+            return shape[^1] % wanted.BlockElements() == 0 ? wanted : TensorType.F16;
+        }
+        GgufWriter.Write(path, metadata, WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), Encode));
+    }
+}
