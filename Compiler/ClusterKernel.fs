@@ -119,7 +119,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
             match n.Op with
             | Op.Map _
             | Op.Broadcast _ -> List.iter go n.Inputs
-            | Op.Reduce _ when n = computed -> List.iter go n.Inputs
+            | Op.Reduce _ when n = computed && not (Fuse.isUnrolled n) -> List.iter go n.Inputs
             | _ -> ()
 
         inputs computed

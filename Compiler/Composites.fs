@@ -175,6 +175,10 @@ module Composites =
             contractTo v (grouped form k shares) (grouped form k gradient)
         ]
 
+    let private groupedGradient (table: Dim list) gradient x index =
+        let zeros = Node.broadcast table (Node.number 0.0)
+        Node.make (Op.ScatterAdd table.Head.Name) [ zeros; index; Node.contract [] gradient x ]
+
     /// The outputs of a composite on these inputs as plain nodes, with the axes that the composite itself has.
     let decompose (composite: Composite) (inputs: Node list) : Node list =
         match composite, inputs with
@@ -183,6 +187,10 @@ module Composites =
         | Attend form, q :: k :: v :: past :: extras -> attend form q k v past extras
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras
+        | GroupedProduct form, [ x; table; index ] -> [
+            Node.contract form.Summed x (Node.gather form.Group table index)
+          ]
+        | GroupedGradient table, [ gradient; x; index ] -> [ groupedGradient table gradient x index ]
         | _ ->
             raise (
                 ModelError(

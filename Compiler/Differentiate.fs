@@ -88,7 +88,8 @@ let private saved policy (scan: Scan) (cotangents: Node list) (gradients: Node l
             i.Dims = n.Dims
             && not (direct.Contains i.Id)
             && (match i.Op with
-                | Op.Contract _ -> true
+                | Op.Contract _
+                | Op.Composite(GroupedProduct _) -> true
                 | Op.Map _ -> endsProduct i
                 | _ -> false))
 
@@ -186,6 +187,13 @@ let private pullBack (node: Node) (g: Node) : (Node * Node) list =
     | Op.Composite(Rope form), [ x; cos; sin ] ->
         // Positions have no gradient.
         [ x, Node.composite (Rope { form with Inverse = not form.Inverse }) [ g; cos; sin ] ]
+    | Op.Composite(GroupedProduct form), [ x; table; index ] ->
+        let free = table.Axes |> List.except (form.Group :: form.Summed)
+
+        [
+            x, Node.composite (GroupedProduct { form with Summed = free }) [ g; table; index ]
+            table, Node.composite (GroupedGradient table.Dims) [ g; x; index ]
+        ]
     | _ -> withoutGradient node
 
 /// Cotangents of the inputs of a node with several outputs.

@@ -125,6 +125,14 @@ type Scope = {
 let load (writer: Writer) (place: Place) (name: string) (at: Indexing) : Expr =
     E.Load(writer.Operand(place, name, Access.Read), indexInto place at)
 
+/// The index with each combination of indices of these axes, in ascending order.
+let private unrolled (dims: Dim list) (at: Indexing) : Indexing list =
+    ([ at ], dims)
+    ||> List.fold (fun indices d -> [
+        for index in indices do
+            for i in 0L .. (extent d.Size).Constant - 1L -> Map.add d.Name [ integer i, one ] index
+    ])
+
 /// The value of a node at an index, computed as far back as memory.
 let rec value (scope: Scope) (at: Indexing) (node: Node) : Expr =
     let isHome = System.Object.ReferenceEquals(at, scope.Home)
@@ -192,6 +200,10 @@ and private compute scope at (node: Node) : Expr =
     | Op.Gather axis, [ table; index ] ->
         let position = again index
         value scope (Map.add axis [ position, one ] at) table
+    | Op.Reduce(reduction, axes), [ x ] ->
+        let terms = unrolled (x.Dims |> List.filter (fun d -> List.contains d.Name axes)) at
+        let join = if reduction = Sum then Operation.Add else Operation.Maximum
+        terms |> List.map (fun at -> value scope at x) |> List.reduce (fun a b -> apply join [ a; b ])
     | op, _ -> invalidOp $"{op.GetType().Name} {node} is no part of a kernel: it should lie in memory"
 
 let loop kind name (count: Extent) (body: Statement list) : Statement =

@@ -62,9 +62,26 @@ let private isLeaf (node: Node) =
     | Op.Iota _ -> true
     | _ -> false
 
+/// Whether a reduction is over a few elements of axes that don't lie innermost: it is computed where it is read, term by term.
+let isUnrolled (node: Node) =
+    match node.Op, node.Inputs with
+    | Op.Reduce(_, axes), [ x ] ->
+        let reduced, kept = x.Dims |> List.partition (fun d -> List.contains d.Name axes)
+
+        let count =
+            (Some 1L, reduced)
+            ||> List.fold (fun count d ->
+                match count, d.Size with
+                | Some n, Fixed size -> Some(n * size)
+                | _ -> None)
+
+        let innermost = x.Dims |> List.skip kept.Length
+        innermost <> reduced && count |> Option.exists (fun n -> n <= 16L)
+    | _ -> false
+
 let private isReduce (node: Node) =
     match node.Op with
-    | Op.Reduce _ -> true
+    | Op.Reduce _ -> not (isUnrolled node)
     | _ -> false
 
 let private adjacent outer inner (node: Node) = node.Axes |> List.pairwise |> List.contains (outer, inner)
@@ -102,7 +119,7 @@ let roleIn (domain: Dim list) (inner: string list option) (node: Node) : (Role *
     let rest axes = names |> List.filter (fun a -> not (List.contains a axes))
 
     match node.Op with
-    | Op.Reduce(_, axes) when sameAxes node.Inputs.Head.Dims domain ->
+    | Op.Reduce(_, axes) when not (isUnrolled node) && sameAxes node.Inputs.Head.Dims domain ->
         let set = Set.ofList axes
 
         match inner with
@@ -116,7 +133,7 @@ let roleIn (domain: Dim list) (inner: string list option) (node: Node) : (Role *
                 Some(RowReduction, Some suffix)
             else
                 Some(ColumnReduction, Some(rest axes))
-    | Op.Reduce _ -> None
+    | Op.Reduce _ when not (isUnrolled node) -> None
     | _ when sameAxes node.Dims domain -> Some(Full, inner)
     | _ ->
         match inner with
@@ -129,10 +146,7 @@ let columnReductions (cluster: Cluster) : Node list =
     |> Seq.filter (fun m -> roleIn cluster.Domain cluster.Inner m |> Option.map fst = Some ColumnReduction)
     |> List.ofSeq
 
-let private domainOf (node: Node) =
-    match node.Op with
-    | Op.Reduce _ -> node.Inputs.Head.Dims
-    | _ -> node.Dims
+let private domainOf (node: Node) = if isReduce node then node.Inputs.Head.Dims else node.Dims
 
 /// A region taken apart.
 [<NoComparison; NoEquality>]
@@ -212,6 +226,17 @@ let units (results: Node list) : Region =
             | _ -> current
         | _ -> current
 
+    let finish (node: Node) (last: Node) =
+        epilogue[node.Id] <- last
+
+        if last.Id <> node.Id then
+            let rec mark (n: Node) =
+                if n.Id <> node.Id && dependsOn node n && inEpilogue.Add n.Id then
+                    List.iter mark n.Inputs
+
+            mark last
+            stored.Add last.Id |> ignore
+
     // From the last product back: a sum of products belongs to the one that ends it.
     for node in List.rev order do
         match node.Op with
@@ -221,15 +246,8 @@ let units (results: Node list) : Region =
                 |> List.exists (fun a -> Node.hasAxis a node.Inputs[1] && not (List.contains a axes))
 
             let last = if batched then node else chain node node
-            epilogue[node.Id] <- last
-
-            if last.Id <> node.Id then
-                let rec mark (n: Node) =
-                    if n.Id <> node.Id && dependsOn node n && inEpilogue.Add n.Id then
-                        List.iter mark n.Inputs
-
-                mark last
-                stored.Add last.Id |> ignore
+            finish node last
+        | Op.Composite(GroupedProduct _) -> finish node (chain node node)
         | _ -> ()
 
     let units = List<Unit>()
@@ -273,8 +291,8 @@ let units (results: Node list) : Region =
         and inputs isMoved (n: Node) =
             match n.Op, n.Inputs with
             | Op.Map _, _
-            | Op.Broadcast _, _
-            | Op.Reduce _, _ -> n.Inputs |> List.exists (go isMoved)
+            | Op.Broadcast _, _ -> n.Inputs |> List.exists (go isMoved)
+            | Op.Reduce _, _ when isReduce n -> n.Inputs |> List.exists (go isMoved)
             | Op.Gather _, [ table; index ] -> go true table || go isMoved index
             | Op.Item _, _ -> false
             | _ -> n.Inputs |> List.exists (go true)

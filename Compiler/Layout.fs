@@ -29,6 +29,10 @@ let private viewsOf (step: Step) : BufferView seq =
             yield! s.Extra
         }
     | :? Step.TopK as s -> [ s.Input; s.Values; s.Indices ]
+    | :? Step.Dispatch as s -> [ s.Index; s.Rows.Offsets; s.Rows.Order ]
+    | :? Step.GroupedProduct as s ->
+        Seq.append [ s.Rows.Offsets; s.Rows.Order; s.Left.View; s.Right.View; s.Output.View ] s.EpilogueOperands
+    | :? Step.GroupedGradient as s -> [ s.Rows.Offsets; s.Rows.Order; s.Left.View; s.Right.View; s.Output.View ]
     | _ -> []
 
 type private Use = { At: int; Loops: (int * int) list; Buffer: int }

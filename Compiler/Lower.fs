@@ -289,6 +289,8 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
         match node.Op with
         | Op.Contract axes -> lowerProduct index axes node last
+        | Op.Composite(GroupedProduct form) -> Grouped.lower region form node last
+        | Op.Composite(GroupedGradient table) -> Grouped.lowerGradient region table node
         | Op.Composite(Rope form) ->
             let target = region.PlaceOf node
             let kernel = AnchorKernels.rope (region.Writer()) "rope" form node target region.InMemory

@@ -102,6 +102,12 @@ module PlanReport =
         | :? Step.Attention as a -> "attention", attention maximum a.Shape
         | :? Step.AttentionGradient as a -> "attention gradient", attention maximum a.Shape
         | :? Step.TopK as t -> "top-k", times [ maximum t.Rows; maximum t.Width; int64 t.K ]
+        | :? Step.Dispatch as d -> "dispatch", times [ int64 d.Rows.Groups; maximum d.Rows.Count ]
+        | :? Step.GroupedProduct as p ->
+            let kind = if isNull p.Epilogue then "grouped" else "grouped+"
+            kind, times [ int64 p.Rows.Groups; maximum p.Rows.Count; maximum p.N; maximum p.K ]
+        | :? Step.GroupedGradient as g ->
+            "grouped gradient", times [ int64 g.Rows.Groups; maximum g.M; maximum g.N; maximum g.Rows.Count ]
         | :? Step.Fused as f -> "kernel", times (nest maximum f.Kernel.Body)
         | _ -> "loop", ""
 
@@ -109,7 +115,9 @@ module PlanReport =
     let private seconds (speed: DeviceSpeed) (step: Step) flops bytes =
         let share =
             match step with
-            | :? Step.MatrixProduct -> speed.ProductShare
+            | :? Step.MatrixProduct
+            | :? Step.GroupedProduct
+            | :? Step.GroupedGradient -> speed.ProductShare
             | :? Step.Attention
             | :? Step.AttentionGradient -> speed.AttentionShare
             | _ -> speed.KernelShare

@@ -39,6 +39,8 @@ module Print =
             $"Rope {form.Feature} {form.Rotary} {order}{back}"
         | Attend form -> "Attend " + attention form
         | AttendGradient form -> "AttendGradient " + attention form
+        | GroupedProduct form -> $"""GroupedProduct {form.Group} over {join ", " form.Summed}"""
+        | GroupedGradient table -> $"GroupedGradient {table.Head.Name}"
 
     /// The operation with its attributes, without inputs.
     let private head op =

@@ -7,7 +7,7 @@ open Legato.Compiler.Place
 open Legato.Compiler.Region
 
 /// Axes that all places walk as one, joined: (count, stride in each place), outermost first.
-let private joinAxes (dims: Dim list) (places: Place list) : (Extent * Extent list) list =
+let joinAxes (dims: Dim list) (places: Place list) : (Extent * Extent list) list =
     let strides (d: Dim) = places |> List.map (fun p -> p.Stride d.Name |> Option.defaultValue Extent.Zero)
 
     (dims |> List.filter (fun d -> d.Size <> Fixed 1L), [])

@@ -94,6 +94,8 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
     member _.Steps = steps
     member _.Has(node: Node) = places.ContainsKey node.Id
     member _.Assign(node: Node, place: Place) = places[node.Id] <- place
+    /// Rows by group, for each index of groups that has been dispatched here.
+    member val Dispatched = Dictionary<int, RowGroups>()
 
     /// Whether a node's value lies in memory when another unit wants it.
     member _.InMemory(node: Node) =

@@ -117,6 +117,8 @@ module Verify =
         | Op.Composite(Rope _) -> exactly 3
         | Op.Composite(Attend _) -> (fun n -> n >= 3), "3 or more"
         | Op.Composite(AttendGradient _) -> (fun n -> n >= 6), "6 or more"
+        | Op.Composite(GroupedProduct _)
+        | Op.Composite(GroupedGradient _) -> exactly 3
 
     let private fixedSize (node: Node) (d: Dim) =
         match d.Size with
@@ -180,6 +182,17 @@ module Verify =
             (fun () -> $"its decomposition has the axes {shapes |> List.map (fst >> Infer.show)}")
             "mend Composites.fs"
 
+    // The group's axis leads, then the axes summed over and the others, each kind in one run.
+    let private grouped (node: Node) (table: Dim list) (form: GroupedForm) =
+        let isSummed = namesOf table.Tail |> List.map (fun axis -> List.contains axis form.Summed)
+        let changes = List.pairwise isSummed |> List.filter (fun (a, b) -> a <> b)
+
+        demand
+            node
+            (table.Head.Name = form.Group && changes.Length <= 1)
+            (fun () -> $"the table {Infer.show table} is no matrix for each {form.Group}")
+            "put the group's axis first, then the axes of one side, then those of the other"
+
     let private composite (node: Node) c =
         match c, node.Inputs with
         | Rope form, x :: angles ->
@@ -210,6 +223,13 @@ module Verify =
             sameAxes node "the output" output.Dims (fst forward[0])
             sameAxes node "the log-sum-exp" logSumExp.Dims (fst forward[1])
             sameAxes node "the output's gradient" gradient.Dims (fst forward[0])
+        | GroupedProduct form, [ _; table; index ] ->
+            wantsType node index Integer
+            grouped node table.Dims form
+        | GroupedGradient table, [ gradient; _; index ] ->
+            wantsType node index Integer
+            let free = table.Tail |> List.filter (fun d -> Node.hasAxis d.Name gradient)
+            grouped node table { Group = table.Head.Name; Summed = namesOf free }
         | _ -> ()
 
         decomposes node c

@@ -75,6 +75,10 @@ type AttendForm = {
     Score: Scalar option
 }
 
+/// A product with the matrix that each row's group has: `Group` is the table's axis that the index picks from, `Summed` those
+/// that the product sums over. The table's first axis is the group's; the axes summed over follow each other.
+type GroupedForm = { Group: string; Summed: string list }
+
 /// An operation whose meaning is its decomposition into plain nodes (Composites.fs), with a gradient or a kernel of its own.
 type Composite =
     /// x, cos, sin → x turned; cos and sin over (…, Pair).
@@ -83,6 +87,10 @@ type Composite =
     | Attend of AttendForm
     /// q, k, v, output, log-sum-exp, output gradient → gradients of q, k, v.
     | AttendGradient of AttendForm
+    /// x, table, index → x times the matrix at the index.
+    | GroupedProduct of GroupedForm
+    /// Output gradient, x, index → gradient of a grouped product's table, which has these axes.
+    | GroupedGradient of table: Dim list
 
 /// The kinds of node. GRAPH.md in the compiler's folder specifies each.
 [<CustomEquality; NoComparison>]

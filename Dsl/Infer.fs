@@ -69,7 +69,7 @@ let private product context (a: Dim) (b: Dim) =
     | Fixed m, Fixed n -> Fixed(m * n)
     | _ -> fail $"{a} and {b} can't be merged: only fixed sizes can" context "merge feature axes only"
 
-let outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * ElementType) list =
+let rec outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * ElementType) list =
     let dims i = fst inputs[i]
     let kind i = snd inputs[i]
     let context = (op.GetType().Name)
@@ -163,4 +163,8 @@ let outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * Eleme
         let lse = without [ form.Heads; form.Sequence ] rows @ [ heads; sequence ]
         [ rows @ [ value ], Float; lse, Float ]
     | Op.Composite(AttendGradient _) -> [ dims 0, Float; dims 1, Float; dims 2, Float ]
+    | Op.Composite(GroupedProduct form) ->
+        let picked = outputs (Op.Gather form.Group) inputs.Tail
+        outputs (Op.Contract form.Summed) [ inputs.Head; picked.Head ]
+    | Op.Composite(GroupedGradient table) -> [ table, Float ]
     | Op.Item i -> [ inputs[i] ]

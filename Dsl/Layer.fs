@@ -15,11 +15,32 @@ type Declared = {
     Grouping: int list
 }
 
+/// What a router did in a call: sums over the call's tokens, each over the experts and the loops around the router.
+type RouterReport = {
+    /// Where the router stands among the parameters.
+    Path: string
+    Experts: Dim
+    /// How many experts a token is sent to.
+    Chosen: int
+    /// Weight of the load-balancing loss.
+    Balance: float
+    /// Weight of the squared log-sum-exp of the logits.
+    ZLoss: float
+    /// How many tokens each expert got.
+    Load: Node
+    /// The sum of its probabilities.
+    Probability: Node
+    /// The sum of the squared log-sum-exp.
+    Spread: Node
+    /// A bias that is no matter of the gradient, and how far a step moves it.
+    Correction: (Node * float) option
+}
+
 /// One surrounding combinator that puts an axis before every parameter inside.
 [<NoComparison; NoEquality>]
 type internal Frame =
     /// A loop: inside, a parameter is one slice. Lists slices and states in the order of their declaration.
-    | Stacked of Dim * slices: List<Node * Node> * updates: List<Node * Node>
+    | Stacked of Dim * slices: List<Node * Node> * updates: List<Node * Node> * reports: List<RouterReport>
     /// A plain extra axis.
     | Widened of Dim
 
@@ -32,21 +53,24 @@ type Scope
         sizes: CallSizes,
         declared: Dictionary<string, Declared>,
         axes: Dictionary<string, Size * string>,
-        updates: List<Node * Node>
+        updates: List<Node * Node>,
+        reports: List<RouterReport>
     ) =
-    static member internal Root sizes = Scope([], [], sizes, Dictionary(), Dictionary(), List())
+    static member internal Root sizes = Scope([], [], sizes, Dictionary(), Dictionary(), List(), List())
     member _.Sizes = sizes
     member _.Declared = declared.Values :> seq<Declared>
     /// States with their values after the call.
     member _.Updates = updates :> seq<Node * Node>
-    member internal _.Within name = Scope(path @ [ name ], frames, sizes, declared, axes, updates)
-    member internal _.Framed frame = Scope(path, frames @ [ frame ], sizes, declared, axes, updates)
+    /// What the routers did in the call.
+    member _.Reports = reports :> seq<RouterReport>
+    member internal _.Within name = Scope(path @ [ name ], frames, sizes, declared, axes, updates, reports)
+    member internal _.Framed frame = Scope(path, frames @ [ frame ], sizes, declared, axes, updates, reports)
     member _.PathOf name = String.Join('.', path @ [ name ])
 
     member private _.Prefix =
         frames
         |> List.map (function
-            | Stacked(d, _, _) -> d
+            | Stacked(d, _, _, _) -> d
             | Widened d -> d)
 
     member private _.Check(where: string, dims: Dim list) =
@@ -74,7 +98,7 @@ type Scope
         ||> List.fold (fun node frame ->
             match frame with
             | Widened _ -> node
-            | Stacked(dim, slices, _) ->
+            | Stacked(dim, slices, _, _) ->
                 let slice = Node.placeholder "slice" (node.Dims |> List.filter (fun d -> d.Name <> dim.Name)) node.Type
                 slices.Add(slice, node)
                 slice)
@@ -106,7 +130,7 @@ type Scope
                 | Stacked _ -> true
                 | Widened _ -> false)
             |> function
-                | Some(Stacked(_, _, inside)) -> inside
+                | Some(Stacked(_, _, inside, _)) -> inside
                 | _ -> updates
 
         inner, fun updated -> told.Add(inner, updated)
@@ -118,8 +142,18 @@ type Scope
             | Stacked _ -> true
             | Widened _ -> false)
         |> function
-            | Some(Stacked(_, _, inside)) -> inside
+            | Some(Stacked(_, _, inside, _)) -> inside
             | _ -> updates
+
+    /// Tells what a router did to the loop around it, or to the whole call.
+    member internal _.Report(report: RouterReport) =
+        let around =
+            List.rev frames
+            |> List.tryPick (function
+                | Stacked(_, _, _, inside) -> Some inside
+                | Widened _ -> None)
+
+        (Option.defaultValue reports around).Add report
 
 /// A piece of a model: parameters under a path, and what they compute.
 [<Sealed>]
@@ -268,6 +302,8 @@ module LayerFunctions =
 
             Cache(fun k v -> append keys tellKeys k, append values tellValues v))
 
+    let private reported (report: RouterReport) = [ report.Load; report.Probability; report.Spread ]
+
     /// The layer `count` times in a row, its parameters with the axis in front: one loop in the plan.
     let stack
         (count: Axis<'Count>)
@@ -275,21 +311,34 @@ module LayerFunctions =
         : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
         Layer(fun scope ->
             let dim = List.exactlyOne count.Dims
-            let slices, updates = List<Node * Node>(), List<Node * Node>()
-            let f = inner.Elaborate(scope.Framed(Stacked(dim, slices, updates)))
+            let slices, updates, reports = List<Node * Node>(), List<Node * Node>(), List<RouterReport>()
+            let f = inner.Elaborate(scope.Framed(Stacked(dim, slices, updates, reports)))
 
             fun x ->
                 let carry = Node.placeholder "carry" x.Node.Dims x.Node.Type
                 updates.Clear()
+                reports.Clear()
                 let y = f (Tensor carry)
                 let stacked = slices |> List.ofSeq
                 let states = updates |> List.ofSeq
-                let loop = Node.scan dim false [ carry, x.Node ] stacked [ y.Node ] (states |> List.map snd)
+                let told = reports |> List.ofSeq
+                let kept = List.map snd states @ List.collect reported told
+                let loop = Node.scan dim false [ carry, x.Node ] stacked [ y.Node ] kept
+                let wholeOf slice = stacked |> List.find (fun (p, _) -> p = slice) |> snd
 
-                states
-                |> List.iteri (fun i (slice, _) ->
-                    let whole = stacked |> List.find (fun (p, _) -> p = slice) |> snd
-                    scope.Outward.Add(whole, Node.item (1 + i) loop))
+                states |> List.iteri (fun i (slice, _) -> scope.Outward.Add(wholeOf slice, Node.item (1 + i) loop))
+
+                told
+                |> List.iteri (fun i report ->
+                    let item j = Node.item (1 + states.Length + 3 * i + j) loop
+
+                    scope.Report {
+                        report with
+                            Load = item 0
+                            Probability = item 1
+                            Spread = item 2
+                            Correction = report.Correction |> Option.map (fun (bias, speed) -> wholeOf bias, speed)
+                    })
 
                 Tensor(Node.item 0 loop))
 

@@ -55,6 +55,8 @@ type Elaborated = {
     Parameters: Declared list
     /// Caches with their values after the call.
     Updates: (Node * Node) list
+    /// What the routers did.
+    Routers: RouterReport list
 }
 
 /// A model, its types erased: what the compiler and the runtime take.
@@ -118,6 +120,7 @@ module ModelDef =
             Logits = logits.Node
             Parameters = List.ofSeq scope.Declared
             Updates = List.ofSeq scope.Updates
+            Routers = List.ofSeq scope.Reports
         }
 
     let private elements (parameter: Declared) =

@@ -57,6 +57,16 @@ let touches (step: Step) : (Touch * BufferView) list =
         @ reads s.Extra
         @ writes [ s.QueryGradient.View; s.KeyGradient.View; s.ValueGradient.View; s.RowDot ]
     | :? Step.TopK as s -> reads [ s.Input ] @ writes [ s.Values; s.Indices ]
+    | :? Step.Dispatch as s -> reads [ s.Index ] @ writes [ s.Rows.Offsets; s.Rows.Order ]
+    | :? Step.GroupedProduct as s ->
+        reads [ s.Rows.Offsets; s.Rows.Order; s.Left.View; s.Right.View ]
+        @ (if isNull s.Epilogue then
+               []
+           else
+               ofKernel s.Epilogue s.EpilogueOperands (Seq.initInfinite ((+) 1)))
+        @ writes [ s.Output.View ]
+    | :? Step.GroupedGradient as s ->
+        reads [ s.Rows.Offsets; s.Rows.Order; s.Left.View; s.Right.View ] @ writes [ s.Output.View ]
     | other -> failwith $"{other.Name} is no known step"
 
 /// The steps in the order of a launch, with their numbers in the flattened order. Two rounds of a loop stand for all:

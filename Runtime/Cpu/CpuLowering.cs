@@ -96,6 +96,8 @@ internal sealed class CpuLowering
                     CollectFused(fused, Split(fused));
                 else if (step is Step.MatrixProduct { Epilogue: { } epilogue })
                     distinct.TryAdd(epilogue.Text, epilogue);
+                else if (step is Step.GroupedProduct { Epilogue: { } groupedEpilogue })
+                    distinct.TryAdd(groupedEpilogue.Text, groupedEpilogue);
         }
 
         void CollectFused(Kernel kernel, KernelSplit? split)
@@ -133,6 +135,15 @@ internal sealed class CpuLowering
                 break;
             case Step.TopK topK:
                 launches.Add(new CpuTopKLaunch(topK, this));
+                break;
+            case Step.Dispatch dispatch:
+                launches.Add(new CpuDispatchLaunch(dispatch, this));
+                break;
+            case Step.GroupedProduct product:
+                launches.Add(new CpuGroupedProductLaunch(product, this));
+                break;
+            case Step.GroupedGradient gradient:
+                launches.Add(new CpuGroupedGradientLaunch(gradient, this));
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(step), step.GetType().Name, "no known step");

@@ -117,7 +117,7 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         };
     }
 
-    private static MatrixElement Element(CpuView view) => view.Type switch
+    internal static MatrixElement Element(CpuView view) => view.Type switch
     {
         ScalarType.F32 => MatrixElement.Float32,
         ScalarType.BF16 => MatrixElement.BFloat16,

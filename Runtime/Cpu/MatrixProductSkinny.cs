@@ -36,10 +36,16 @@ internal static unsafe class MatrixProductSkinny
         while (worker.TryClaim(MatrixProduct.Divide(args.N, width), out int item))
         {
             int n0 = item * width, n1 = Math.Min(args.N, n0 + width);
-            if (alongDepth) AlongDepth(args, n0, n1);
-            else Across(args, n0, n1, (float*)(args.Scratch + (nint)(ScratchBytes(args) * worker.Index)));
+            Compute(args, n0, n1, (float*)(args.Scratch + (nint)(ScratchBytes(args) * worker.Index)));
             args.Epilogue?.Invoke(0, 0, args.M, n0, n1);
         }
+    }
+
+    /// <summary>Columns [n0, n1) alone, with one worker's scratch.</summary>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* scratch)
+    {
+        if (AlongDepth(args)) AlongDepth(args, n0, n1);
+        else Across(args, n0, n1, scratch);
     }
 
     private static bool AlongDepth(in MatrixProductArgs args) => args.BRowStride == 1 && args.K > 1;

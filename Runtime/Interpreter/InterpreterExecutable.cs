@@ -82,6 +82,15 @@ internal sealed class InterpreterExecutable : IExecutable
             case Step.TopK topK:
                 TopKStep.Execute(this, topK);
                 break;
+            case Step.Dispatch dispatch:
+                DispatchStep.Execute(this, dispatch);
+                break;
+            case Step.GroupedProduct product:
+                GroupedProductStep.Execute(this, product);
+                break;
+            case Step.GroupedGradient gradient:
+                GroupedGradientStep.Execute(this, gradient);
+                break;
             case Step.Loop loop:
                 ExecuteLoop(loop);
                 break;

@@ -47,6 +47,19 @@ public sealed record AttentionShape(
     Extent Batch, Extent Heads, Extent KeyHeads, Extent QueryLength, Extent KeyLength, Extent HeadSize, Extent ValueSize,
     double Scale, Expr? Mask, Expr? Score);
 
+/// <summary>
+/// Rows by group: the rows of group g are <paramref name="Order"/>[i] for i from <paramref name="Offsets"/>[g] to
+/// Offsets[g + 1], ascending. Offsets [Groups + 1] and Order [Count] are of I32; <see cref="Step.Dispatch"/> writes them.
+/// How many rows a group has is known at run time only; it may be none, or all.
+/// </summary>
+public sealed record RowGroups(Extent Count, int Groups, BufferView Offsets, BufferView Order);
+
+/// <summary>
+/// An operand that grouped rows read: row r reads row r / <paramref name="Share"/> of a matrix, in which one row follows
+/// another after <paramref name="Stride"/> elements and a row's elements lie side by side.
+/// </summary>
+public sealed record GroupedMatrix(BufferView View, Extent Stride, long Share);
+
 /// <summary>A step of a plan. Views are in the order that the step's documentation gives.</summary>
 public abstract record Step(string Name, Cost Cost)
 {
@@ -87,6 +100,28 @@ public abstract record Step(string Name, Cost Cost)
     /// </summary>
     public sealed record TopK(
         string Name, Cost Cost, Extent Rows, Extent Width, int K, BufferView Input, BufferView Values, BufferView Indices) : Step(Name, Cost);
+
+    /// <summary>
+    /// Sorts rows by the group that <paramref name="Index"/> [Count] of I32 gives each; rows of one group keep their order.
+    /// </summary>
+    public sealed record Dispatch(string Name, Cost Cost, RowGroups Rows, BufferView Index) : Step(Name, Cost);
+
+    /// <summary>
+    /// Output[r, n] = Σ_k Left[r / share, k] · Right[g, k, n] for each row r of each group g, accumulated in float32: the
+    /// products of a mixture of experts, each over the rows that its expert was chosen for. The epilogue is that of a
+    /// <see cref="MatrixProduct"/>, r in m's place; it is given one row at a time at least.
+    /// </summary>
+    public sealed record GroupedProduct(
+        string Name, Cost Cost, RowGroups Rows, Extent N, Extent K, GroupedMatrix Left, Matrix Right, Extent RightGroupStride, Matrix Output,
+        Kernel? Epilogue, IReadOnlyList<BufferView> EpilogueOperands) : Step(Name, Cost);
+
+    /// <summary>
+    /// Output[g, m, n] = Σ_r Left[r / share, m] · Right[r / share, n] over the rows r of group g, in their order and accumulated
+    /// in float32; zeros for a group without rows. The gradient of a grouped product's right operand.
+    /// </summary>
+    public sealed record GroupedGradient(
+        string Name, Cost Cost, RowGroups Rows, Extent M, Extent N, GroupedMatrix Left, GroupedMatrix Right, Matrix Output,
+        Extent OutputGroupStride) : Step(Name, Cost);
 
     /// <summary>Runs the body <paramref name="Count"/> times, the variable going up from 0, or down to 0 if reversed.</summary>
     public sealed record Loop(string Name, Cost Cost, string Variable, long Count, bool Reversed, IReadOnlyList<Step> Body) : Step(Name, Cost);

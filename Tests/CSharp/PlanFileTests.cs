@@ -122,11 +122,11 @@ public sealed class PlanFileTests
 
         public Plan Plan()
         {
-            Step[] steps = [Fused(), Product(), Attention(), Gradient(), TopK(), new Step.Loop("loop", Cost(), "layer", 3, true, [Fused(), Product()])];
+            Step[] steps = [Fused(), Product(), Attention(), Gradient(), TopK(), Dispatch(), Grouped(), GroupedGradient(), new Step.Loop("loop", Cost(), "layer", 3, true, [Fused(), Product()])];
             PlanBuffer[] buffers =
             [
                 .. Enumerable.Range(0, 4).Select(i => new PlanBuffer(
-                    i, $"buffer.{i}", (BufferClass)random.Next(9), (ScalarType)random.Next(4), [new PlanAxis("batch", Extent.Dimension("batch")), new PlanAxis("wide", 8)], 64 * i, 0, 5)),
+                    i, $"buffer.{i}", i == 0 ? BufferClass.Activation : (BufferClass)random.Next(9), (ScalarType)random.Next(4), [new PlanAxis("batch", Extent.Dimension("batch")), new PlanAxis("wide", 8)], 64 * i, 0, 5)),
             ];
             PlanParameter parameter = new("a.b", [new PlanAxis("x", 3)], new Initializer(InitializerKind.Normal, 0.02), true, ["", "Data"]);
             DynamicDimension[] dimensions = [new("batch", 1, 8), new("seq", 1, 100)];
@@ -182,6 +182,19 @@ public sealed class PlanFileTests
 
         private Step.AttentionGradient Gradient() => new(
             "gradient", Cost(), Shape(), Heads(), Heads(), Heads(), Heads(), View(), Heads(), Heads(), Heads(), Heads(), View(), []);
+
+        private RowGroups Rows() => new(Size(), 4, View(), View());
+
+        private GroupedMatrix GroupedMatrix() => new(View(), Size(), random.Next(1, 4));
+
+        private Step.Dispatch Dispatch() => new("dispatch", Cost(), Rows(), View());
+
+        private Step.GroupedProduct Grouped() => random.Next(2) == 0
+            ? new("grouped", Cost(), Rows(), Size(), Size(), GroupedMatrix(), Matrix(), Size(), Matrix(), Kernel(), [View()])
+            : new("grouped", Cost(), Rows(), Size(), Size(), GroupedMatrix(), Matrix(), Size(), Matrix(), null, []);
+
+        private Step.GroupedGradient GroupedGradient() => new(
+            "grouped gradient", Cost(), Rows(), Size(), Size(), GroupedMatrix(), GroupedMatrix(), Matrix(), Size());
 
         private Step.TopK TopK() => new("top", Cost(), Size(), Size(), 3, View(), View(), View());
     }

@@ -1,0 +1,137 @@
+using Legato.Runtime.Cpu;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Interpreter;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
+
+namespace Legato.Tests;
+
+/// <summary>Dispatch, grouped products and their gradients: the CPU against the interpreter, under any routing.</summary>
+[TestFixture]
+public class GroupedStepTests
+{
+    private const int Groups = 5;
+
+    /// <summary>Which group each row names.</summary>
+    private static readonly Dictionary<string, Func<int, double>> Routings = new()
+    {
+        ["mixed"] = row => row * 7 % 13 % Groups,
+        ["all to one"] = _ => 3,
+        ["one empty"] = row => row % 2 * 4,
+        ["the first"] = _ => 0,
+    };
+
+    private static IEnumerable<string> RoutingNames => Routings.Keys;
+
+    [Test]
+    public void DispatchKeepsEveryRowAndTheOrderWithinGroups([ValueSource(nameof(RoutingNames))] string routing, [Values(1, 17, 500)] int rows)
+    {
+        PlanFixture fixture = Routed(routing, rows);
+        foreach (IDevice device in new IDevice[] { new InterpreterDevice(), new CpuDevice(new CpuDeviceOptions(2, Pin: false)) })
+            using (device)
+            {
+                Dictionary<string, double[]> result = fixture.Run(device, fixture.Plan(Dispatch(fixture, rows)));
+                IEnumerable<int> stable = Enumerable.Range(0, rows).OrderBy(row => Routings[routing](row));
+                Assert.That(result["order"], Is.EqualTo(stable.Select(row => (double)row)));
+                Assert.That(result["offsets"], Is.EqualTo(Enumerable.Range(0, Groups + 1).Select(g => (double)stable.Count(row => Routings[routing](row) < g))));
+            }
+    }
+
+    [Test]
+    public void ARowThatNamesNoGroupIsAnError([Values(-1, Groups)] int group)
+    {
+        PlanFixture fixture = Sorted(new PlanFixture().Given("index", 3, ScalarType.I32, [0, group, 1]), 3);
+        Plan plan = fixture.Plan(Dispatch(fixture, 3));
+        using var cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using var interpreter = new InterpreterDevice();
+        Assert.That(() => fixture.Run(cpu, plan), Throws.InvalidOperationException);
+        Assert.That(() => fixture.Run(interpreter, plan), Throws.InvalidOperationException);
+    }
+
+    [Test]
+    public void ProductsAgreeWithTheInterpreter(
+        [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 600)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
+    {
+        const int n = 70, k = 33;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k).Random("right", Groups * n * k).Zeros("output", rows * n);
+        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
+    }
+
+    [Test]
+    public void ProductsOfDeepSumsAndNarrowWeights(
+        [Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType type, [Values(6, 300)] int rows, [Values] bool byColumns)
+    {
+        const int n = 48, k = 800;
+        PlanFixture fixture = Routed("mixed", rows).Random("left", rows * k).Random("right", Groups * n * k, type).Zeros("output", rows * n);
+        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns));
+    }
+
+    [Test]
+    public void AnEpilogueSeesItsOwnRow([Values(3, 300)] int rows)
+    {
+        const int n = 64, k = 20;
+        PlanFixture fixture = Routed("mixed", rows).Random("left", rows * k).Random("right", Groups * n * k).Zeros("output", rows * n)
+            .Random("gate", rows * n);
+        Runtime.Plans.Index at = At("m", n, "n");
+        var scaled = new Kernel("scale", [InOut("out"), In("gate")], ["m0", "m1", "n0", "n1"],
+            [Loop(LoopKind.Grid, "m", V("m0"), V("m1"), Loop(LoopKind.Vector, "n", V("n0"), V("n1"), Store(0, at, Mul(Load(0, at), Load(1, at)))))]);
+        Step.GroupedProduct product = Product(fixture, rows, n, k, 1, byColumns: true);
+        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), product with { Epilogue = scaled, EpilogueOperands = [fixture.View("gate")] });
+    }
+
+    [Test]
+    public void GradientsAgreeWithTheInterpreter(
+        [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 1000)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
+    {
+        const int m = 37, n = 64;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows * m).Random("right", rows / share * n).Random("output", Groups * m * n);
+        Matrix output = byColumns ? new Matrix(fixture.View("output"), 1, m) : new Matrix(fixture.View("output"), n, 1);
+        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), new Step.GroupedGradient(
+            "gradient", Cost.Zero, Rows(fixture, rows), m, n, new GroupedMatrix(fixture.View("left"), m, 1),
+            new GroupedMatrix(fixture.View("right"), n, share), output, m * n));
+    }
+
+    [Test]
+    public void ARowHasTheBitsOfTheDenseProductWhateverItsGroup()
+    {
+        const int rows = 120, n = 96, k = 500;
+        PlanFixture fixture = Routed("all to one", rows).Random("left", rows * k).Random("right", Groups * n * k)
+            .Zeros("output", rows * n).Zeros("dense", rows * n);
+        var dense = new Step.MatrixProduct(
+            "dense", Cost.Zero, rows, n, k, new Matrix(fixture.View("left"), k, 1), new Matrix(new BufferView(fixture.Id("right"), 3 * n * k, []), 1, k),
+            new Matrix(fixture.View("dense"), n, 1), Accumulate: false, [], null, []);
+        foreach (int threads in new[] { 1, 2, 3 })
+        {
+            using var device = new CpuDevice(new CpuDeviceOptions(threads, Pin: false));
+            Dictionary<string, double[]> result = fixture.Run(
+                device, fixture.Plan(Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns: true), dense));
+            Assert.That(result["output"], Is.EqualTo(result["dense"]));
+        }
+    }
+
+    private static PlanFixture Routed(string routing, int rows) =>
+        Sorted(new PlanFixture().Given("index", rows, ScalarType.I32, [.. Enumerable.Range(0, rows).Select(Routings[routing])]), rows);
+
+    private static PlanFixture Sorted(PlanFixture fixture, int rows) =>
+        fixture.Zeros("offsets", Groups + 1, ScalarType.I32).Zeros("order", rows, ScalarType.I32);
+
+    private static RowGroups Rows(PlanFixture fixture, int rows) => new(rows, Groups, fixture.View("offsets"), fixture.View("order"));
+
+    private static Step.Dispatch Dispatch(PlanFixture fixture, int rows) => new("dispatch", Cost.Zero, Rows(fixture, rows), fixture.View("index"));
+
+    private static Step.GroupedProduct Product(PlanFixture fixture, int rows, int n, int k, int share, bool byColumns) => new(
+        "product", Cost.Zero, Rows(fixture, rows), n, k, new GroupedMatrix(fixture.View("left"), k, share),
+        byColumns ? new Matrix(fixture.View("right"), 1, k) : new Matrix(fixture.View("right"), n, 1), n * k,
+        new Matrix(fixture.View("output"), n, 1), null, []);
+
+    private static void AgreesWithInterpreter(PlanFixture fixture, params Step[] steps)
+    {
+        using var cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using var interpreter = new InterpreterDevice();
+        Plan plan = fixture.Plan(steps);
+        Dictionary<string, double[]> actual = fixture.Run(cpu, plan);
+        foreach ((string name, double[] expected) in fixture.Run(interpreter, plan))
+            Assert.That(actual[name], Is.EqualTo(expected).Within(1e-3), name);
+    }
+}
