@@ -131,14 +131,23 @@ type CompiledModel(model: ModelDef) =
 
         let source (w: WeightName) =
             let part =
-                w.Part |> Option.map (fun p -> WeightPart(p.Axis, int64 p.Start, int64 p.Length)) |> Option.toObj
+                w.Part
+                |> Option.map (fun p ->
+                    WeightPart(
+                        p.Axis,
+                        int64 p.Start,
+                        int64 p.Length,
+                        p.Period |> Option.map int64 |> Option.toNullable
+                    ))
+                |> Option.toObj
 
             let groups =
                 match grouping.TryGetValue w.Path with
                 | true, g -> g
                 | _ -> null
 
-            WeightSource(w.Path, w.Name, w.Transposed, part, groups)
+            let numbers = if w.Numbers.IsEmpty then null else List.toArray w.Numbers
+            WeightSource(w.Path, w.Name, w.Transposed, part, groups, Numbers = numbers)
 
         // A model without a table of its own uses its paths.
         let names =

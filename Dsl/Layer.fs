@@ -13,6 +13,8 @@ type Declared = {
     /// How many of its own axes (those after `stack`'s and `routed`'s) make up each axis of the matrix, table or vector
     /// that it is in a checkpoint: [2; 1] for (heads, head size) × embed.
     Grouping: int list
+    /// Which layers of the model the first axis of `stackOf` counts; empty: 0, 1, …
+    Numbers: int list
 }
 
 /// What a router did in a call: sums over the call's tokens, each over the experts and the loops around the router.
@@ -49,6 +51,7 @@ type Scope
     internal
     (
         path: string list,
+        numbers: int list,
         frames: Frame list,
         sizes: CallSizes,
         declared: Dictionary<string, Declared>,
@@ -56,15 +59,18 @@ type Scope
         updates: List<Node * Node>,
         reports: List<RouterReport>
     ) =
-    static member internal Root sizes = Scope([], [], sizes, Dictionary(), Dictionary(), List(), List())
+    static member internal Root sizes = Scope([], [], [], sizes, Dictionary(), Dictionary(), List(), List())
     member _.Sizes = sizes
     member _.Declared = declared.Values :> seq<Declared>
     /// States with their values after the call.
     member _.Updates = updates :> seq<Node * Node>
     /// What the routers did in the call.
     member _.Reports = reports :> seq<RouterReport>
-    member internal _.Within name = Scope(path @ [ name ], frames, sizes, declared, axes, updates, reports)
-    member internal _.Framed frame = Scope(path, frames @ [ frame ], sizes, declared, axes, updates, reports)
+    member internal _.Within name = Scope(path @ [ name ], numbers, frames, sizes, declared, axes, updates, reports)
+    member internal _.Framed frame = Scope(path, numbers, frames @ [ frame ], sizes, declared, axes, updates, reports)
+
+    /// Where parameters are those of these layers of the model.
+    member internal _.Numbered layers = Scope(path, layers, frames, sizes, declared, axes, updates, reports)
     member _.PathOf name = String.Join('.', path @ [ name ])
 
     member private _.Prefix =
@@ -73,8 +79,9 @@ type Scope
             | Stacked(d, _, _, _) -> d
             | Widened d -> d)
 
-    member private _.Check(where: string, dims: Dim list) =
-        for name, count in dims |> List.countBy (fun d -> d.Name) do
+    // A loop's axis is the loop's own: another loop over an axis of that name may be longer.
+    member private this.Check(where: string, dims: Dim list) =
+        for name, count in this.Prefix @ dims |> List.countBy (fun d -> d.Name) do
             if count > 1 then
                 let remedy = $"give one of the loops or features around {where} an axis type of its own"
                 raise (ModelError($"the axis {name} would occur twice in {where}", where, remedy))
@@ -106,8 +113,9 @@ type Scope
     /// `groups`: the parameter's axes, as a checkpoint groups them into those of one matrix, table or vector.
     member internal this.Declare(name, groups: Dim list list, initializer, decays) : Node =
         let full = this.PathOf name
-        let all = this.Prefix @ List.concat groups
-        this.Check(full, all)
+        let own = List.concat groups
+        let all = this.Prefix @ own
+        this.Check(full, own)
 
         if declared.ContainsKey full then
             raise (
@@ -116,7 +124,14 @@ type Scope
 
         let parameter = { Path = full; Initializer = initializer; Decays = decays }
         let node = Node.make (Op.Param(parameter, all)) []
-        declared[full] <- { Parameter = parameter; Node = node; Grouping = List.map List.length groups }
+
+        declared[full] <- {
+            Parameter = parameter
+            Node = node
+            Grouping = List.map List.length groups
+            Numbers = numbers
+        }
+
         this.Enter node
 
     /// A state (a cache) and how its value after the call is told.
@@ -164,6 +179,9 @@ type Layer<'T> internal (elaborate: Scope -> 'T) =
 module Layer =
     /// A layer without parameters.
     let value x = Layer(fun _ -> x)
+
+    /// A layer with the same parameters that computes something else of them.
+    let map f (inner: Layer<'A>) : Layer<'B> = Layer(fun scope -> f (inner.Elaborate scope))
 
 /// The builder behind `layer "name" { let! … and! … return … }`.
 [<Sealed>]
@@ -225,16 +243,17 @@ module LayerFunctions =
     let weight name (input: Axis<'In>) (output: Axis<'Out>) : Layer<Weight<'In, 'Out>> =
         weightOf (Normal 0.02) name input output
 
-    let private vector initializer name (feature: Axis<'Feat>) : Layer<Vector<'Feat>> =
+    /// A vector with its own initialiser.
+    let vectorOf (initializer: Initializer) name (feature: Axis<'Feat>) : Layer<Vector<'Feat>> =
         Layer(fun scope ->
             checkName name scope
             Vector(scope.Declare(name, [ feature.Dims ], initializer, false)))
 
     /// A vector to multiply with, at first ones.
-    let gain name feature = vector Ones name feature
+    let gain name feature = vectorOf Ones name feature
 
     /// A vector to add, at first zeros.
-    let bias name feature = vector Zeros name feature
+    let bias name feature = vectorOf Zeros name feature
 
     let embeddingOf
         (initializer: Initializer)
@@ -256,6 +275,10 @@ module LayerFunctions =
         let dims = tokens.Node.Dims
         let batch = dims |> List.filter (fun d -> d.Name = "Batch")
         Tensor(Node.add (pastOf batch) (Node.iota (Node.dim "Seq" tokens.Node)))
+
+    /// Later rows of a table of positions.
+    let shifted (by: int) (positions: Tensor<'Pos, unit>) : Tensor<'Pos, unit> =
+        Tensor(Node.map1 (fun p -> p + Int(int64 by)) positions.Node)
 
     /// A cache of keys and values for as many positions as the call asks for, at most `context`.
     let cache name (context: Axis<Context>) (heads: Axis<'Heads>) (dim: Axis<'Dim>) : Layer<Cache<'Heads, 'Dim>> =
@@ -347,55 +370,3 @@ module LayerFunctions =
         Layer(fun scope ->
             let first = f.Elaborate scope
             first >> g.Elaborate scope)
-
-    let private normOf
-        (f: Node -> Node -> Node)
-        (shift: bool)
-        name
-        (feature: Axis<'Feat>)
-        : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
-        layer name {
-            let! g = gain "gain" feature
-
-            and! b =
-                (if shift then
-                     Layer(fun scope -> Some((bias "bias" feature).Elaborate scope))
-                 else
-                     Layer(fun _ -> None))
-
-            return
-                fun (x: Tensor<'Pos, 'Feat>) ->
-                    let y = f x.Node g.Node
-
-                    Tensor(
-                        match b with
-                        | Some b -> Node.add y b.Node
-                        | None -> y
-                    )
-        }
-
-    let private meanOver axes (count: int) x = Node.map1 (fun a -> a * Num(1.0 / float count)) (Node.reduce Sum axes x)
-
-    /// x / √(mean x² + ε) · gain (Zhang and Sennrich 2019).
-    let rmsNormOf (epsilon: float) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
-        let norm x g =
-            let square = meanOver (axisNames<'Feat>) feature.Size (Node.map1 (fun a -> a * a) x)
-            let scale = Node.map1 (fun s -> Un(Rsqrt, s + Num epsilon)) square
-            Node.mul (Node.mul x scale) g
-
-        normOf norm false name feature
-
-    let rmsNorm name feature = rmsNormOf 1e-5 name feature
-
-    /// (x − mean) / √(variance + ε) · gain + bias (Ba et al. 2016).
-    let layerNormOf (epsilon: float) name (feature: Axis<'Feat>) : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
-        let norm x g =
-            let mean = meanOver (axisNames<'Feat>) feature.Size
-            let centred = Node.map2 (-) x (mean x)
-            let variance = mean (Node.map1 (fun a -> a * a) centred)
-            let scale = Node.map1 (fun s -> Un(Rsqrt, s + Num epsilon)) variance
-            Node.mul (Node.mul centred scale) g
-
-        normOf norm true name feature
-
-    let layerNorm name feature = layerNormOf 1e-5 name feature

@@ -1,7 +1,8 @@
 namespace Legato.Dsl
 
-/// A slice of a checkpoint's tensor along one axis, in elements.
-type Part = { Axis: int; Start: int; Length: int }
+/// A slice of a checkpoint's tensor along one axis, in elements: one stretch, or, where several parameters take turns,
+/// a stretch of every `Period`.
+type Part = { Axis: int; Start: int; Length: int; Period: int option }
 
 /// Where a parameter lies in a checkpoint: `Name` holds {0}, {1}, … for the indices of stacked axes.
 type WeightName = {
@@ -10,6 +11,8 @@ type WeightName = {
     /// The checkpoint stores the matrix with its two axes swapped.
     Transposed: bool
     Part: Part option
+    /// What {0} is for each index of the first stacked axis; empty: 0, 1, …
+    Numbers: int list
 }
 
 /// A family's table between parameter paths and checkpoint names.
@@ -25,13 +28,25 @@ type WeightNames = {
 [<AutoOpen>]
 module WeightTable =
     /// The parameter at the path lies in the tensor of that name, as it is.
-    let named path name = { Path = path; Name = name; Transposed = false; Part = None }
+    let named path name = { Path = path; Name = name; Transposed = false; Part = None; Numbers = [] }
 
     /// The checkpoint stores the matrix as [in, out].
     let transposed source = { source with Transposed = true }
 
+    /// The parameter is `length` elements of the tensor, from `start` on, along one of the tensor's axes.
+    let part axis start length source = {
+        source with
+            Part = Some { Axis = axis; Start = start; Length = length; Period = None }
+    }
+
     /// The parameter is the n-th of equal parts of the tensor along one of the tensor's axes.
-    let nthPart axis length n source = { source with Part = Some { Axis = axis; Start = n * length; Length = length } }
+    let nthPart axis length n source = source |> part axis (n * length) length
+
+    /// The parameter is `length` elements, from `start` on, of every `period` along the tensor's first axis.
+    let every period start length source = {
+        source with
+            Part = Some { Axis = 0; Start = start; Length = length; Period = Some period }
+    }
 
 /// An axis of a mesh of devices.
 type MeshAxis =
@@ -130,9 +145,13 @@ module ModelDef =
             | Fixed size -> n * size
             | Dynamic _ -> n)
 
-    /// How many numbers the model learns; a tied head counts once.
+    /// The parameters that the model declares.
     /// <exception cref="ModelError">The model does not elaborate.</exception>
-    let parameterCount (model: ModelDef) : int64 =
+    let parameters (model: ModelDef) : Declared list =
         let sizes = { Batch = Dynamic "batch"; Sequence = Dynamic "sequence"; Context = Dynamic "context" }
 
-        (elaborate sizes model).Parameters |> List.sumBy elements
+        (elaborate sizes model).Parameters
+
+    /// How many numbers the model learns; a tied head counts once.
+    /// <exception cref="ModelError">The model does not elaborate.</exception>
+    let parameterCount (model: ModelDef) : int64 = parameters model |> List.sumBy elements

@@ -11,6 +11,8 @@ type Activation =
     | Gelu
     | GeluTanh
     | Relu
+    /// The square of ReLU (So et al. 2021).
+    | ReluSquared
 
 /// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
 [<Sealed>]
@@ -32,7 +34,7 @@ type ConfigJson private (json: JsonObject, asked: HashSet<string>) =
 /// isn't there.
 [<RequireQualifiedAccess>]
 module Config =
-    let private fail what key remedy = raise (ModelError(what, $"the model's config, {key}", remedy))
+    let internal fail what key remedy = raise (ModelError(what, $"the model's config, {key}", remedy))
 
     let private find (keys: string list) (json: ConfigJson) =
         keys |> List.tryPick (fun key -> json[key] |> Option.ofObj |> Option.map (fun value -> key, value))
@@ -48,7 +50,8 @@ module Config =
     let private value<'T> kind keys json : 'T option =
         find keys json |> Option.map (fun (key, value) -> read<'T> kind key value)
 
-    let private required keys value =
+    /// The value of a key that can't be left out.
+    let required keys value =
         match value with
         | Some found -> found
         | None ->
@@ -57,11 +60,18 @@ module Config =
 
     let private wholeNumber = "a whole number"
     let tryInt keys json = value<int> wholeNumber keys json
-    let private tryFloat keys json = value<float> "a number" keys json
+    let tryFloat keys json = value<float> "a number" keys json
 
     /// A whole number, under the first of the keys that is there.
     let int keys json = tryInt keys json |> required keys
     let intOr fallback keys json = tryInt keys json |> Option.defaultValue fallback
+
+    /// Whether a key is there and null, which turns off what its absence would not.
+    let isNull (key: string) (json: ConfigJson) = json.Json.ContainsKey key && isNull json.Json[key]
+
+    /// A whole number; none where the key is null.
+    let intUnlessNull fallback key json = if isNull key json then None else Some(intOr fallback [ key ] json)
+
     let floatOr fallback keys json = tryFloat keys json |> Option.defaultValue fallback
 
     let boolOr fallback keys json = value<bool> "true or false" keys json |> Option.defaultValue fallback
@@ -71,12 +81,35 @@ module Config =
     /// An axis whose size is a whole number under one of the keys.
     let axis<'Name> keys json : Axis<'Name> = axis<'Name>(int keys json)
 
-    let private section keys (json: ConfigJson) =
+    let tryString keys json = value<string> "a text" keys json
+
+    let private list<'T> kind keys json : 'T list option =
+        find keys json
+        |> Option.map (fun (key, value) ->
+            match value with
+            | :? JsonArray as items -> [ for item in items -> read<'T> kind key item ]
+            | _ -> fail $"{key} is {value.ToJsonString()}, not a list" key $"give {key} a list")
+
+    let tryStrings keys json = list<string> "a text" keys json
+    let tryFloats keys json = list<float> "a number" keys json
+
+    /// An object inside the config.
+    let section keys (json: ConfigJson) =
         find keys json
         |> Option.map (fun (key, value) ->
             match value with
             | :? JsonObject as section -> json.Inner section
             | _ -> fail $"{key} is {value.ToJsonString()}, not an object" key $"give {key} an object, or leave it out")
+
+    /// A text that must be one of those that a family knows.
+    let choice (known: (string * 'T) list) fallback keys json =
+        let given = stringOr fallback keys json
+
+        match known |> List.tryFind (fun (name, _) -> name = given) with
+        | Some(_, value) -> value
+        | None ->
+            let names = known |> List.map fst |> String.concat ", "
+            fail $"{List.head keys} = {given} is not supported" (List.head keys) $"use one of: {names}"
 
     /// What must not differ from what a family computes: anything else is refused rather than ignored.
     let demand key (expected: bool) json =
@@ -84,9 +117,9 @@ module Config =
             let shown = (string expected).ToLowerInvariant()
             fail $"{key} = {(string (not expected)).ToLowerInvariant()} is not supported" key $"only {key} = {shown} is"
 
-    /// The size of one head: head_dim, or else an even share of the model's width.
-    let headDim (embed: Axis<Embed>) (heads: Axis<Heads>) json =
-        match tryInt [ "head_dim" ] json with
+    /// The size of one head: head_dim, or else the family's own, or else an even share of the model's width.
+    let headDim (own: int option) (embed: Axis<Embed>) (heads: Axis<Heads>) json =
+        match tryInt [ "head_dim" ] json |> Option.orElse own with
         | Some size -> size
         | None when embed.Size % heads.Size = 0 -> embed.Size / heads.Size
         | None ->
@@ -95,47 +128,19 @@ module Config =
                 "head_dim"
                 "make the width a multiple of the heads, or give head_dim"
 
-    let private ropeScaling context json =
-        let number key = tryFloat [ key ] json |> required [ key ]
-
-        match stringOr "default" [ "rope_type"; "type" ] json with
-        | "default" -> Unscaled
-        | "linear" -> Linear(number "factor")
-        | "llama3" ->
-            let trained = intOr context [ "original_max_position_embeddings" ] json
-            Llama3(number "factor", number "low_freq_factor", number "high_freq_factor", trained)
-        | other -> fail $"the rope type '{other}' is not known" "rope_type" "use default, linear or llama3"
-
-    /// Rotary positions: rope_parameters as newer configs have it, or rope_theta with rope_scaling as older ones do.
-    let rope (context: Axis<Context>) json : Rope =
-        let nested = section [ "rope_parameters"; "rope_scaling" ] json
-        let turned = floatOr 1.0 [ "partial_rotary_factor" ] (Option.defaultValue json nested)
-
-        if turned <> 1.0 then
-            fail
-                $"rotary positions can't turn {turned} of a head's features"
-                "partial_rotary_factor"
-                "only 1 is supported"
-
-        {
-            Theta =
-                nested
-                |> Option.bind (tryFloat [ "rope_theta" ])
-                |> Option.defaultWith (fun () -> floatOr 10000.0 [ "rope_theta" ] json)
-            Scaling = nested |> Option.map (ropeScaling context.Size) |> Option.defaultValue Unscaled
-        }
-
     /// An activation by its name in configs.
     let activation fallback keys json =
         match stringOr fallback keys json with
         | "silu"
         | "swish" -> Silu
         | "gelu" -> Gelu
+        | "relu2" -> ReluSquared
         | "gelu_new"
         | "gelu_fast"
         | "gelu_pytorch_tanh" -> GeluTanh
         | "relu" -> Relu
-        | other -> fail $"the activation '{other}' is not known" (List.head keys) "use silu, gelu, gelu_new or relu"
+        | other ->
+            fail $"the activation '{other}' is not known" (List.head keys) "use silu, gelu, gelu_new, relu or relu2"
 
     // A config cut down from a larger one may still name a token beyond its vocabulary: no text can hold that token.
     let private within (vocab: Axis<Vocab>) token = 0 <= token && token < vocab.Size
@@ -163,3 +168,4 @@ module Activations =
         | Gelu -> gelu x
         | GeluTanh -> geluTanh x
         | Relu -> relu x
+        | ReluSquared -> relu x * relu x

@@ -8,7 +8,19 @@ open Legato.Dsl
 [<RequireQualifiedAccess>]
 module Families =
     /// Each family's model_type, and its model from a config.
-    let all: (string * (ConfigJson -> ModelDef)) list = [ "gpt2", Gpt2.ofConfig; "llama", Llama.ofConfig ]
+    let all: (string * (ConfigJson -> ModelDef)) list = [
+        "gpt2", Gpt2.ofConfig
+        "llama", Llama.ofConfig
+        "mistral", Mistral.ofConfig
+        "qwen2", Qwen.qwen2
+        "qwen3", Qwen.qwen3
+        "gemma", Gemma.gemma
+        "gemma2", Gemma.gemma2
+        "phi3", Phi3.ofConfig
+        "gpt_neox", GptNeoX.ofConfig
+        "opt", Opt.ofConfig
+        "bloom", Bloom.ofConfig
+    ]
 
     let private fail what where remedy = raise (ModelError(what, where, remedy))
     let private source = "the model's config"

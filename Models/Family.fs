@@ -18,11 +18,14 @@ module Family =
     ]
 
     /// A family's decoder with its table of names, as the config describes it.
-    let model modelType (json: ConfigJson) vocab context body names : ModelDef = {
-        ModelDef.create modelType vocab context body with
-            Config = Config.text json.Json
-            BeginToken = Config.beginToken vocab json
-            EndTokens = Config.endTokens vocab json
-            Weights = names
-            Placement = placement
-    }
+    /// <exception cref="ModelError">The sizes don't fit, or the table lacks a parameter.</exception>
+    let model modelType (json: ConfigJson) vocab context body table : ModelDef =
+        let model = {
+            ModelDef.create modelType vocab context body with
+                Config = Config.text json.Json
+                BeginToken = Config.beginToken vocab json
+                EndTokens = Config.endTokens vocab json
+                Placement = placement
+        }
+
+        { model with Weights = Table.resolve table (ModelDef.parameters model) }

@@ -67,7 +67,7 @@ let shakespeare vocabulary =
         KvHeads = axis 2
         HeadDim = axis 32
         Mlp = axis 384
-        Rope = { Theta = 10000.0; Scaling = Unscaled }
+        Rope = Rope.ofTheta 10000.0
     }
 
     ModelDef.create "shakespeare" c.Vocab c.Context (decoder c)

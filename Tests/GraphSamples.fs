@@ -80,7 +80,7 @@ let sizes = {
     Experts = axis 3
 }
 
-let private turns = { Theta = 10000.0; Scaling = Unscaled }
+let private turns = Rope.ofTheta 10000.0
 
 let attention (c: Sizes) mask = layer "attn" {
     let! wq = weight "q" c.Embed (c.Heads ^* c.HeadDim)

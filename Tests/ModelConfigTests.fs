@@ -143,10 +143,6 @@ let private mistakes = [
         "the axis Heads has size 0 | Heads | give it a positive size"
     )
     TestCaseData(
-        withValue "attention_bias" "true" tiny,
-        "attention_bias = true is not supported | the model's config, attention_bias | only attention_bias = false is"
-    )
-    TestCaseData(
         withValue "scale_attn_by_inverse_layer_idx" "true" tinyGpt2,
         "scale_attn_by_inverse_layer_idx = true is not supported | the model's config, scale_attn_by_inverse_layer_idx | only scale_attn_by_inverse_layer_idx = false is"
     )
@@ -156,11 +152,11 @@ let private mistakes = [
     )
     TestCaseData(
         withValue "hidden_act" "\"mish\"" tiny,
-        "the activation 'mish' is not known | the model's config, hidden_act | use silu, gelu, gelu_new or relu"
+        "the activation 'mish' is not known | the model's config, hidden_act | use silu, gelu, gelu_new, relu or relu2"
     )
     TestCaseData(
-        withValue "rope_scaling" """{ "rope_type": "yarn", "factor": 4.0 }""" tiny,
-        "the rope type 'yarn' is not known | the model's config, rope_type | use default, linear or llama3"
+        withValue "rope_scaling" """{ "rope_type": "spiral", "factor": 4.0 }""" tiny,
+        "the rope type 'spiral' is not known | the model's config, rope_type | use default, linear, dynamic, llama3, yarn or longrope"
     )
     TestCaseData(
         withValue "rope_scaling" """{ "rope_type": "llama3" }""" tiny,

@@ -27,23 +27,40 @@ let private matrix (parameter: Declared) =
 let private read (weights: ModelGoldens.Tensors) prefix (line: WeightName) (parameter: Declared) =
     let rows, columns = matrix parameter
     let all = parameter.Node.Dims |> List.map size |> List.fold (*) 1
-    let start axis = line.Part |> Option.filter (fun p -> p.Axis = axis) |> Option.map _.Start |> Option.defaultValue 0
+
+    // Where an index of the parameter lies along an axis of the tensor.
+    let place axis index =
+        match line.Part with
+        | Some { Period = Some period; Start = start; Length = length } when axis = 0 ->
+            index / length * period + start + index % length
+        | Some part when part.Axis = axis -> part.Start + index
+        | _ -> index
+
+    let number layer = if line.Numbers.IsEmpty then layer else line.Numbers[layer]
 
     [|
         for layer in 0 .. all / (rows * columns) - 1 do
-            let tensor = prefix + line.Name.Replace("{0}", string layer)
+            let tensor = prefix + line.Name.Replace("{0}", string (number layer))
             let data, shape = weights.Floats tensor, weights.Shape tensor
             let width = if shape.Length = 1 then 1 else int shape[1]
 
             for row in 0 .. rows - 1 do
                 for column in 0 .. columns - 1 do
                     let i, j = if line.Transposed then column, row else row, column
-                    data[(i + start 0) * width + j + start 1]
+                    data[place 0 i * width + place 1 j]
     |]
 
 [<TestCase "gpt2">]
 [<TestCase "llama">]
 [<TestCase "llama3_rope">]
+[<TestCase "mistral">]
+[<TestCase "qwen2">]
+[<TestCase "qwen3">]
+[<TestCase "gemma2">]
+[<TestCase "phi3">]
+[<TestCase "gpt_neox">]
+[<TestCase "opt">]
+[<TestCase "bloom">]
 let ``a page means what the reference computes`` (golden: string) =
     let model = Families.ofConfig (ModelGoldens.config golden)
     let weights = ModelGoldens.Tensors(golden, "model.safetensors")

@@ -27,7 +27,8 @@ let private slices (parameter: Declared) (source: WeightName) =
         ||> List.mapFold (fun rest count -> product (List.take count rest), List.skip count rest)
         |> fst
 
-    let index i = source.Name.Replace("{0}", string i)
+    let number i = if source.Numbers.IsEmpty then i else source.Numbers[int i]
+    let index i = source.Name.Replace("{0}", string (number (int i)))
 
     [
         for i in 0L .. product stacked - 1L do
@@ -54,11 +55,24 @@ let private joined (slices: Slice list) =
     | first :: _ ->
         let ends = parts |> List.map (fun part -> part.Start + part.Length)
         Assert.That((parts |> List.map _.Start) = 0 :: List.take (ends.Length - 1) ends, "the parts leave no gap")
-        slices.Head.Shape |> List.updateAt first.Axis (int64 (List.last ends))
+
+        match first.Period with
+        | Some period ->
+            Assert.That(List.last ends, Is.EqualTo period)
+            slices.Head.Shape |> List.updateAt 0 (slices.Head.Shape[0] / int64 first.Length * int64 period)
+        | None -> slices.Head.Shape |> List.updateAt first.Axis (int64 (List.last ends))
 
 [<TestCase("gpt2", "model.safetensors")>]
 [<TestCase("llama", "model.safetensors")>]
 [<TestCase("llama3_rope", "model.safetensors")>]
+[<TestCase("mistral", "model.safetensors")>]
+[<TestCase("qwen2", "model.safetensors")>]
+[<TestCase("qwen3", "model.safetensors")>]
+[<TestCase("gemma2", "model.safetensors")>]
+[<TestCase("phi3", "model.safetensors")>]
+[<TestCase("gpt_neox", "model.safetensors")>]
+[<TestCase("opt", "model.safetensors")>]
+[<TestCase("bloom", "model.safetensors")>]
 [<TestCase("train_gpt2", "initial.safetensors")>]
 [<TestCase("train_llama", "final.safetensors")>]
 let ``a checkpoint's tensors are those of the table, in their shapes`` (golden: string) (file: string) =

@@ -20,7 +20,8 @@ let callOf outputs updates : Specialise.Call =
         Node.topological roots
         |> List.choose (fun node ->
             match node.Op with
-            | Op.Param(p, dims) -> Some { Parameter = p; Node = node; Grouping = dims |> List.map (fun _ -> 1) }
+            | Op.Param(p, dims) ->
+                Some { Parameter = p; Node = node; Grouping = dims |> List.map (fun _ -> 1); Numbers = [] }
             | _ -> None)
 
     { Outputs = outputs; Updates = updates; Parameters = declared; Gradients = [] }

@@ -7,10 +7,12 @@ open NUnit.Framework
 
 let private checkpoint name = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name)
 
-let private meets name device =
-    let outcome = Invocation.legato [ "verify"; checkpoint name; "--device"; device ]
+let private folderMeets folder device =
+    let outcome = Invocation.legato [ "verify"; folder; "--device"; device ]
     Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
     Assert.That(outcome.Output, Does.Not.Contain "differs")
+
+let private meets name device = folderMeets (checkpoint name) device
 
 [<Test>]
 let ``the reference is met`` ([<Values("gpt2", "llama", "llama3_rope", "train_gpt2", "train_llama")>] name: string) =
@@ -19,6 +21,12 @@ let ``the reference is met`` ([<Values("gpt2", "llama", "llama3_rope", "train_gp
 [<Test>]
 let ``the interpreter meets the reference`` ([<Values("gpt2", "llama", "llama3_rope")>] name: string) =
     meets name "interpreter"
+
+[<Test>]
+let ``each family meets its reference``
+    ([<Values("mistral", "qwen2", "qwen3", "gemma2", "phi3", "gpt_neox", "opt", "bloom")>] name: string)
+    =
+    folderMeets (Repository.shared $"goldens/{name}") "cpu"
 
 [<Test; Category "Heavy">]
 let ``the interpreter trains as the reference does`` ([<Values("train_gpt2", "train_llama")>] name: string) =

@@ -8,7 +8,9 @@ internal readonly record struct MatrixView(long Rows, long Width, long Stride, l
 {
     public bool IsContiguous => PairedHeads == 0 && (Rows == 1 || Stride == Width);
 
-    /// <summary>A matrix keeps its rows; of another tensor the axes before the sliced one are rows.</summary>
+    /// <summary>
+    /// A matrix keeps its rows; of another tensor the axes before the sliced one are rows. Stretches that recur are rows.
+    /// </summary>
     public static MatrixView Of(IReadOnlyList<long> shape, WeightSlice slice)
     {
         if (slice.PairedHeads > 0)
@@ -17,6 +19,11 @@ internal readonly record struct MatrixView(long Rows, long Width, long Stride, l
             return new MatrixView(shape[0], width, width, 0, slice.PairedHeads);
         }
         Plans.WeightPart? part = slice.Part;
+        if (part is { Period: { } period })
+        {
+            long below = shape.Skip(1).Aggregate(1L, (n, size) => n * size);
+            return new MatrixView(shape[0] / period, part.Length * below, period * below, part.Start * below);
+        }
         if (shape.Count == 2)
         {
             (long start, long stride) = (part?.Start ?? 0, shape[1]);

@@ -47,7 +47,9 @@ internal sealed record WeightSlice(
         long[] shape = [.. Shape];
         if (Transposed)
             Array.Reverse(shape);
-        if (Part is { } part)
+        if (Part is { Period: { } period, Length: var length })
+            shape[0] = Shape[0] / length * period;
+        else if (Part is { } part)
             shape[part.Axis] = siblings.Max(s => s.Part is { } p ? p.Start + p.Length : 0);
         return shape;
     }
@@ -58,6 +60,8 @@ internal sealed record WeightSlice(
         int stacked = 0;
         while (source.Name.Contains(Placeholder(stacked), StringComparison.Ordinal))
             stacked++;
+        if (source.Numbers is { } numbers && (stacked == 0 || numbers.Count != sizes[0]))
+            throw new LegatoException($"the weight map numbers {numbers.Count} tensors of '{source.Name}', the parameter is [{string.Join(", ", sizes)}]", parameter.Path);
         if (stacked > sizes.Length)
             throw new LegatoException($"the weight map puts {stacked} indices into '{source.Name}', the parameter has {sizes.Length} axes", parameter.Path);
         long[] shape = Group(sizes.AsSpan(stacked), source);
@@ -65,7 +69,7 @@ internal sealed record WeightSlice(
         long count = sizes[..stacked].Aggregate(1L, (n, size) => n * size);
         for (long i = 0; i < count; i++)
             yield return new WeightSlice(
-                parameter.Path, Name(source.Name, sizes.AsSpan(0, stacked), i), i * elements, shape,
+                parameter.Path, Name(source, sizes.AsSpan(0, stacked), i), i * elements, shape,
                 source.Transposed, source.Part, source.PairedHeads);
     }
 
@@ -87,7 +91,9 @@ internal sealed record WeightSlice(
         }
         if (source.Transposed && shape.Length != 2)
             throw new LegatoException($"the weight map transposes a tensor of {shape.Length} axes", source.Path, "group the axes into two");
-        if (source.Part is { } part && (part.Axis >= shape.Length || part.Length != shape[source.Transposed ? 1 - part.Axis : part.Axis]))
+        if (source.Part is { Period: not null } turns && (source.Transposed || turns.Axis != 0 || shape[0] % turns.Length != 0))
+            throw new LegatoException($"the weight map takes {turns.Length} of every {turns.Period} elements, the parameter is [{string.Join(", ", shape)}]", source.Path);
+        if (source.Part is { Period: null } part && (part.Axis >= shape.Length || part.Length != shape[source.Transposed ? 1 - part.Axis : part.Axis]))
             throw new LegatoException($"the weight map takes {part.Length} elements along axis {part.Axis}, the parameter is [{string.Join(", ", shape)}]", source.Path);
         if (source.PairedHeads > 0 && (source.Transposed || source.Part is not null || shape[0] % (2 * source.PairedHeads) != 0))
             throw new LegatoException($"the weight map pairs the rows of {source.PairedHeads} heads, the tensor is [{string.Join(", ", shape)}]", source.Path);
@@ -95,14 +101,16 @@ internal sealed record WeightSlice(
     }
 
     // The flat index i over the leading axes, written into the name's placeholders.
-    private static string Name(string pattern, ReadOnlySpan<long> leading, long i)
+    private static string Name(WeightSource source, ReadOnlySpan<long> leading, long i)
     {
+        string name = source.Name;
         for (int axis = leading.Length - 1; axis >= 0; axis--)
         {
-            pattern = pattern.Replace(Placeholder(axis), (i % leading[axis]).ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal);
-            i /= leading[axis];
+            (i, long index) = Math.DivRem(i, leading[axis]);
+            long number = axis == 0 && source.Numbers is { } numbers ? numbers[(int)index] : index;
+            name = name.Replace(Placeholder(axis), number.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal);
         }
-        return pattern;
+        return name;
     }
 
     private static string Placeholder(int axis) => $"{{{axis}}}";

@@ -27,8 +27,11 @@ public sealed record PlanRequest(
     Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
     Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null);
 
-/// <summary>A slice of a checkpoint's tensor along one of its axes, in elements.</summary>
-public sealed record WeightPart(int Axis, long Start, long Length);
+/// <summary>
+/// A slice of a checkpoint's tensor along one of its axes, in elements: one stretch or, where several parameters take
+/// turns along the first axis, a stretch of every <paramref name="Period"/>.
+/// </summary>
+public sealed record WeightPart(int Axis, long Start, long Length, long? Period = null);
 
 /// <summary>
 /// Where a parameter lies in a checkpoint. <paramref name="Name"/> holds {0}, {1}, … for the indices of the leading
@@ -38,10 +41,11 @@ public sealed record WeightPart(int Axis, long Start, long Length);
 /// tensor before it is transposed, such as [1, 2] for embed × (heads, head size) kept as a matrix; null: one each.
 /// <paramref name="PairedHeads"/>: the checkpoint keeps the rows of that many heads with rotary pairs side by side, row
 /// 2i + half of a head where the parameter has row half · size / 2 + i; 0: in the parameter's order.
+/// <paramref name="Numbers"/>: what {0} is for each index of the first leading axis; null: 0, 1, …
 /// </summary>
 public sealed record WeightSource(
     string Path, string Name, bool Transposed = false, WeightPart? Part = null, IReadOnlyList<int>? Grouping = null,
-    int PairedHeads = 0);
+    int PairedHeads = 0, IReadOnlyList<int>? Numbers = null);
 
 /// <summary>
 /// A family's table from parameter paths to checkpoint names, used in both directions. A checkpoint may put any one of

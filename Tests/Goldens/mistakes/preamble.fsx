@@ -12,4 +12,4 @@ type Config = {
     Experts: Axis<Expert>
 }
 
-let turns = { Theta = 10000.0; Scaling = Unscaled }
+let turns = Rope.ofTheta 10000.0

@@ -1,0 +1,229 @@
+/// The decoder-only transformer, and the choices in which its families differ.
+module Legato.Models.Decoder
+
+open Legato.Dsl
+open Legato.Models.Blocks
+
+/// What may differ from layer to layer.
+type LayerKind = {
+    /// How many positions a query sees, its own included; None: all before it.
+    Window: int option
+    /// Rotary positions; None: the layer has none of its own.
+    Rope: Rope option
+}
+
+/// How queries and keys are normalised before their product.
+type QkNorm =
+    | Unnormed
+    /// Each head by itself, with the same gain.
+    | HeadNorm of Norm
+    /// Each head by itself, with gains of its own (Cohere).
+    | GainPerHead
+    /// All heads of the projection together (OLMo 2).
+    | WholeNorm of Norm
+
+[<NoComparison; NoEquality>]
+type Config = {
+    Vocab: Axis<Vocab>
+    Context: Axis<Context>
+    Kinds: LayerKind list
+    Embed: Axis<Embed>
+    Heads: Axis<Heads>
+    KvHeads: Axis<KvHeads>
+    HeadDim: Axis<HeadDim>
+    Mlp: Axis<Mlp>
+    Norm: Norm
+    Epsilon: float
+    Order: Order
+    /// A norm before the output head.
+    FinalNorm: bool
+    /// A table of positions is added to the tokens; its first rows are not used.
+    Learned: int option
+    /// Scores fall with distance.
+    Alibi: Mask option
+    QkNorm: QkNorm
+    /// What a score is multiplied by; None: 1/√(head size).
+    ScoreScale: float option
+    ScoreCap: float option
+    LogitCap: float option
+    QkvBias: bool
+    OutBias: bool
+    HeadBias: bool
+    FeedForward: FeedForward
+    /// Token embeddings are normalised (BLOOM).
+    EmbedNorm: bool
+    EmbedScale: float
+    ResidualScale: float
+    LogitScale: float
+    Tied: bool
+    Deviation: float
+}
+
+let private norm c name feature = Blocks.norm c.Norm c.Epsilon name feature
+let private given word choice = choice |> Option.map word |> Option.defaultValue everything
+
+let private mask c kind = causal &&& given window kind.Window &&& given id c.Alibi &&& given scoreCap c.ScoreCap
+
+let private qkNorm c name (heads: Axis<'Heads>) =
+    match c.QkNorm with
+    | Unnormed -> Layer.value id
+    | HeadNorm kind -> Blocks.norm kind c.Epsilon name c.HeadDim |> Layer.map perHead
+    | WholeNorm kind -> Blocks.norm kind c.Epsilon name (heads ^* c.HeadDim)
+    | GainPerHead -> layerNormPerHead c.Epsilon name heads c.HeadDim
+
+let attention c kind = layer "attn" {
+    let! q = linear c.QkvBias c.Deviation "q" c.Embed (c.Heads ^* c.HeadDim)
+    and! k = linear c.QkvBias c.Deviation "k" c.Embed (c.KvHeads ^* c.HeadDim)
+    and! v = linear c.QkvBias c.Deviation "v" c.Embed (c.KvHeads ^* c.HeadDim)
+    and! o = linear c.OutBias c.FeedForward.Projection "o" (c.Heads ^* c.HeadDim) c.Embed
+    and! normQ = qkNorm c "q_norm" c.Heads
+    and! normK = qkNorm c "k_norm" c.KvHeads
+    and! kv = cache "kv" c.Context c.KvHeads c.HeadDim
+    let scale = c.ScoreScale |> Option.defaultValue (1.0 / sqrt (float c.HeadDim.Size))
+
+    return
+        fun x ->
+            let turn t = kind.Rope |> Option.map (fun r -> rope r t) |> Option.defaultValue t
+            let keys, values = kv.Append(k x |> normK |> turn, v x)
+            attendScaled scale (mask c kind) (q x |> normQ |> turn) keys values |> o
+}
+
+let block c feedForward kind =
+    around c.Order c.ResidualScale (fun name -> norm c name c.Embed) (attention c kind) (feedForward kind)
+
+let private head c (tokens: Embedding<Vocab, Embed>) =
+    if c.Tied then
+        Layer.value tokens.Unembed
+    elif c.HeadBias then
+        linear true c.Deviation "head" c.Embed c.Vocab
+    else
+        layer "head" {
+            let! w = weightOf (Normal c.Deviation) "weight" c.Embed c.Vocab
+            return fun x -> x *@ w
+        }
+
+let private places c =
+    match c.Learned with
+    | None -> Layer.value (fun _ x -> x)
+    | Some skipped ->
+        embeddingOf (Normal c.Deviation) "positions" (axis<Context>(c.Context.Size + skipped)) c.Embed
+        |> Layer.map (fun table ids x -> x + table.Lookup(shifted skipped (positions ids)))
+
+/// A decoder with a feed-forward of one's own for each kind of layer.
+let decoderOf c feedForward = layer "model" {
+    let! tokens = embeddingOf (Normal c.Deviation) "tokens" c.Vocab c.Embed
+    and! places = places c
+    and! embedNorm = optional c.EmbedNorm (norm c "embed_norm" c.Embed)
+    and! blocks = stackOf c.Kinds (block c feedForward)
+    and! last = optional c.FinalNorm (norm c "norm" c.Embed)
+    let! head = head c tokens
+    let cap logits = c.LogitCap |> Option.map (fun cap -> softCap cap logits) |> Option.defaultValue logits
+
+    return
+        fun ids ->
+            tokens.Lookup ids * c.EmbedScale
+            |> places ids
+            |> embedNorm
+            |> blocks
+            |> last
+            |> head
+            |> fun logits -> cap (logits * c.LogitScale)
+}
+
+let decoder c = decoderOf c (fun _ -> feedForward c.FeedForward c.Embed c.Mlp)
+
+/// A family's values for keys that its configs may leave out.
+type Defaults = {
+    /// How many times wider than the model the feed-forward is; None: a config has to say.
+    Widening: int option
+    /// The size of a head; None: an even share of the width.
+    HeadDim: int option
+    Epsilon: float
+    Tied: bool
+}
+
+/// A pre-norm decoder with the sizes of the config: RMSNorm, no biases, no positions, a gated feed-forward.
+let private withContext (context: Axis<Context>) defaults json : Config =
+    let embed = Config.axis<Embed> [ "hidden_size"; "n_embd"; "d_model" ] json
+    let heads = Config.axis<Heads> [ "num_attention_heads"; "n_head"; "n_heads" ] json
+    let layers = Config.int [ "num_hidden_layers"; "n_layer"; "n_layers" ] json
+    let deviation = Config.floatOr 0.02 [ "initializer_range"; "init_std" ] json
+    let mlp = [ "intermediate_size"; "n_inner"; "ffn_dim"; "ffn_hidden_size" ]
+
+    {
+        Vocab = Config.axis [ "vocab_size" ] json
+        Context = context
+        Kinds = List.replicate layers { Window = None; Rope = None }
+        Embed = embed
+        Heads = heads
+        KvHeads = axis (Config.intOr heads.Size [ "num_key_value_heads" ] json)
+        HeadDim = axis (Config.headDim defaults.HeadDim embed heads json)
+        Mlp =
+            match defaults.Widening with
+            | Some times -> axis (Config.intOr (times * embed.Size) mlp json)
+            | None -> Config.axis mlp json
+        Norm = RmsNorm
+        Epsilon =
+            Config.floatOr
+                defaults.Epsilon
+                [ "rms_norm_eps"; "layer_norm_epsilon"; "layer_norm_eps"; "norm_epsilon" ]
+                json
+        Order = PreNorm
+        FinalNorm = true
+        Learned = None
+        Alibi = None
+        QkNorm = Unnormed
+        ScoreScale = None
+        ScoreCap = None
+        LogitCap = None
+        QkvBias = false
+        OutBias = false
+        HeadBias = false
+        FeedForward = {
+            Gated = true
+            Biased = false
+            Activation = Silu
+            Deviation = deviation
+            Projection = deviation
+        }
+        EmbedNorm = false
+        EmbedScale = 1.0
+        ResidualScale = 1.0
+        LogitScale = 1.0
+        Tied = Config.boolOr defaults.Tied [ "tie_word_embeddings" ] json
+        Deviation = deviation
+    }
+
+let private contexts = [ "max_position_embeddings"; "n_positions"; "n_ctx"; "max_seq_len"; "seq_length" ]
+let ofConfig defaults json = withContext (Config.axis contexts json) defaults json
+
+/// A model that has no end of its own: `longest` where the config names none.
+let ofEndless longest defaults json = withContext (axis (Config.intOr longest contexts json)) defaults json
+
+/// Rotary positions in every layer.
+let rotary (turns: Rope) c = { c with Kinds = c.Kinds |> List.map (fun kind -> { kind with Rope = Some turns }) }
+
+/// A window in the layers that layer_types calls sliding, or, where a config has no such list, in those that `slides` picks.
+let sliding (window: int option) (slides: int -> bool) json c =
+    let types = Config.tryStrings [ "layer_types" ] json
+
+    let isSliding i =
+        match types with
+        | None -> slides i
+        | Some all when all.Length <> c.Kinds.Length ->
+            let what = $"layer_types names {all.Length} layers, the model has {c.Kinds.Length}"
+            Config.fail what "layer_types" "name every layer once"
+        | Some all ->
+            match all[i] with
+            | "sliding_attention" -> true
+            | "full_attention" -> false
+            | other ->
+                Config.fail $"layer_types holds '{other}'" "layer_types" "use full_attention or sliding_attention"
+
+    {
+        c with
+            Kinds = c.Kinds |> List.mapi (fun i kind -> { kind with Window = if isSliding i then window else None })
+    }
+
+/// A family's model of these choices.
+let model modelType json table c = Family.model modelType json c.Vocab c.Context (decoder c) table
