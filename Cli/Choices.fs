@@ -7,16 +7,13 @@ type Device =
     | Cpu
     | Interpreter
 
-/// The type that weights are stored in.
+/// How wide values are stored, and for tf32 multiplied.
 [<RequireQualifiedAccess>]
 type Precision =
     | Fp32
+    | Tf32
     | Bf16
     | Fp16
-
-/// The types that training can store weights in.
-[<RequireQualifiedAccess>]
-type TrainingPrecision = | Fp32
 
 /// What the backward pass computes again instead of keeping it.
 [<RequireQualifiedAccess>]

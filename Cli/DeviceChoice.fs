@@ -15,12 +15,9 @@ let openDevice device (threads: int option) pin : IDevice =
 let precision choice =
     match choice with
     | Precision.Fp32 -> "fp32"
+    | Precision.Tf32 -> "tf32"
     | Precision.Bf16 -> "bf16"
     | Precision.Fp16 -> "fp16"
-
-let trainingPrecision choice =
-    match choice with
-    | TrainingPrecision.Fp32 -> "fp32"
 
 let rematerialization choice =
     match choice with

@@ -37,7 +37,7 @@ type PlanArgument =
             | Batch _ -> "sequences a batch (default: 1)"
             | Seq _ -> "positions a sequence (default: the model's context)"
             | Context _ -> "positions that the cache holds (default: the model's context)"
-            | Precision _ -> "the type of the weights (default: fp32)"
+            | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
             | Graph -> "print the graph that the plan was made from"
             | Kernels -> "print the kernels of the plan's steps"

@@ -32,7 +32,7 @@ type TrainArgument =
     | Eval_Batches of batches: int
     | Checkpoint_Every of steps: int
     | Keep of checkpoints: int
-    | Precision of TrainingPrecision
+    | Precision of Precision
     | Remat of Rematerialization
     | Threads of threads: int
     | No_Pin
@@ -72,7 +72,7 @@ type TrainArgument =
             | Eval_Batches _ -> "batches an evaluation (default: 8)"
             | Checkpoint_Every _ -> "steps between checkpoints; 0 for one at the end (default: 1000)"
             | Keep _ -> "how many checkpoints to keep (default: 2)"
-            | Precision _ -> "the type of the weights (default: fp32)"
+            | Precision _ -> "fp32, tf32, or bf16 or fp16 with float32 masters of the weights (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
             | Threads _ -> "worker threads (default: one a core)"
             | No_Pin -> "don't pin the worker threads to cores"
@@ -131,7 +131,7 @@ type TrainOptions = {
     EvaluateBatches: int
     CheckpointEvery: int
     Keep: int
-    Precision: TrainingPrecision
+    Precision: Precision
     Rematerialization: Rematerialization
     /// None: one a core.
     Threads: int option
@@ -171,7 +171,7 @@ let defaults = {
     EvaluateBatches = 8
     CheckpointEvery = 1000
     Keep = 2
-    Precision = TrainingPrecision.Fp32
+    Precision = Precision.Fp32
     Rematerialization = Rematerialization.None
     Threads = None
     Pin = true

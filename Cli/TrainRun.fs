@@ -38,7 +38,7 @@ let private trainingOptions options sequence =
         rate options,
         Accumulate = options.Accumulate,
         Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
-        Precision = DeviceChoice.trainingPrecision options.Precision,
+        Precision = DeviceChoice.precision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
         Seed = int64 options.Seed,
         EvaluateEvery = int64 options.EvaluateEvery,
@@ -125,8 +125,8 @@ let private openRun place (options: TrainOptions) =
         TrainSettings.write folder options
         run
 
-let private generator (plans: IPlanSource) (trainer: Trainer) tokenizer rows context =
-    new Generator(plans, trainer.Memory, GeneratorSizes(rows, context), tokenizer)
+let private generator (plans: IPlanSource) (trainer: Trainer) precision tokenizer rows context =
+    new Generator(plans, trainer.Memory, GeneratorSizes(rows, context, Precision = precision), tokenizer)
 
 let private samplePositions = 200
 
@@ -187,7 +187,7 @@ let private recite (job: Job) (trainer: Trainer) =
     | TrainData.Text.Files _ -> ()
     | TrainData.Text.BuiltIn _ ->
         let length = job.Training.Sequence
-        use speaker = generator job.Plans trainer job.Tokenizer Recital.rows length
+        use speaker = generator job.Plans trainer job.Training.Precision job.Tokenizer Recital.rows length
         let recital = Recital.perform speaker length job.Options.Seed
 
         if job.Options.Json then
@@ -211,7 +211,8 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
     let trainer: Trainer option ref = ref None
     let context = int job.Plans.Model.Context
 
-    let speaker = lazy (generator job.Plans trainer.Value.Value job.Tokenizer 1 context)
+    let speaker =
+        lazy (generator job.Plans trainer.Value.Value job.Training.Precision job.Tokenizer 1 context)
 
     let sample =
         options.SamplePrompt

@@ -8,14 +8,6 @@ open Legato.Runtime.Plans
 /// The compiler: from a model and a request to a plan.
 [<RequireQualifiedAccess>]
 module Compile =
-    let private parameterType precision =
-        match precision with
-        | "fp32" -> ScalarType.F32
-        | "bf16" -> ScalarType.BF16
-        | "fp16" -> ScalarType.F16
-        | other ->
-            raise (LegatoException($"the precision '{other}' is not known", "precision", "use fp32, bf16 or fp16"))
-
     let private check (model: ModelDef) (request: PlanRequest) =
         let positive name value =
             if value < 1L then
@@ -32,15 +24,6 @@ module Compile =
                     $"a sequence of {longest} is longer than the context of {model.Name}, {model.Context}",
                     "sequence",
                     $"use at most {model.Context}, or a model with a longer context"
-                )
-            )
-
-        if request.Purpose = Purpose.Train && request.Precision <> "fp32" then
-            raise (
-                LegatoException(
-                    $"training in {request.Precision} is not supported on this device",
-                    "precision",
-                    "train in fp32; bf16 and fp16 store the parameters of inference"
                 )
             )
 
@@ -105,7 +88,7 @@ module Compile =
     let plan (model: ModelDef) (request: PlanRequest) : Plan =
         let graph = graph model request
         let dimensions = dimensions request
-        let lowered = Lower.call request.Purpose (parameterType request.Precision) graph
+        let lowered = Lower.call request.Purpose (Precision.ofRequest request) graph
         let bound name = (dimensions |> Array.find (fun d -> d.Name = name)).Maximum
         let buffers, arena = Layout.assign (fun (e: Extent) -> e.Evaluate bound) lowered.Drafts lowered.Steps
 

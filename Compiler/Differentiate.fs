@@ -372,11 +372,15 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 
     forward, List.zip targets outputs
 
-/// Gradients of a scalar loss. A variable that the loss doesn't depend on has gradient zero.
-let gradient (policy: Rematerialisation) (loss: Node) (wrt: Node list) : Gradients =
-    let found, widened = reverse policy [ loss, Node.number 1.0 ] wrt
+/// Gradients that follow from nodes whose cotangents are known. A variable that none depends on has gradient zero.
+let gradientsFrom (policy: Rematerialisation) (seeds: (Node * Node) list) (loss: Node) (wrt: Node list) : Gradients =
+    let found, widened = reverse policy seeds wrt
 
     {
         Loss = widen widened [ loss ] |> List.exactlyOne
         Of = List.zip wrt found |> List.map (fun (v, g) -> g |> Option.defaultValue (zerosLike v))
     }
+
+/// Gradients of a scalar loss.
+let gradient (policy: Rematerialisation) (loss: Node) (wrt: Node list) : Gradients =
+    gradientsFrom policy [ loss, Node.number 1.0 ] loss wrt

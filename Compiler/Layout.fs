@@ -146,6 +146,7 @@ let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : 
                         && byId[input.Buffer].Class <> BufferClass.Input
                         && isFirstUse
                         && snd lives[input.Buffer] = at
+                        && byId[input.Buffer].Type = byId[out.Buffer].Type
                         && bytes byId[input.Buffer] = bytes byId[out.Buffer]
                         && (operands |> List.filter (fun v -> v.Buffer = input.Buffer || v.Buffer = out.Buffer)).Length =
                             2

@@ -96,7 +96,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
     let carries = Dictionary<int, (Place * bool) list>()
     let startCopies = HashSet<int>()
 
-    let temporary (node: Node) = state.Buffers.AddUnnamed(scalarType node.Type, node.Dims)
+    let temporary (node: Node) = state.Buffers.AddUnnamed(state.Storage node, node.Dims)
 
     // What stays in place is moved from there at the end, unless it stays where it is.
     let isMovedAtTheEnd (resident: Node) = results |> List.exists (fun r -> r.Resident.IsSome && r.Node = resident)
@@ -152,7 +152,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
         | Op.Scan scan ->
             let carryPlace i (carry: Node) =
                 let start = anchor.Inputs[i]
-                let place = state.Buffers.Add("carry", BufferClass.Activation, scalarType carry.Type, carry.Dims)
+                let place = state.Buffers.Add("carry", BufferClass.Activation, state.Storage carry, carry.Dims)
                 let isOnce = (anchor.Inputs |> List.filter ((=) start)).Length = 1
                 place, isOnce && adopt start place
 
@@ -256,7 +256,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
             match whole with
             | Some i -> region.View wholes[i]
-            | None -> state.Buffers.Add("stack", BufferClass.Activation, scalarType r.Type, scan.Dim :: r.Dims)
+            | None -> state.Buffers.Add("stack", BufferClass.Activation, state.Storage r, scan.Dim :: r.Dims)
 
         let stacks = scan.StackResults |> List.map stackPlace
 
@@ -368,29 +368,36 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 /// What is lowered: buffers without addresses, and the steps.
 type Lowered = { Drafts: Draft list; Setup: Step list; Steps: Step list }
 
-/// Lowers a call. `parameterType` is the storage type of parameters; states of a training step are the optimizer's,
-/// those of other calls caches.
-let call (purpose: Purpose) (parameterType: ScalarType) (graph: Specialise.Call) : Lowered =
-    let state = State()
+/// Lowers a call. States of a training step are the optimizer's, those of other calls caches.
+let call (purpose: Purpose) (precision: Precision.Precision) (graph: Specialise.Call) : Lowered =
     let outputs, updates = graph.Outputs, graph.Updates
     let roots = List.map snd outputs @ List.collect (fun (target, value) -> [ target; value ]) updates
+    let state = State(Precision.storage precision roots)
     let placed = Dictionary<int, Place>()
 
     for p in graph.Parameters do
-        placed[p.Node.Id] <- state.Buffers.Add(p.Parameter.Path, BufferClass.Parameter, parameterType, p.Node.Dims)
+        placed[p.Node.Id] <-
+            state.Buffers.Add(p.Parameter.Path, BufferClass.Parameter, precision.Parameters, p.Node.Dims)
+
         state.Label(p.Node, p.Parameter.Path)
 
     for node in Node.topological roots do
         match node.Op with
-        | Op.Input(name, dims, kind) ->
-            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Input, scalarType kind, dims)
+        | Op.Input(name, dims, _) ->
+            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Input, state.Storage node, dims)
+        | Op.State(name, dims) when purpose = Purpose.Train ->
+            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Optimizer, ScalarType.F32, dims)
+
+            if MasterWeights.IsMaster name then
+                state.Label(node, name.Substring MasterWeights.Prefix.Length)
         | Op.State(name, dims) ->
-            let kind = if purpose = Purpose.Train then BufferClass.Optimizer else BufferClass.Cache
-            placed[node.Id] <- state.Buffers.Add(name, kind, ScalarType.F32, dims)
+            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Cache, precision.Activations, dims)
         | _ -> ()
 
     let output (name, node: Node) =
-        let place = state.Buffers.Add(name, BufferClass.Output, scalarType node.Type, node.Dims)
+        // What a caller reads is float32.
+        let kind = if node.Type = Float then ScalarType.F32 else ScalarType.I32
+        let place = state.Buffers.Add(name, BufferClass.Output, kind, node.Dims)
         { Node = node; Target = place; Resident = None }
 
     let update (target: Node, value) = { Node = value; Target = placed[target.Id]; Resident = Some target }

@@ -60,8 +60,6 @@ let isPacked (place: Place) (dims: Dim list) =
             | Some s -> s.Equals stride
             | None -> false))
 
-let scalarType (kind: ElementType) = if kind = Float then ScalarType.F32 else ScalarType.I32
-
 /// One slice of a stacked value inside a loop.
 let sliceOf (dim: Dim) variable (whole: Place) : Place =
     let stride = whole.Stride dim.Name |> Option.get

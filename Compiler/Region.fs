@@ -7,7 +7,7 @@ open Legato.Runtime.Plans
 open Legato.Compiler.Place
 
 /// What lowering builds up.
-type State() =
+type State(storage: Node -> ScalarType) =
     let setup = List<Step>()
     let constants = Dictionary<int, Place>()
     let labels = Dictionary<int, string>()
@@ -15,6 +15,9 @@ type State() =
 
     member val Buffers = Buffers()
     member _.Setup = List.ofSeq setup
+
+    /// The type that a value has in memory.
+    member _.Storage(node: Node) = storage node
 
     /// What a placed node is called in step names.
     member _.Label(node: Node, name: string) = labels[node.Id] <- name
@@ -107,7 +110,7 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
         match places.TryGetValue node.Id with
         | true, place -> place
         | _ ->
-            let place = state.Buffers.AddUnnamed(scalarType node.Type, node.Dims)
+            let place = state.Buffers.AddUnnamed(state.Storage node, node.Dims)
             places[node.Id] <- place
             place
 
@@ -145,17 +148,17 @@ let copyTo (region: Region) name (node: Node) (target: Place) =
 
 /// The node's value in memory in this order of axes, for operands that strides can't express.
 let permuted (region: Region) (node: Node) (dims: Dim list) : Place =
-    let place = region.State.Buffers.Add("permuted", BufferClass.Workspace, scalarType node.Type, dims)
+    let source = region.View node
+    let place = region.State.Buffers.Add("permuted", BufferClass.Workspace, source.Type, dims)
     let writer = region.Writer()
     let count = elements dims
     // Read through the place, whatever computed the node.
     let stand = Node.placeholder "permuted" node.Dims node.Type
-    let source = Node.broadcast dims stand
-    region.Assign(stand, region.View node)
+    region.Assign(stand, source)
 
     region.AddKernel(
         "permute",
-        AnchorKernels.copy writer "permute" source place region.InMemory,
+        AnchorKernels.copy writer "permute" (Node.broadcast dims stand) place region.InMemory,
         bytesOf place (Extent.Of 2L * count)
     )
 

@@ -91,11 +91,12 @@ let private cached (model: ModelDef) (request: PlanRequest) sequence =
         Parameters = call.Parameters
     }
 
-/// Loss and gradients of the micro-batches, averaged: one pass, or a loop that adds them up.
-let private accumulated (model: ModelDef) (request: PlanRequest) =
+/// Loss and gradients of the micro-batches, averaged: one pass, or a loop that adds them up. The gradients are those of
+/// the loss times the scale.
+let private accumulated (model: ModelDef) (request: PlanRequest) scale =
     let call, labels, loss = lossOf model request
     let parameters = call.Parameters |> List.map (fun p -> p.Node)
-    let result = Differentiate.gradient request.Rematerialisation loss parameters
+    let result = Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] loss parameters
 
     if request.Accumulate = 1L then
         call, result.Loss, result.Of
@@ -122,14 +123,16 @@ let private accumulated (model: ModelDef) (request: PlanRequest) =
         call, outputs.Head, outputs.Tail
 
 let private train model (request: PlanRequest) =
-    let call, loss, gradients = accumulated model request
+    let precision = Precision.ofRequest request
+    let scale = if precision.ScalesLoss then LossScale.current () else Node.number 1.0
+    let call, loss, gradients = accumulated model request scale
     let settings = request.Optimizer |> Option.ofObj |> Option.defaultValue OptimizerSettings.Default
     let parameters = call.Parameters |> List.map (fun p -> p.Parameter, p.Node)
-    let norm, updates = Optimizer.adamW settings parameters gradients
+    let norm, updates = Optimizer.adamW precision settings scale parameters gradients
 
     {
         Outputs = [ "loss", loss; "gradient_norm", norm ]
-        Updates = updates
+        Updates = updates @ (if precision.ScalesLoss then LossScale.updates norm else [])
         Gradients = List.map2 (fun (parameter, _) g -> parameter, g) parameters gradients
         Parameters = call.Parameters
     }

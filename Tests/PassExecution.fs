@@ -27,7 +27,7 @@ let callOf outputs updates : Specialise.Call =
     { Outputs = outputs; Updates = updates; Parameters = declared; Gradients = [] }
 
 let planOf (call: Specialise.Call) : Plan =
-    let lowered = Lower.call Purpose.Train ScalarType.F32 call
+    let lowered = Lower.call Purpose.Train Precision.float32 call
     let buffers, arena = Layout.assign (fun (e: Extent) -> e.Constant) lowered.Drafts lowered.Steps
 
     Plan(

@@ -28,9 +28,18 @@ let ``plans of training``
     ([<ValueSource(nameof models)>] name: string)
     ([<Values>] keeps: Rematerialisation)
     ([<Values(1L, 3L)>] accumulate: int64)
+    ([<Values("fp32", "bf16", "fp16")>] precision: string)
     =
     let request =
-        PlanRequest(Purpose.Train, 2L, 16L, 16L, Accumulate = accumulate, Rematerialisation = keeps)
+        PlanRequest(
+            Purpose.Train,
+            2L,
+            16L,
+            16L,
+            Precision = precision,
+            Accumulate = accumulate,
+            Rematerialisation = keeps
+        )
 
     noMistake (Compile.plan (modelOf name) request)
 

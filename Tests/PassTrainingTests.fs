@@ -62,13 +62,14 @@ let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.1, 1.0)
 let private rows, length = 6L, 5L
 
 /// Loss, norm and all that one training step leaves behind.
-let private trained (model: ModelDef) accumulate keeps =
+let private trainedOn device precision (model: ModelDef) accumulate keeps =
     let request =
         PlanRequest(
             Purpose.Train,
             rows / accumulate,
             length,
             length,
+            Precision = precision,
             Accumulate = accumulate,
             Rematerialisation = keeps,
             Optimizer = settings
@@ -77,8 +78,10 @@ let private trained (model: ModelDef) accumulate keeps =
     let tokens count seed = tokensOf model seed (int (count * length))
     let plan = Compile.plan model request
 
-    execute processor.Value plan [
-        yield! parametersOf model
+    execute device plan [
+        for path, values in parametersOf model do
+            path, values
+            MasterWeights.Prefix + path, values
         "tokens", tokens rows 1
         "labels", tokens rows 2
         "rate", [ 0.01 ]
@@ -86,6 +89,8 @@ let private trained (model: ModelDef) accumulate keeps =
         "correction2", [ 0.05 ]
     ]
     |> Map.ofList
+
+let private trained = trainedOn processor.Value "fp32"
 
 let private same tolerance (a: Map<string, float list>) (b: Map<string, float list>) =
     Assert.That((List.ofSeq a.Keys = List.ofSeq b.Keys))
@@ -106,6 +111,62 @@ let ``what is computed again is the same`` ([<ValueSource(nameof models)>] name:
     near 1e-5 "gradient_norm" kept["gradient_norm"] again["gradient_norm"]
     same 2e-5 kept again
 
+// The nearest number that the type holds.
+let private rounded precision (x: float) =
+    match precision with
+    | "fp16" -> float (Half.op_Explicit x: Half)
+    | _ ->
+        let bits = BitConverter.SingleToUInt32Bits(float32 x)
+        let upper = (bits + 0x7fffu + ((bits >>> 16) &&& 1u)) >>> 16
+        float (BitConverter.UInt32BitsToSingle(upper <<< 16))
+
+let private narrow = [ "bf16"; "fp16" ]
+
+// On the whole: single elements, and gradients that are zero but for rounding, differ by more.
+let private close tolerance what (wanted: Map<string, float list>) (found: Map<string, float list>) =
+    for KeyValue(name, values) in wanted do
+        if not (name.StartsWith "optimizer.v.") then
+            let size = values |> List.sumBy (fun v -> tolerance * abs v + 1e-5)
+            let difference = List.map2 (fun a b -> abs (a - b)) values found[name] |> List.sum
+            Assert.That(difference, Is.LessThanOrEqualTo size, $"{what}: {name}")
+
+let private losses (step: Map<string, float list>) =
+    step |> Map.filter (fun name _ -> name = "loss" || name = "gradient_norm")
+
+[<Test>]
+let ``narrow training is close to float32's, however it is cut``
+    ([<Values("gpt2", "llama")>] name: string)
+    ([<ValueSource(nameof narrow)>] precision: string)
+    =
+    let model = modelOf name
+    let wide = trained model 1L Rematerialisation.None
+    let step = trainedOn processor.Value precision model
+    let whole = step 1L Rematerialisation.None
+    close 0.02 "against float32" (losses wide) (losses whole)
+    close 0.02 "micro-batches" whole (step 3L Rematerialisation.None)
+    close 0.02 "rematerialisation" whole (step 1L Rematerialisation.Block)
+
+[<Test>]
+let ``the interpreter trains narrow as the processor does``
+    ([<ValueSource(nameof models)>] name: string)
+    ([<ValueSource(nameof narrow)>] precision: string)
+    =
+    let model = modelOf name
+    use oracle = interpreter ()
+
+    close
+        0.02
+        "cpu"
+        (trainedOn oracle precision model 1L Rematerialisation.None)
+        (trainedOn processor.Value precision model 1L Rematerialisation.None)
+
+[<Test>]
+let ``the model reads the masters, rounded`` ([<ValueSource(nameof narrow)>] precision: string) =
+    let step = trainedOn processor.Value precision (modelOf "llama") 1L Rematerialisation.None
+
+    for path, _ in parametersOf (modelOf "llama") do
+        Assert.That((List.map (rounded precision) step[MasterWeights.Prefix + path] = step[path]), Is.True, path)
+
 [<Test>]
 let ``two compilations give one plan`` ([<ValueSource(nameof models)>] name: string) ([<Values>] purpose: Purpose) =
     let text () = PlanFile.Write(Compile.plan (modelOf name) (PlanRequest(purpose, 2L, 8L, 8L)))
@@ -116,13 +177,17 @@ let ``two compilations give one plan`` ([<ValueSource(nameof models)>] name: str
     Assert.That(text (), Is.EqualTo first)
 
 /// Logits of every position, [row][position], without a cache.
-let private forward precision (model: ModelDef) parameters tokens batch length =
-    let plan =
-        Compile.plan model (PlanRequest(Purpose.Forward, batch, length, length, Precision = precision))
+let private forwardOf narrows precision (model: ModelDef) parameters tokens batch length =
+    let request =
+        PlanRequest(Purpose.Forward, batch, length, length, Precision = precision, NarrowActivations = narrows)
+
+    let plan = Compile.plan model request
 
     let results = execute processor.Value plan (("tokens", tokens) :: parameters)
 
     results.Head |> snd |> List.chunkBySize (int model.Vocabulary) |> List.chunkBySize (int length)
+
+let private forward = forwardOf false
 
 [<Test>]
 let ``prefill and decode give the forward pass, row by row`` ([<ValueSource(nameof models)>] name: string) =
@@ -163,15 +228,6 @@ let ``prefill and decode give the forward pass, row by row`` ([<ValueSource(name
     call prefill [ 5; 3; 2 ] [ 1; 3; 2 ]
     call decode [ 6; 6; 4 ] [ 1; 1; 1 ]
 
-// The nearest number that the type holds.
-let private rounded precision (x: float) =
-    match precision with
-    | "fp16" -> float (Half.op_Explicit x: Half)
-    | _ ->
-        let bits = BitConverter.SingleToUInt32Bits(float32 x)
-        let upper = (bits + 0x7fffu + ((bits >>> 16) &&& 1u)) >>> 16
-        float (BitConverter.UInt32BitsToSingle(upper <<< 16))
-
 [<TestCase("bf16", 0.05)>]
 [<TestCase("fp16", 0.005)>]
 let ``parameters stored in two bytes are those numbers, and close to float32's``
@@ -190,3 +246,30 @@ let ``parameters stored in two bytes are those numbers, and close to float32's``
         // An expert chosen otherwise is another model.
         if name <> "experts" then
             near tolerance name (forward "fp32" model parameters tokens 2L 4L |> flat) stored
+
+[<Test>]
+let ``narrow activations stay close, the cache among them`` ([<Values("gpt2", "llama")>] name: string) =
+    let model = modelOf name
+    let parameters = parametersOf model
+    let tokens = tokensOf model 5 8
+    let flat = List.collect List.concat
+    let wide = forward "bf16" model parameters tokens 2L 4L |> flat
+    near 0.05 name wide (forwardOf true "bf16" model parameters tokens 2L 4L |> flat)
+    let request purpose = PlanRequest(purpose, 2L, 4L, 8L, Precision = "bf16", NarrowActivations = true)
+    use persistent = new Persistent(processor.Value)
+    use prefill = new Running(processor.Value, Compile.plan model (request Purpose.Prefill), persistent)
+    use decode = new Running(processor.Value, Compile.plan model (request Purpose.Decode), persistent)
+    let column (values: float list) at = [ values[at]; values[4 + at] ]
+
+    let logitsAt at =
+        wide |> List.chunkBySize (int model.Vocabulary) |> List.chunkBySize 4 |> List.collect (List.item at)
+
+    let call (plan: Running) past last given =
+        plan.Write [ "tokens", given; "past", [ past; past ]; "last", [ last; last ] ]
+        plan.Run()
+        plan.Output "logits"
+
+    prefill.Write parameters
+    prefill.Bind("seq", 3L)
+    near 0.05 "prefill" (logitsAt 2) (call prefill 0.0 2.0 (tokens[..2] @ tokens[4..6]))
+    near 0.05 "decode" (logitsAt 3) (call decode 3.0 0.0 (column tokens 3))

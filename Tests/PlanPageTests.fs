@@ -103,7 +103,7 @@ let private mistakes = [
     TestCaseData([ "plan"; "gpt2-tiney" ], "gpt2-tiny").SetArgDisplayNames "an unknown preset"
     TestCaseData([ "plan"; "./nowhere" ], "no such folder").SetArgDisplayNames "no folder"
     TestCaseData([ "plan"; "gpt2-tiny"; "--seq"; "4096" ], "128").SetArgDisplayNames "a sequence beyond the context"
-    TestCaseData([ "plan"; "gpt2-tiny"; "--precision"; "bf16" ], "fp32").SetArgDisplayNames "training in bf16"
+    TestCaseData([ "plan"; "gpt2-tiny"; "--precision"; "fp8" ], "bf16").SetArgDisplayNames "an unknown precision"
 ]
 
 [<TestCaseSource(nameof mistakes)>]

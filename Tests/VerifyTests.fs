@@ -19,6 +19,14 @@ let ``the reference is met`` ([<Values("gpt2", "llama", "llama3_rope", "train_gp
     meets name "cpu"
 
 [<Test>]
+let ``narrow training keeps to float32's curve``
+    ([<Values("train_gpt2", "train_llama")>] name: string)
+    ([<Values("bf16", "fp16")>] precision: string)
+    =
+    let outcome = Invocation.legato [ "verify"; checkpoint name; "--precision"; precision ]
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
+
+[<Test>]
 let ``the interpreter meets the reference`` ([<Values("gpt2", "llama", "llama3_rope")>] name: string) =
     meets name "interpreter"
 

@@ -30,8 +30,14 @@ public sealed class ModelMemory(IDevice device) : IDisposable
         return device.Compile(plan, byName);
     }
 
-    /// <summary>The parameter of that path.</summary>
-    public ParameterMemory Parameter(string path) => new(byName[path], declared[path].Type);
+    /// <summary>The parameter of that path; in float32 if a training plan keeps masters.</summary>
+    public ParameterMemory Parameter(string path)
+    {
+        var stored = new ParameterMemory(byName[path], declared[path].Type);
+        return byName.TryGetValue(MasterWeights.Prefix + path, out IDeviceMemory? master)
+            ? new ParameterMemory(new MasterMemory(master, stored), ScalarType.F32)
+            : stored;
+    }
 
     /// <summary>The buffers of a class, by name.</summary>
     public IEnumerable<PlanBuffer> Buffers(BufferClass kind) =>

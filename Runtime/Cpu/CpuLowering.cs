@@ -14,6 +14,7 @@ internal sealed class CpuLowering
     private readonly Dictionary<string, long> loopVariables = [];
     private readonly Dictionary<Kernel, KernelSplit?> splits = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Kernel, CompiledKernel> kernels = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<(long Elements, int Number), int> workspaces = [];
     private readonly List<CpuLaunch> launches = [];
 
     private CpuLowering(CpuResources resources)
@@ -38,8 +39,9 @@ internal sealed class CpuLowering
     public static CpuLaunch[] Lower(CpuResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CpuLowering(resources);
-        lowering.CompileKernels(steps);
-        foreach (Step step in steps)
+        IReadOnlyList<Step> wide = new CpuFloat32(view => lowering.buffers[view.Buffer].Type, lowering.SharedWorkspace).Rewrite(steps);
+        lowering.CompileKernels(wide);
+        foreach (Step step in wide)
             lowering.Add(step);
         return [.. lowering.launches];
     }
@@ -62,7 +64,7 @@ internal sealed class CpuLowering
             offset += Plans.Extent.Of(loopVariables[loop.Variable]) * loop.Stride;
         PlanBuffer buffer = buffers[view.Buffer];
         long bytes = resources.Plan.Maximum(buffer.Bytes);
-        CpuRange range = buffer.IsPersistent
+        CpuRange range = buffer.IsPersistent || workspaces.ContainsValue(buffer.Id)
             ? new CpuRange(buffer.Id, 0, bytes)
             : new CpuRange(ArenaSpace, buffer.Offset, buffer.Offset + bytes);
         return new CpuView(resources.Memories[buffer.Id], buffer, range, Extent(offset));
@@ -169,6 +171,17 @@ internal sealed class CpuLowering
         int id = resources.AddWorkspace(elements * sizeof(float));
         var buffer = new PlanBuffer(id, "workspace", BufferClass.Workspace, ScalarType.F32, [new PlanAxis("n", elements)], 0, 0, 0);
         return new CpuView(resources.Memories[id], buffer, new CpuRange(id, 0, elements * sizeof(float)), Extent(Plans.Extent.Zero));
+    }
+
+    /// <summary>The id of float32 memory that steps share, one after the other; several of one size differ in number.</summary>
+    private int SharedWorkspace(Extent elements, int number)
+    {
+        long most = resources.Plan.Maximum(elements);
+        if (workspaces.TryGetValue((most, number), out int id))
+            return id;
+        id = resources.AddWorkspace(most * sizeof(float));
+        buffers[id] = new PlanBuffer(id, "workspace", BufferClass.Workspace, ScalarType.F32, [new PlanAxis("n", most)], 0, 0, 0);
+        return workspaces[(most, number)] = id;
     }
 
     private void AddLoop(Step.Loop loop)

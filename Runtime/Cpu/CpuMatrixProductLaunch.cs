@@ -29,8 +29,8 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             ? (Transpose(step.Right), Transpose(step.Left), Transpose(step.Output))
             : (step.Left, step.Right, step.Output);
         (left, right, output) = (lowering.View(a.View), lowering.View(b.View), lowering.View(c.View));
-        if (left.Type != ScalarType.F32 || output.Type != ScalarType.F32 || !c.ColumnStride.Equals(Extent.One))
-            throw new InvalidOperationException($"{step.Name} multiplies {left.Type} {left.Name} into {output.Type} {output.Name}; both must be F32 and the output contiguous");
+        if (output.Type != ScalarType.F32 || !c.ColumnStride.Equals(Extent.One))
+            throw new InvalidOperationException($"{step.Name} writes {output.Type} {output.Name}; it must be F32 and contiguous");
         (leftStrides, rightStrides, outputStrides) = (new(a, lowering), new(b, lowering), new(c, lowering));
         (m, n, k) = (lowering.Extent(transposed ? step.N : step.M), lowering.Extent(transposed ? step.M : step.N), lowering.Extent(step.K));
         batch = [.. step.Batch.Select(loop => new Batch(loop, transposed, lowering))];
@@ -99,7 +99,8 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             M = m.Size(dimensions),
             N = n.Size(dimensions),
             K = k.Size(dimensions),
-            A = left.Address(dimensions) + (nint)(a * sizeof(float)),
+            A = left.Address(dimensions) + (nint)(a * left.Type.Size()),
+            AElement = Element(left),
             ARowStride = leftStrides.Row.Evaluate(dimensions),
             AColumnStride = leftStrides.Column.Evaluate(dimensions),
             B = right.Address(dimensions) + (nint)(b * right.Type.Size()),

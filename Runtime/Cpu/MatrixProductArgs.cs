@@ -16,10 +16,11 @@ public readonly struct MatrixProductArgs
     public required int N { get; init; }
     public required int K { get; init; }
 
-    /// <summary>float32 [M,K].</summary>
+    /// <summary>[M,K], stored as <see cref="AElement"/>.</summary>
     public required nint A { get; init; }
     public required long ARowStride { get; init; }
     public required long AColumnStride { get; init; }
+    public MatrixElement AElement { get; init; }
 
     /// <summary>[K,N], stored as <see cref="BElement"/>; weights stored [N,K] have row stride 1 and column stride K.</summary>
     public required nint B { get; init; }
@@ -50,13 +51,16 @@ public readonly struct MatrixProductArgs
 
     internal int BatchCount => Batch == 0 ? 1 : Batch;
 
-    internal int BElementSize => BElement == MatrixElement.Float32 ? sizeof(float) : sizeof(ushort);
+    internal int BElementSize => Size(BElement);
+
+    private static int Size(MatrixElement element) => element == MatrixElement.Float32 ? sizeof(float) : sizeof(ushort);
 
     /// <summary>Packs rows [m0, m1) of A, <paramref name="depth"/> deep from k0, into panels of a tile's height.</summary>
     internal unsafe void PackA(MatrixProductTile tile, int batch, int m0, int m1, int k0, int depth, float* target, nint panelStride)
     {
-        float* source = (float*)A + batch * ABatchStride + m0 * ARowStride + k0 * AColumnStride;
-        MatrixProductPack.Panels(MatrixElement.Float32, (byte*)source, (nint)ARowStride * sizeof(float), (nint)AColumnStride * sizeof(float),
+        int size = Size(AElement);
+        byte* source = (byte*)A + (batch * ABatchStride + m0 * ARowStride + k0 * AColumnStride) * size;
+        MatrixProductPack.Panels(AElement, source, (nint)ARowStride * size, (nint)AColumnStride * size,
             m1 - m0, depth, target, tile.Rows, tile.AWidth, panelStride);
     }
 

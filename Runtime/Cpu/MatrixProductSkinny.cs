@@ -24,6 +24,7 @@ internal static unsafe class MatrixProductSkinny
 
     public static bool Suits(in MatrixProductArgs args, CpuIsa isa) =>
         isa == CpuIsa.Avx512 && args.BatchCount == 1 && args.M <= MaxRows && args.N >= Lanes && args.K > 0 && args.AColumnStride == 1
+        && args.AElement == MatrixElement.Float32
         && (AlongDepth(args) ? args.BElement != MatrixElement.Float16 : args.BColumnStride == 1);
 
     /// <summary>Scratch of one worker: its sums.</summary>

@@ -21,11 +21,40 @@ public sealed record OptimizerSettings(double Beta1, double Beta2, double Epsilo
 /// Asks for a plan. Batch, Sequence and Context are the sizes of training and evaluation, and the upper bounds of the
 /// dynamic dimensions of prefill and decode (Context: tokens a row that the cache holds).
 /// </summary>
-/// <param name="Precision">fp32, or a storage type of the parameters for inference: bf16, fp16.</param>
+/// <param name="Precision">
+/// fp32; tf32 (float32 in memory; devices that can may round the operands of products); bf16 or fp16. Training then keeps
+/// float32 masters of the parameters beside those that the model reads (<see cref="MasterWeights"/>), and stores
+/// activations and their gradients in that type; inference stores the parameters in it.
+/// </param>
 /// <param name="Accumulate">Training: micro-batches of Batch rows whose gradients are summed in one step.</param>
+/// <param name="NarrowActivations">
+/// Inference: activations and the cache in the precision's type too, for devices that multiply narrow operands only.
+/// </param>
 public sealed record PlanRequest(
     Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
-    Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null);
+    Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null, bool NarrowActivations = false);
+
+/// <summary>
+/// The float32 values of parameters that training stores in fewer bytes: optimizer state under the parameter's path
+/// behind a prefix. The optimizer updates them and writes the parameters from them, rounded.
+/// </summary>
+public static class MasterWeights
+{
+    public const string Prefix = "optimizer.master.";
+
+    /// <summary>Whether a buffer of that name holds masters.</summary>
+    public static bool IsMaster(string name) => name.StartsWith(Prefix, StringComparison.Ordinal);
+}
+
+/// <summary>
+/// Loss scaling of float16 training: a step whose gradients overflow reports a gradient norm that isn't finite and changes
+/// nothing but the scale.
+/// </summary>
+public static class LossScale
+{
+    /// <summary>The optimizer state that holds the scale; plans without it scale nothing.</summary>
+    public const string Buffer = "optimizer.loss_scale";
+}
 
 /// <summary>
 /// A slice of a checkpoint's tensor along one of its axes, in elements: one stretch or, where several parameters take

@@ -58,6 +58,8 @@ public sealed class SavedPlans : IPlanSource
             name += $"-accumulate{request.Accumulate}";
         if (request.Rematerialisation != Rematerialisation.None)
             name += $"-remat-{request.Rematerialisation.ToString().ToLowerInvariant()}";
+        if (request.NarrowActivations)
+            name += "-narrow";
         if (request.Optimizer is { } o && o != OptimizerSettings.Default)
             name += FormattableString.Invariant($"-adamw-{o.Beta1}-{o.Beta2}-{o.Epsilon}-{o.WeightDecay}-{o.Clip}");
         return name + ".plan.json";

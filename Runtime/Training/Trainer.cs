@@ -30,9 +30,14 @@ public sealed class Trainer : IDisposable
     private readonly TrainingStep step;
     private readonly Evaluator? evaluator;
     private readonly WindowBatches batches;
+    /// <summary>More steps in a row than loss scaling needs to come down from its start.</summary>
+    private const int MostOverflows = 24;
+
     private readonly LossAlarm alarm = new();
+    private readonly bool scalesLoss;
     private readonly int[] tokens;
     private readonly int[] labels;
+    private int overflows;
     private long done;
     private long checkpointed = -1;
 
@@ -56,6 +61,7 @@ public sealed class Trainer : IDisposable
 
         memory = new ModelMemory(device);
         stepExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Train)));
+        scalesLoss = stepExecutable.Plan.Buffers.Any(b => b.Name == LossScale.Buffer);
         step = new TrainingStep(stepExecutable, options.Optimizer, options.Seed);
         if (held is not null)
         {
@@ -133,6 +139,9 @@ public sealed class Trainer : IDisposable
 
     private string? Alarm(in StepMetrics metrics, MetricsLog log)
     {
+        overflows = float.IsFinite(metrics.GradientNorm) ? 0 : overflows + 1;
+        if (scalesLoss && float.IsFinite(metrics.Loss) && overflows is > 0 and <= MostOverflows)
+            return "overflow: the step is skipped, the loss scale halved";
         if (!float.IsFinite(metrics.Loss) || !float.IsFinite(metrics.GradientNorm))
         {
             log.Add(metrics, null, "not finite");

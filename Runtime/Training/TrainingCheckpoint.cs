@@ -8,7 +8,8 @@ namespace Legato.Runtime.Training;
 
 /// <summary>
 /// A checkpoint that training can go on from: the Hugging Face layout, the optimizer's moments in
-/// <c>optimizer.safetensors</c> under their buffers' names, and <see cref="TrainingState"/>.
+/// <c>optimizer.safetensors</c> under their buffers' names, and <see cref="TrainingState"/>. Where there are masters, they
+/// are the weights.
 /// </summary>
 internal static class TrainingCheckpoint
 {
@@ -20,7 +21,7 @@ internal static class TrainingCheckpoint
         HubCheckpoint.Save(folder, model, memory.Parameter, tokenizer);
         SafetensorsWriter.Write(
             Path.Combine(folder, OptimizerFile),
-            from buffer in memory.Buffers(BufferClass.Optimizer)
+            from buffer in Moments(memory)
             select new TensorToWrite(
                 buffer.Name, buffer.Type.TensorType(), [.. buffer.Axes.Select(a => a.Size.Constant)],
                 stream => Copy(memory.ByName[buffer.Name], stream)));
@@ -34,7 +35,7 @@ internal static class TrainingCheckpoint
             throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with");
         HubCheckpoint.Load(folder, model, memory.Parameter);
         using var file = new SafetensorsFile(Path.Combine(folder, OptimizerFile));
-        foreach (PlanBuffer buffer in memory.Buffers(BufferClass.Optimizer))
+        foreach (PlanBuffer buffer in Moments(memory))
         {
             TensorInfo tensor = file.Get(buffer.Name);
             IDeviceMemory target = memory.ByName[buffer.Name];
@@ -44,6 +45,9 @@ internal static class TrainingCheckpoint
                 target.Write(start, file.Bytes(tensor, start, (int)Math.Min(ChunkBytes, tensor.Bytes - start)));
         }
     }
+
+    private static IEnumerable<PlanBuffer> Moments(ModelMemory memory) =>
+        memory.Buffers(BufferClass.Optimizer).Where(buffer => !MasterWeights.IsMaster(buffer.Name));
 
     private static void Copy(IDeviceMemory memory, Stream stream)
     {

@@ -79,14 +79,14 @@ public unsafe class MatrixProductTests
     public void UnknownInstructionSetIsRefused(string name) =>
         Assert.That(() => CpuIsaChoice.Parse(name), Throws.TypeOf<Runtime.LegatoException>().With.Message.Contains("LEGATO_ISA"));
 
-    /// <summary>Operands, the expected result and the variants to try: accumulate, transposes, padded strides, teams.</summary>
+    /// <summary>Operands, the expected result and the variants to try: narrow A beside narrow B, accumulate, transposes, padded strides, teams.</summary>
     private sealed class Problem
     {
         private readonly int _m, _n, _k, _batch, _pad;
-        private readonly bool _transposeA, _transposeB, _accumulate;
+        private readonly bool _transposeA, _transposeB, _accumulate, _isNarrowA;
         private readonly MatrixElement _element;
         private readonly float[] _a, _bWide, _c;
-        private readonly ushort[] _bNarrow;
+        private readonly ushort[] _aNarrow, _bNarrow;
 
         public Problem(Random random, int m, int n, int k, MatrixElement element, int batch = 1, bool? transposeA = null, bool? transposeB = null)
         {
@@ -98,12 +98,16 @@ public unsafe class MatrixProductTests
             _bWide = Values(random, BBatch);
             _bNarrow = Array.ConvertAll(_bWide, Narrow);
             if (element != MatrixElement.Float32) _bWide = Array.ConvertAll(_bNarrow, Wide);
+            _isNarrowA = element != MatrixElement.Float32 && random.Next(2) == 0;
+            _aNarrow = Array.ConvertAll(_a, Narrow);
+            if (_isNarrowA) _a = Array.ConvertAll(_aNarrow, Wide);
         }
 
         private Problem(Problem of, int rows)
         {
             (_m, _n, _k, _element, _batch, _accumulate) = (rows, of._n, of._k, of._element, 1, of._accumulate);
             (_transposeA, _transposeB, _a, _bWide, _bNarrow, _c) = (of._transposeA, of._transposeB, of._a, of._bWide, of._bNarrow, of._c);
+            (_isNarrowA, _aNarrow) = (of._isNarrowA, of._aNarrow);
         }
 
         private int ALeading => (_transposeA ? _m : _k) + _pad;
@@ -133,7 +137,7 @@ public unsafe class MatrixProductTests
             float[] c = [.. _c];
             var seen = new int[c.Length];
             fixed (float* a = Padded(_a), bWide = Padded(_bWide), cPointer = Padded(c))
-            fixed (ushort* bNarrow = _bNarrow.Length == 0 ? [0] : _bNarrow)
+            fixed (ushort* aNarrow = Padded(_aNarrow), bNarrow = Padded(_bNarrow))
             {
                 var args = new MatrixProductArgs
                 {
@@ -142,7 +146,8 @@ public unsafe class MatrixProductTests
                     K = _k,
                     Batch = _batch,
                     Accumulate = _accumulate,
-                    A = (nint)a,
+                    A = _isNarrowA ? (nint)aNarrow : (nint)a,
+                    AElement = _isNarrowA ? _element : MatrixElement.Float32,
                     ARowStride = _transposeA ? 1 : ALeading,
                     AColumnStride = _transposeA ? ALeading : 1,
                     ABatchStride = ABatch,
@@ -175,7 +180,7 @@ public unsafe class MatrixProductTests
         }
 
         public override string ToString() =>
-            $"[{_m},{_k}]{(_transposeA ? "T" : "N")}·[{_k},{_n}]{(_transposeB ? "T" : "N")} {_element} ×{_batch}{(_accumulate ? " added" : "")} pad {_pad}";
+            $"[{_m},{_k}]{(_transposeA ? "T" : "N")}·[{_k},{_n}]{(_transposeB ? "T" : "N")} {(_isNarrowA ? "both " : "")}{_element} ×{_batch}{(_accumulate ? " added" : "")} pad {_pad}";
 
         private float[] Expected()
         {
@@ -214,7 +219,7 @@ public unsafe class MatrixProductTests
             ? (float)BitConverter.UInt16BitsToHalf(value)
             : BitConverter.UInt32BitsToSingle((uint)value << 16);
 
-        private static float[] Padded(float[] values) => values.Length == 0 ? [0] : values;
+        private static T[] Padded<T>(T[] values) => values.Length == 0 ? new T[1] : values;
 
         private static MatrixProductArgs With(MatrixProductArgs args, nint scratch, long bytes) => new()
         {
@@ -225,6 +230,7 @@ public unsafe class MatrixProductTests
             Accumulate = args.Accumulate,
             Epilogue = args.Epilogue,
             A = args.A,
+            AElement = args.AElement,
             ARowStride = args.ARowStride,
             AColumnStride = args.AColumnStride,
             ABatchStride = args.ABatchStride,
