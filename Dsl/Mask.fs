@@ -90,13 +90,13 @@ module Masks =
     /// Scores become cap · tanh(score / cap) (Gemma 2).
     let scoreCap (cap: float) = scored (Num cap * Un(Tanh, Var "score" * Num(1.0 / cap)))
 
-    /// Scores fall with distance, in head h by 2^(−steepest (h+1) / heads) a position. Beyond the largest power of two,
-    /// heads take the slopes halfway between the others' (Press et al. 2022, with its authors' code for other numbers).
-    let alibiOf (steepest: float) (heads: Axis<'Heads>) =
+    /// Scores fall with distance, in head h by weight · 2^(−steepest (h+1) / heads) a position. Beyond the largest power of
+    /// two, heads take the slopes halfway between the others' (Press et al. 2022, with its authors' code for other numbers).
+    let alibiOf (steepest: float) (weight: float) (heads: Axis<'Heads>) =
         let power = 1 <<< System.Numerics.BitOperations.Log2(uint heads.Size)
 
         let slope (step: float) (nth: Scalar) =
-            Un(Exp, Num(-steepest * log 2.0 * step / float power) * Un(ToFloat, nth))
+            Num weight * Un(Exp, Num(-steepest * log 2.0 * step / float power) * Un(ToFloat, nth))
 
         let first = slope 1.0 (h + Int 1L)
         let between = slope 0.5 (Int 2L * (h - number power) + Int 1L)
@@ -110,4 +110,4 @@ module Masks =
         scored (Var "score" + slopes * Un(ToFloat, k - q))
 
     /// ALiBi with the paper's steepest slope of 2⁻⁸.
-    let alibi (heads: Axis<'Heads>) = alibiOf 8.0 heads
+    let alibi (heads: Axis<'Heads>) = alibiOf 8.0 1.0 heads

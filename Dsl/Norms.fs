@@ -58,7 +58,8 @@ module Norms =
     /// (x − mean) / √(variance + ε) of each head by itself, with a gain for every feature of every head.
     let layerNormPerHead epsilon name (heads: Axis<'Heads>) (dim: Axis<'Dim>) =
         layer name {
-            let! g = gain "gain" (heads ^* dim)
+            // A checkpoint keeps it as a matrix.
+            let! g = Layer(fun scope -> Vector(scope.Declare("gain", [ heads.Dims; dim.Dims ], Ones, false)))
             let normed = centred dim >> overRms epsilon dim
             return fun (x: Tensor<'Pos, 'Heads * 'Dim>) -> Tensor<'Pos, 'Heads * 'Dim>(normed x.Node) * g
         }

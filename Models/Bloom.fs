@@ -32,7 +32,9 @@ let table (headDim: int) =
 let ofConfig json =
     Config.demand "tie_word_embeddings" true json
     Config.demand "apply_residual_connection_post_layernorm" false json
-    let c = Decoder.ofEndless 2048 { Widening = Some 4; HeadDim = None; Epsilon = 1e-5; Tied = true } json
+
+    let c =
+        Decoder.ofEndless 2048 { Widening = Some 4; HeadSize = None; NormEpsilon = 1e-5; TiedHead = true } json
 
     let choices = {
         c with

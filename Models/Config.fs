@@ -91,6 +91,7 @@ module Config =
             | _ -> fail $"{key} is {value.ToJsonString()}, not a list" key $"give {key} a list")
 
     let tryStrings keys json = list<string> "a text" keys json
+    let tryInts keys json = list<int> wholeNumber keys json
     let tryFloats keys json = list<float> "a number" keys json
 
     /// An object inside the config.
@@ -100,16 +101,6 @@ module Config =
             match value with
             | :? JsonObject as section -> json.Inner section
             | _ -> fail $"{key} is {value.ToJsonString()}, not an object" key $"give {key} an object, or leave it out")
-
-    /// A text that must be one of those that a family knows.
-    let choice (known: (string * 'T) list) fallback keys json =
-        let given = stringOr fallback keys json
-
-        match known |> List.tryFind (fun (name, _) -> name = given) with
-        | Some(_, value) -> value
-        | None ->
-            let names = known |> List.map fst |> String.concat ", "
-            fail $"{List.head keys} = {given} is not supported" (List.head keys) $"use one of: {names}"
 
     /// What must not differ from what a family computes: anything else is refused rather than ignored.
     let demand key (expected: bool) json =

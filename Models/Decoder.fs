@@ -22,6 +22,16 @@ type QkNorm =
     /// All heads of the projection together (OLMo 2).
     | WholeNorm of Norm
 
+/// A family's values for keys that its configs may leave out.
+type Defaults = {
+    /// How many times wider than the model the feed-forward is; None: a config has to say.
+    Widening: int option
+    /// None: an even share of the width.
+    HeadSize: int option
+    NormEpsilon: float
+    TiedHead: bool
+}
+
 [<NoComparison; NoEquality>]
 type Config = {
     Vocab: Axis<Vocab>
@@ -132,16 +142,6 @@ let decoderOf c feedForward = layer "model" {
 
 let decoder c = decoderOf c (fun _ -> feedForward c.FeedForward c.Embed c.Mlp)
 
-/// A family's values for keys that its configs may leave out.
-type Defaults = {
-    /// How many times wider than the model the feed-forward is; None: a config has to say.
-    Widening: int option
-    /// The size of a head; None: an even share of the width.
-    HeadDim: int option
-    Epsilon: float
-    Tied: bool
-}
-
 /// A pre-norm decoder with the sizes of the config: RMSNorm, no biases, no positions, a gated feed-forward.
 let private withContext (context: Axis<Context>) defaults json : Config =
     let embed = Config.axis<Embed> [ "hidden_size"; "n_embd"; "d_model" ] json
@@ -157,7 +157,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         Embed = embed
         Heads = heads
         KvHeads = axis (Config.intOr heads.Size [ "num_key_value_heads" ] json)
-        HeadDim = axis (Config.headDim defaults.HeadDim embed heads json)
+        HeadDim = axis (Config.headDim defaults.HeadSize embed heads json)
         Mlp =
             match defaults.Widening with
             | Some times -> axis (Config.intOr (times * embed.Size) mlp json)
@@ -165,7 +165,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         Norm = RmsNorm
         Epsilon =
             Config.floatOr
-                defaults.Epsilon
+                defaults.NormEpsilon
                 [ "rms_norm_eps"; "layer_norm_epsilon"; "layer_norm_eps"; "norm_epsilon" ]
                 json
         Order = PreNorm
@@ -190,7 +190,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         EmbedScale = 1.0
         ResidualScale = 1.0
         LogitScale = 1.0
-        Tied = Config.boolOr defaults.Tied [ "tie_word_embeddings" ] json
+        Tied = Config.boolOr defaults.TiedHead [ "tie_word_embeddings" ] json
         Deviation = deviation
     }
 

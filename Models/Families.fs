@@ -16,7 +16,18 @@ module Families =
         "qwen3", Qwen.qwen3
         "gemma", Gemma.gemma
         "gemma2", Gemma.gemma2
+        "gemma3_text", Gemma.gemma3
+        "phi", Phi.ofConfig
         "phi3", Phi3.ofConfig
+        "olmo2", Olmo2.ofConfig
+        "starcoder2", StarCoder2.ofConfig
+        "cohere", Cohere.ofConfig
+        "granite", Granite.ofConfig
+        "smollm3", SmolLm3.ofConfig
+        "glm4", Glm4.ofConfig
+        "gptj", GptJ.ofConfig
+        "mpt", Mpt.ofConfig
+        "falcon", Falcon.ofConfig
         "gpt_neox", GptNeoX.ofConfig
         "opt", Opt.ofConfig
         "bloom", Bloom.ofConfig

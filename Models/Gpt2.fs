@@ -34,7 +34,9 @@ let ofConfig json =
     Config.demand "scale_attn_weights" true json
     Config.demand "scale_attn_by_inverse_layer_idx" false json
     Config.demand "add_cross_attention" false json
-    let c = Decoder.ofConfig { Widening = Some 4; HeadDim = None; Epsilon = 1e-5; Tied = true } json
+
+    let c =
+        Decoder.ofConfig { Widening = Some 4; HeadSize = None; NormEpsilon = 1e-5; TiedHead = true } json
 
     let choices = {
         c with

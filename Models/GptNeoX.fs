@@ -34,7 +34,7 @@ let table (headDim: int) =
     }
 
 let ofConfig json =
-    let c = Decoder.ofConfig { Widening = None; HeadDim = None; Epsilon = 1e-5; Tied = false } json
+    let c = Decoder.ofConfig { Widening = None; HeadSize = None; NormEpsilon = 1e-5; TiedHead = false } json
     let turns = RopeConfig.read { RopeConfig.plain with Turned = 0.25 } c.Context c.HeadDim json
     let bias = Config.boolOr true [ "attention_bias" ] json
 

@@ -33,7 +33,7 @@ let tableWith (own: WeightName list) = {
 }
 
 let table = tableWith []
-let defaults = { Widening = None; HeadDim = None; Epsilon = 1e-6; Tied = false }
+let defaults = { Widening = None; HeadSize = None; NormEpsilon = 1e-6; TiedHead = false }
 
 /// The choices of a family of LLaMA's kind, for its own defaults.
 let choicesOf defaults rope json =

@@ -29,7 +29,7 @@ let table = {
 let ofConfig json =
     Config.demand "tie_word_embeddings" true json
     Config.demand "layer_norm_elementwise_affine" true json
-    let c = Decoder.ofConfig { Widening = None; HeadDim = None; Epsilon = 1e-5; Tied = true } json
+    let c = Decoder.ofConfig { Widening = None; HeadSize = None; NormEpsilon = 1e-5; TiedHead = true } json
     let inner = Config.intOr c.Embed.Size [ "word_embed_proj_dim" ] json
 
     if inner <> c.Embed.Size then

@@ -18,7 +18,7 @@ let table c =
     ]
 
 let ofConfig json =
-    let c = Llama.choicesOf { Llama.defaults with Epsilon = 1e-5 } RopeConfig.plain json
+    let c = Llama.choicesOf { Llama.defaults with NormEpsilon = 1e-5 } RopeConfig.plain json
     let window = Config.tryInt [ "sliding_window" ] json
 
     { c with Context = RopeConfig.contextOf c.Context json }

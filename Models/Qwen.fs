@@ -21,7 +21,7 @@ let second json = { Llama.choices json with QkvBias = true; OutBias = false } |>
 
 /// Qwen 3's choices.
 let third json =
-    let c = Llama.choicesOf { Llama.defaults with HeadDim = Some 128 } RopeConfig.plain json
+    let c = Llama.choicesOf { Llama.defaults with HeadSize = Some 128 } RopeConfig.plain json
     { c with QkNorm = HeadNorm RmsNorm } |> windowed json
 
 let qwen2 json = second json |> model "qwen2" json Llama.table

@@ -6,7 +6,7 @@ open Legato.Compiler
 open Legato.Dsl
 open Legato.Models
 
-let private size (dim: Dim) =
+let internal size (dim: Dim) =
     match dim.Size with
     | Fixed n -> int n
     | Dynamic name -> failwith $"the axis {dim.Name} is {name}"
@@ -23,8 +23,8 @@ let private matrix (parameter: Declared) =
     let rows, columns = List.splitAt parameter.Grouping.Head own
     List.fold (*) 1 rows, List.fold (*) 1 columns
 
-/// A parameter's elements in the order of its axes, an element at a time.
-let private read (weights: ModelGoldens.Tensors) prefix (line: WeightName) (parameter: Declared) =
+/// A parameter's elements in the order of its axes, from those of tensors by name, row and column.
+let internal elements (tensor: string -> int -> int -> float) (line: WeightName) (parameter: Declared) =
     let rows, columns = matrix parameter
     let all = parameter.Node.Dims |> List.map size |> List.fold (*) 1
 
@@ -40,15 +40,19 @@ let private read (weights: ModelGoldens.Tensors) prefix (line: WeightName) (para
 
     [|
         for layer in 0 .. all / (rows * columns) - 1 do
-            let tensor = prefix + line.Name.Replace("{0}", string (number layer))
-            let data, shape = weights.Floats tensor, weights.Shape tensor
-            let width = if shape.Length = 1 then 1 else int shape[1]
+            let element = tensor (line.Name.Replace("{0}", string (number layer)))
 
             for row in 0 .. rows - 1 do
                 for column in 0 .. columns - 1 do
                     let i, j = if line.Transposed then column, row else row, column
-                    data[place 0 i * width + place 1 j]
+                    element (place 0 i) (place 1 j)
     |]
+
+let private read (weights: ModelGoldens.Tensors) prefix =
+    elements (fun name ->
+        let data, shape = weights.Floats(prefix + name), weights.Shape(prefix + name)
+        let width = if shape.Length = 1 then 1 else int shape[1]
+        fun row column -> data[row * width + column])
 
 [<TestCase "gpt2">]
 [<TestCase "llama">]
