@@ -59,7 +59,7 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             calls[i] = Call(i, dimensions);
         if (callCount == 0)
             return;
-        usesAllScratch = !MatrixProductPrivate.Suits(calls[0]);
+        usesAllScratch = MatrixProduct.SharesScratch(calls[0], workers);
         scratch.Reserve(MatrixProduct.ScratchBytes(calls[0], workers));
     }
 

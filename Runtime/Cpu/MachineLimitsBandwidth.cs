@@ -7,11 +7,13 @@ namespace Legato.Runtime.Cpu;
 
 /// <summary>
 /// The rate of reading memory, the best of three ways: front to back; the same with software prefetch; sixteen streams side by
-/// side with prefetch, as matrix kernels read weights. The buffer is on huge pages where the system grants them.
+/// side with prefetch, as matrix kernels read weights. The buffer is twice the largest cache, so that memory is what is read, on
+/// huge pages where the system grants them.
 /// </summary>
 internal static unsafe partial class MachineLimitsBandwidth
 {
-    private const long Bytes = 192L << 20;
+    private const long LeastBytes = 256L << 20;
+    private const long MostBytes = 4L << 30;
     private const int ChunkBytes = 1 << 18;
     private const int Streams = 16;
     private const int Rounds = 4;
@@ -21,19 +23,20 @@ internal static unsafe partial class MachineLimitsBandwidth
 
     public static double Measure(Team team, int threads)
     {
-        byte* buffer = (byte*)NativeMemory.AlignedAlloc((nuint)Bytes, HugePageBytes);
+        long total = Math.Clamp(2 * LargestCache(), LeastBytes, MostBytes) / HugePageBytes * HugePageBytes;
+        byte* buffer = (byte*)NativeMemory.AlignedAlloc((nuint)total, HugePageBytes);
         try
         {
             // Advice that the system may refuse, at the cost of a lower measurement.
-            if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)Bytes, AdviseHugePages);
+            if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)total, AdviseHugePages);
             team.Run(worker =>
             {
-                while (worker.TryClaim((int)(Bytes / HugePageBytes), out int page))
+                while (worker.TryClaim((int)(total / HugePageBytes), out int page))
                     new Span<byte>(buffer + (long)page * HugePageBytes, HugePageBytes).Clear();
             });
-            double linear = Rate(team, threads, buffer, (from, bytes) => ReadLinear(from, bytes, 0));
-            double prefetched = Rate(team, threads, buffer, (from, bytes) => ReadLinear(from, bytes, PrefetchBytes));
-            return Math.Max(Math.Max(linear, prefetched), Rate(team, threads, buffer, ReadStreams));
+            double linear = Rate(team, threads, buffer, total, (from, bytes) => ReadLinear(from, bytes, 0));
+            double prefetched = Rate(team, threads, buffer, total, (from, bytes) => ReadLinear(from, bytes, PrefetchBytes));
+            return Math.Max(Math.Max(linear, prefetched), Rate(team, threads, buffer, total, ReadStreams));
         }
         finally
         {
@@ -43,11 +46,21 @@ internal static unsafe partial class MachineLimitsBandwidth
 
     private delegate int Reader(byte* from, nint bytes);
 
-    private static double Rate(Team team, int threads, byte* buffer, Reader read) =>
+    /// <summary>Bytes, as the system tells; 0 where it doesn't.</summary>
+    private static long LargestCache()
+    {
+        const string caches = "/sys/devices/system/cpu/cpu0/cache";
+        if (!Directory.Exists(caches)) return 0;
+        return Directory.EnumerateFiles(caches, "size", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 })
+            .Select(file => File.ReadAllText(file).Trim())
+            .Max(size => size.EndsWith('K') && long.TryParse(size[..^1], out long kilobytes) ? kilobytes << 10 : 0);
+    }
+
+    private static double Rate(Team team, int threads, byte* buffer, long total, Reader read) =>
         MachineLimits.BestRate(team, threads, Rounds, worker =>
         {
             double bytes = 0;
-            while (worker.TryClaim((int)(Bytes / ChunkBytes), out int chunk))
+            while (worker.TryClaim((int)(total / ChunkBytes), out int chunk))
                 bytes += ChunkBytes + read(buffer + (long)chunk * ChunkBytes, ChunkBytes);
             return bytes;
         });

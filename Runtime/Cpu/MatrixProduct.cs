@@ -33,12 +33,18 @@ public static unsafe class MatrixProduct
     internal static long ScratchBytes(in MatrixProductArgs args, int workers, CpuIsa isa)
     {
         if (args.M == 0 || args.N == 0) return 0;
-        if (MatrixProductSkinny.Suits(args, isa)) return MatrixProductSkinny.ScratchBytes(args) * workers;
+        if (MatrixProductSkinny.Suits(args, isa)) return MatrixProductSkinny.ScratchBytes(args, workers);
         MatrixProductTile tile = MatrixProductTile.For(isa);
         return MatrixProductPrivate.Suits(args)
             ? MatrixProductPrivate.ScratchBytes(tile) * workers
             : new MatrixProductShared(args, workers, tile).ScratchBytes;
     }
+
+    /// <summary>Whether workers read what others wrote to the scratch, so that two products can't use it without a barrier between.</summary>
+    internal static bool SharesScratch(in MatrixProductArgs args, int workers) =>
+        MatrixProductSkinny.Suits(args, CpuIsaChoice.Active)
+            ? MatrixProductSkinny.SharesScratch(args, workers)
+            : !MatrixProductPrivate.Suits(args);
 
     internal static int Divide(int dividend, int divisor) => (dividend + divisor - 1) / divisor;
 

@@ -14,10 +14,13 @@ internal static unsafe class MatrixProductColumns512
     public const int MaxRows = 8;
     public const int Columns = 16;
 
-    /// <summary>How far ahead in each column memory is fetched.</summary>
-    private const int PrefetchBytes = 512;
+    /// <summary>
+    /// The next 16 columns are fetched while these are read, into the L2 cache: a stream for every two columns, two lines of each
+    /// stream a step. Several long streams keep more of memory busy than one, or than sixteen short ones.
+    /// </summary>
+    private const int StreamColumns = 2;
 
-    public static delegate*<nint, float*, nint, byte*, nint, nint, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnSteps =>
+    public static delegate*<nint, float*, nint, byte*, nint, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnSteps =>
     [
         &Product<TElement, Height1>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
         &Product<TElement, Height5>, &Product<TElement, Height6>, &Product<TElement, Height7>, &Product<TElement, Height8>,
@@ -25,11 +28,11 @@ internal static unsafe class MatrixProductColumns512
 
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
-    /// <param name="rest">Bytes of a column, at whose end fetching goes on with the next 16 columns.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Product<TElement, T>(nint depth, float* a, nint aStride, byte* b, nint bStride, nint rest, float* c, nint cStride, bool add)
+    private static void Product<TElement, T>(nint depth, float* a, nint aStride, byte* b, nint bStride, float* c, nint cStride, bool add)
         where TElement : struct, IColumnSteps where T : struct, ITileHeight
     {
+        byte* next = b + Columns * bStride;
         for (; depth > 0; depth -= MatrixProduct.DepthBlock, add = true)
         {
             nint steps = Math.Min(depth, MatrixProduct.DepthBlock);
@@ -37,12 +40,11 @@ internal static unsafe class MatrixProductColumns512
             Vector512<float> c2 = Vector512<float>.Zero, c3 = Vector512<float>.Zero;
             Vector512<float> c4 = Vector512<float>.Zero, c5 = Vector512<float>.Zero;
             Vector512<float> c6 = Vector512<float>.Zero, c7 = Vector512<float>.Zero;
-            for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, rest -= 64)
+            for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, next += StreamColumns * 64)
             {
-                byte* next = b + (rest > PrefetchBytes ? PrefetchBytes : PrefetchBytes + (Columns - 1) * bStride);
                 for (int quarter = 0; quarter < 4; quarter++, b += 16, a += TElement.QuarterSteps)
                 {
-                    next = PrefetchFour(next, bStride);
+                    Prefetch(next, quarter, StreamColumns * bStride);
                     Turn(b, bStride, out Vector512<float> q0, out Vector512<float> q1, out Vector512<float> q2, out Vector512<float> q3);
                     c0 = TElement.Add(c0, q0, q1, q2, q3, a);
                     if (T.Rows > 1) c1 = TElement.Add(c1, q0, q1, q2, q3, a + aStride);
@@ -90,15 +92,15 @@ internal static unsafe class MatrixProductColumns512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store(float* c, Vector512<float> sum, bool add) => (add ? Vector512.Load(c) + sum : sum).Store(c);
 
-    /// <summary>Fetches a line of each of four columns, a few at a time lest they hold up the loads; returns where the next lies.</summary>
+    /// <summary>Fetches a line of each of four streams, a few at a time lest they hold up the loads.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static byte* PrefetchFour(byte* from, nint stride)
+    private static void Prefetch(byte* next, int quarter, nint stream)
     {
-        Sse.Prefetch0(from);
-        Sse.Prefetch0(from + stride);
-        Sse.Prefetch0(from + 2 * stride);
-        Sse.Prefetch0(from + 3 * stride);
-        return from + 4 * stride;
+        byte* from = next + quarter % StreamColumns * 64 + quarter / StreamColumns * 4 * stream;
+        Sse.Prefetch1(from);
+        Sse.Prefetch1(from + stream);
+        Sse.Prefetch1(from + 2 * stream);
+        Sse.Prefetch1(from + 3 * stream);
     }
 
     /// <summary>Four 32-bit words of each of 16 columns: vector i receives word i of all columns.</summary>

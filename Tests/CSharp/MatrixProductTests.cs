@@ -35,7 +35,7 @@ public unsafe class MatrixProductTests
         }
     }
 
-    [TestCase(1, 50, 1000), TestCase(2, 333, 768), TestCase(5, 96, 770), TestCase(8, 257, 1155), TestCase(16, 100, 384)]
+    [TestCase(1, 50, 1000), TestCase(2, 333, 768), TestCase(5, 96, 770), TestCase(8, 257, 1155), TestCase(16, 100, 384), TestCase(1, 40, 800), TestCase(3, 301, 1200), TestCase(4, 1024, 769)]
     public void FewRows(int m, int n, int k)
     {
         foreach (CpuIsa isa in Isas)
