@@ -1,0 +1,55 @@
+using System.Collections.Concurrent;
+using System.Reflection;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// Machine code for sources, each compiled once: kept on disk by source, architecture and compiler. Safe for several
+/// threads; NVRTC works in parallel.
+/// </summary>
+internal sealed class CudaCompiler(CudaDevice device) : IDisposable
+{
+    private readonly ConcurrentDictionary<string, Lazy<CudaModule>> modules = new();
+    private readonly Lazy<string> version = new(() =>
+    {
+        CudaLibraries.Require(CudaLibrary.Compiler);
+        return Nvrtc.Version();
+    });
+
+    /// <summary>What generated kernels begin with.</summary>
+    public static string Prelude { get; } = Resource("Prelude.cu");
+
+    /// <summary>The text of a kernel that is part of the assembly.</summary>
+    public static string Resource(string name)
+    {
+        Assembly assembly = typeof(CudaCompiler).Assembly;
+        using Stream stream = assembly.GetManifestResourceStream("Legato.Runtime.Cuda.Kernels." + name)
+            ?? throw new InvalidOperationException($"the assembly holds no kernel '{name}'");
+        return new StreamReader(stream).ReadToEnd();
+    }
+
+    /// <summary>A source compiled and loaded.</summary>
+    /// <exception cref="LegatoException">NVRTC is missing, or the source doesn't compile.</exception>
+    public CudaModule Load(string source) => modules.GetOrAdd(source, _ => new Lazy<CudaModule>(() => Make(source))).Value;
+
+    public void Dispose()
+    {
+        foreach (Lazy<CudaModule> module in modules.Values)
+            if (module.IsValueCreated)
+                module.Value.Dispose();
+        modules.Clear();
+    }
+
+    private CudaModule Make(string source)
+    {
+        if (DebugLevel.ShowsKernels)
+            Console.Error.WriteLine(source);
+        string key = $"{device.Architecture}\n{version.Value}\n{source}";
+        device.MakeCurrent();
+        if (CubinCache.Find(key) is { } kept && CudaModule.TryLoad(device, kept) is { } module)
+            return module;
+        byte[] image = Nvrtc.Compile(source, $"--gpu-architecture=sm_{device.Target}", "--std=c++17", "--prec-div=false", "--prec-sqrt=false");
+        CubinCache.Keep(key, image);
+        return CudaModule.Load(device, image);
+    }
+}

@@ -1,0 +1,60 @@
+using Legato.Runtime.Cpu;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>One execution of a step: loops are written out, so that each iteration has launches of its own.</summary>
+internal abstract class CudaLaunch(string name, Cost cost, CudaLowering lowering)
+{
+    private readonly CpuExtent flops = lowering.Extent(cost.Flops), bytes = lowering.Extent(cost.Bytes);
+
+    public string Name => name;
+
+    public long Flops { get; private set; }
+
+    public long Bytes { get; private set; }
+
+    /// <summary>Takes the values of the plan's dimensions; no work of the plan is under way.</summary>
+    public virtual void Bind(ReadOnlySpan<long> dimensions)
+    {
+        Flops = flops.Evaluate(dimensions);
+        Bytes = bytes.Evaluate(dimensions);
+    }
+
+    /// <summary>Gives the work to the stream; allocates nothing, waits for nothing, so that it can be captured.</summary>
+    public abstract void Enqueue(nint stream);
+}
+
+/// <summary>A function with its arguments, all of 64 bits.</summary>
+internal sealed unsafe class CudaCall(nint function, int arguments, string name)
+{
+    // Pinned, so that the driver can read them where they are.
+    private readonly long[] values = GC.AllocateArray<long>(Math.Max(1, arguments), pinned: true);
+
+    public Span<long> Arguments => values.AsSpan(0, arguments);
+
+    public long BlocksX { get; set; } = 1;
+
+    public long BlocksY { get; set; } = 1;
+
+    public long BlocksZ { get; set; } = 1;
+
+    public int Threads { get; set; } = 1;
+
+    public int SharedBytes { get; set; }
+
+    public void Enqueue(nint stream)
+    {
+        if (BlocksX * BlocksY * BlocksZ == 0)
+            return;
+        nuint size = (nuint)(arguments * sizeof(long));
+        fixed (long* start = values)
+        {
+            // The driver's words for: a buffer of arguments follows, its size follows, end.
+            void** extra = stackalloc void*[] { (void*)1, start, (void*)2, &size, (void*)0 };
+            CudaError.Check(
+                Driver.LaunchKernel(function, (uint)BlocksX, (uint)BlocksY, (uint)BlocksZ, (uint)Threads, 1, 1, (uint)SharedBytes, stream, null, extra),
+                $"launching {name}");
+        }
+    }
+}

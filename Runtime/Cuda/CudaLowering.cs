@@ -1,0 +1,228 @@
+using System.Collections.Concurrent;
+using System.Numerics;
+using Legato.Runtime.Cpu;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>Turns the steps of a plan into launches: loops written out, views resolved, kernels spelled and compiled.</summary>
+internal sealed class CudaLowering
+{
+    /// <summary>Alignments beyond so many elements are of no use.</summary>
+    private const int LargestAlignment = 16;
+
+    private readonly CudaResources resources;
+    private readonly Dictionary<int, PlanBuffer> buffers;
+    private readonly Dictionary<Extent, CpuExtent> extents = [];
+    private readonly Dictionary<string, long> loopVariables = [];
+    private readonly Dictionary<(string Text, string Memory), CudaKernelText> texts = [];
+    private readonly List<Func<CudaLaunch>> pending = [];
+    private readonly ConcurrentDictionary<string, nint> functions = new();
+
+    private CudaLowering(CudaResources resources)
+    {
+        this.resources = resources;
+        buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
+        Size = extent => extent.Evaluate(name => resources.Bindings[name]);
+    }
+
+    public CudaDevice Device => resources.Device;
+
+    public CudaResources Resources => resources;
+
+    /// <summary>A size at the values that the plan's dimensions have at the time of the call.</summary>
+    public Func<Extent, long> Size { get; }
+
+    public static CudaLaunch[] Lower(CudaResources resources, IReadOnlyList<Step> steps)
+    {
+        var lowering = new CudaLowering(resources);
+        foreach (Step step in steps)
+            lowering.Add(step);
+        lowering.CompileKernels();
+        return [.. lowering.pending.Select(make => make())];
+    }
+
+    public static void CheckOperands(Kernel kernel, CudaView[] views)
+    {
+        if (views.Length != kernel.Operands.Count)
+            throw new InvalidOperationException($"kernel {kernel.Name} has {kernel.Operands.Count} operands, its step {views.Length}");
+        for (int i = 0; i < views.Length; i++)
+            if (views[i].Type != kernel.Operands[i].Type)
+                throw new InvalidOperationException($"kernel {kernel.Name} takes {views[i].Name} as {kernel.Operands[i].Type}, it is {views[i].Type}");
+    }
+
+    public CpuExtent Extent(Extent extent)
+    {
+        if (!extents.TryGetValue(extent, out CpuExtent? compiled))
+            extents[extent] = compiled = new CpuExtent(resources.Plan, extent);
+        return compiled;
+    }
+
+    public CpuExtent[] Extents(IReadOnlyList<Extent> list) => [.. list.Select(Extent)];
+
+    /// <summary>The values that a size may have under the plan's bounds.</summary>
+    public IntegerRange Bounds(Extent extent) => new(
+        extent.Evaluate(name => resources.Plan.Dimensions.First(d => d.Name == name).Minimum), resources.Plan.Maximum(extent));
+
+    /// <summary>A view as it lies in the iteration of the enclosing loops that is being written out.</summary>
+    public CudaView View(BufferView view)
+    {
+        Extent offset = view.Offset;
+        foreach (LoopStride loop in view.Loops)
+            offset += Plans.Extent.Of(loopVariables[loop.Variable]) * loop.Stride;
+        PlanBuffer buffer = buffers[view.Buffer];
+        CudaMemory memory = resources.Memories[buffer.Id];
+        return new CudaView(
+            memory, buffer.Name, buffer.Type, memory.Address, memory.Address + (nint)memory.Bytes, Extent(offset),
+            Alignment(memory.Address / buffer.Type.Size(), offset));
+    }
+
+    public CudaView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
+
+    /// <summary>float32 memory beside the plan's, for one step.</summary>
+    public CudaView Workspace(Extent elements)
+    {
+        CudaMemory memory = resources.AddWorkspace(resources.Plan.Maximum(elements) * sizeof(float));
+        return new CudaView(
+            memory, "workspace", ScalarType.F32, memory.Address, memory.Address + (nint)memory.Bytes, Extent(Plans.Extent.Zero), LargestAlignment);
+    }
+
+    /// <summary>A kernel's source for operands that lie like these.</summary>
+    public CudaKernelText Write(Kernel kernel, CudaView[] views)
+    {
+        OperandMemory[] memory = Memory(views);
+        (string, string) key = (kernel.Text, string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}")));
+        if (!texts.TryGetValue(key, out CudaKernelText? text))
+            texts[key] = text = CudaKernelWriter.Write(kernel, memory, Bounds);
+        return text;
+    }
+
+    public nint Function(CudaKernelText text) => functions.GetOrAdd(
+        text.Text, source => Device.Compiler.Load(CudaCompiler.Prelude + source).Function(CudaKernelText.Function));
+
+    /// <summary>Adds a launch, made once all kernels are compiled.</summary>
+    private void Add(Func<CudaLaunch> make) => pending.Add(make);
+
+    private void CompileKernels() =>
+        Parallel.ForEach(texts.Values.Select(t => t.Text).Distinct().ToArray(), source => Device.Compiler.Load(CudaCompiler.Prelude + source));
+
+    private static int Alignment(long start, Extent offset)
+    {
+        long bits = LargestAlignment | start;
+        foreach ((long coefficient, _) in offset.Terms)
+            bits |= coefficient;
+        return 1 << BitOperations.TrailingZeroCount(bits);
+    }
+
+    private static OperandMemory[] Memory(CudaView[] views)
+    {
+        var memory = new OperandMemory[views.Length];
+        for (int i = 0; i < views.Length; i++)
+        {
+            int alias = i;
+            for (int j = 0; j < i && alias == i; j++)
+                if (views[j].Overlaps(views[i]))
+                    alias = memory[j].Alias;
+            memory[i] = new OperandMemory(views[i].Alignment, alias);
+        }
+        return memory;
+    }
+
+    private void Add(Step step)
+    {
+        switch (step)
+        {
+            case Step.Loop loop:
+                AddLoop(loop);
+                break;
+            case Step.Fused fused:
+                AddKernel(fused.Name, fused.Cost, fused.Kernel, Views(fused.Operands));
+                break;
+            case Step.MatrixProduct product:
+                AddProduct(product);
+                break;
+            case Step.Attention attention:
+                AddAttention(attention);
+                break;
+            case Step.AttentionGradient gradient:
+                AddAttentionGradient(gradient);
+                break;
+            case Step.TopK topK:
+                CudaView[] views = Views([topK.Input, topK.Values, topK.Indices]);
+                Add(() => new CudaTopKLaunch(topK, views, this));
+                break;
+            default:
+                throw new LegatoException(
+                    $"the GPU has no kernel for the step {step.Name} ({step.GetType().Name})", $"the {resources.Plan.Purpose} plan of {resources.Plan.Model}", "use --device cpu");
+        }
+    }
+
+    private void AddProduct(Step.MatrixProduct product)
+    {
+        CudaView left = View(product.Left.View), right = View(product.Right.View), output = View(product.Output.View);
+        Add(() => new CudaProductLaunch(product, left, right, output, this));
+        if (product.Epilogue is not { } epilogue)
+            return;
+        Kernel whole = epilogue.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);
+        AddKernel(product.Name, Cost.Zero, whole, [output, .. Views(product.EpilogueOperands)]);
+    }
+
+    private static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
+
+    private void AddAttention(Step.Attention step)
+    {
+        CudaHeads query = Heads(step.Query), key = Heads(step.Key), value = Heads(step.Value), output = Heads(step.Output);
+        CudaView? logSumExp = step.LogSumExp is { } l ? View(l) : null, past = step.Past is { } p ? View(p) : null;
+        CudaView[] extra = Views(step.Extra);
+        Add(() => new CudaAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
+    }
+
+    private void AddAttentionGradient(Step.AttentionGradient step)
+    {
+        CudaHeads[] heads = [.. new[] { step.Query, step.Key, step.Value, step.Output, step.OutputGradient, step.QueryGradient, step.KeyGradient, step.ValueGradient }.Select(Heads)];
+        CudaView logSumExp = View(step.LogSumExp), rowDot = View(step.RowDot);
+        CudaView[] extra = Views(step.Extra);
+        Add(() => new CudaAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
+    }
+
+    private CudaHeads Heads(HeadTensor tensor) => new(tensor, View(tensor.View), this);
+
+    /// <summary>A kernel, in as many launches as spread it over the GPU.</summary>
+    private void AddKernel(string name, Cost cost, Kernel kernel, CudaView[] views)
+    {
+        kernel = IndependentLoops.ToGrid(kernel, Memory(views));
+        if (KernelSplit.Of(kernel) is { } split)
+        {
+            CudaView[] all = [.. views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
+            AddOne(name, cost, split.Fold, all);
+            AddOne(name, Cost.Zero, split.Finish, all);
+        }
+        else if (ColumnSums.Of(kernel) is { } sums)
+        {
+            CudaView[] pieces = [.. sums.Elements.Select(Workspace)];
+            AddOne(name, cost, sums.Fold, [.. views, .. pieces]);
+            AddOne(name, Cost.Zero, sums.Finish, [.. sums.Sums.Select(s => views[s]), .. pieces]);
+        }
+        else
+        {
+            AddOne(name, cost, kernel, views);
+        }
+    }
+
+    private void AddOne(string name, Cost cost, Kernel kernel, CudaView[] views)
+    {
+        _ = Write(kernel, views);
+        Add(() => new CudaKernelLaunch(name, cost, kernel, views, this));
+    }
+
+    private void AddLoop(Step.Loop loop)
+    {
+        for (long i = 0; i < loop.Count; i++)
+        {
+            loopVariables[loop.Variable] = loop.Reversed ? loop.Count - 1 - i : i;
+            foreach (Step step in loop.Body)
+                Add(step);
+        }
+        loopVariables.Remove(loop.Variable);
+    }
+}

@@ -1,0 +1,84 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>A GPU as the driver describes it.</summary>
+/// <param name="Architecture">Compute capability without the point: 90.</param>
+/// <param name="MemoryBytesPerSecond">What the memory moves at most, by its clock and its width.</param>
+public sealed record CudaGpu(int Ordinal, string Name, int Architecture, int Multiprocessors, long MemoryBytes, double MemoryBytesPerSecond)
+{
+    public string Capability => string.Create(CultureInfo.InvariantCulture, $"{Architecture / 10}.{Architecture % 10}");
+}
+
+/// <summary>What CUDA finds on this machine.</summary>
+public static unsafe class CudaMachine
+{
+    private const int OldestDriver = 12000;
+
+    /// <summary>Whether there is a GPU and all that it takes.</summary>
+    public static bool IsUsable
+    {
+        get
+        {
+            try
+            {
+                return Gpus() is [{ Architecture: >= 80 }, ..] && CudaLibrary.All.All(l => CudaLibraries.Find(l) is not null);
+            }
+            catch (LegatoException)
+            {
+                return false;
+            }
+        }
+    }
+
+    /// <summary>All GPUs.</summary>
+    /// <exception cref="LegatoException">There is no driver, it is too old, or it finds no GPU.</exception>
+    public static IReadOnlyList<CudaGpu> Gpus()
+    {
+        CudaLibraries.Require(CudaLibrary.Driver);
+        CudaError.Check(Driver.Initialize(0), "starting");
+        CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
+        if (version < OldestDriver)
+            throw new LegatoException($"the NVIDIA driver knows CUDA {version / 1000}.{version % 1000 / 10}, and Legato takes 12.0 or newer", remedy: CudaLibrary.Driver.Install);
+        CudaError.Check(Driver.DeviceGetCount(out int count), "counting GPUs");
+        return [.. Enumerable.Range(0, count).Select(Describe)];
+    }
+
+    /// <summary>The GPU of an index.</summary>
+    /// <exception cref="LegatoException">There is none.</exception>
+    public static CudaGpu Gpu(int index)
+    {
+        IReadOnlyList<CudaGpu> gpus = Gpus();
+        return index >= 0 && index < gpus.Count
+            ? gpus[index]
+            : throw new LegatoException(
+                $"there is no GPU {index}", remedy: gpus.Count == 0 ? "use --device cpu" : $"choose 0 to {gpus.Count - 1}: {string.Join(", ", gpus.Select(g => g.Name))}");
+    }
+
+    /// <summary>Such as "13.0".</summary>
+    public static string DriverVersion()
+    {
+        CudaLibraries.Require(CudaLibrary.Driver);
+        CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
+        return string.Create(CultureInfo.InvariantCulture, $"{version / 1000}.{version % 1000 / 10}");
+    }
+
+    private static CudaGpu Describe(int ordinal)
+    {
+        CudaError.Check(Driver.DeviceGet(out int device, ordinal), $"asking for GPU {ordinal}");
+        byte* name = stackalloc byte[256];
+        CudaError.Check(Driver.DeviceGetName(name, 256, device), $"asking for the name of GPU {ordinal}");
+        CudaError.Check(Driver.DeviceTotalMem(out nuint bytes, device), $"asking for the memory of GPU {ordinal}");
+        int Attribute(DeviceAttribute attribute)
+        {
+            CudaError.Check(Driver.DeviceGetAttribute(out int value, attribute, device), $"asking for what GPU {ordinal} can do");
+            return value;
+        }
+
+        int architecture = 10 * Attribute(DeviceAttribute.ComputeCapabilityMajor) + Attribute(DeviceAttribute.ComputeCapabilityMinor);
+        double bandwidth = 2e3 * Attribute(DeviceAttribute.MemoryClockRate) * Attribute(DeviceAttribute.MemoryBusWidth) / 8;
+        return new CudaGpu(
+            device, Marshal.PtrToStringUTF8((nint)name) ?? "", architecture, Attribute(DeviceAttribute.MultiprocessorCount), (long)bytes, bandwidth);
+    }
+}

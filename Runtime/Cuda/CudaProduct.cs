@@ -1,0 +1,72 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>A matrix as cuBLASLt sees it: columns lie together, or rows where it is transposed.</summary>
+/// <param name="Leading">Elements from one column (row, if transposed) to the next.</param>
+internal readonly record struct ProductOperand(ScalarType Type, bool Transposed, long Leading, long BatchStride);
+
+/// <summary>A product of columns-first matrices: C[rows, columns] (+)= A · B, for each of a batch.</summary>
+internal readonly record struct ProductShape(
+    long Rows, long Columns, long Depth, long Batch, ProductOperand A, ProductOperand B, ProductOperand C, bool Accumulate, bool ByTf32);
+
+/// <summary>cuBLASLt's descriptions of a product.</summary>
+internal sealed unsafe class CudaProduct : IDisposable
+{
+    private const int Real = 0;
+
+    public CudaProduct(ProductShape shape)
+    {
+        Accumulate = shape.Accumulate;
+        CublasLt.Check(CublasLt.ProductCreate(out nint description, shape.ByTf32 ? CublasLt.Float32ByTf32 : CublasLt.Float32, Real), "describing a product");
+        Description = description;
+        int a = shape.A.Transposed ? 1 : 0, b = shape.B.Transposed ? 1 : 0;
+        CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeA, &a, sizeof(int)), "describing a product");
+        CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeB, &b, sizeof(int)), "describing a product");
+        A = Layout(shape.A, shape.Rows, shape.Depth, shape.Batch);
+        B = Layout(shape.B, shape.Depth, shape.Columns, shape.Batch);
+        C = Layout(shape.C, shape.Rows, shape.Columns, shape.Batch);
+        Bytes = (Span(shape.A, shape.Rows, shape.Depth, shape.Batch), Span(shape.B, shape.Depth, shape.Columns, shape.Batch), Span(shape.C, shape.Rows, shape.Columns, shape.Batch));
+    }
+
+    public nint Description { get; }
+
+    public nint A { get; }
+
+    public nint B { get; }
+
+    public nint C { get; }
+
+    public bool Accumulate { get; }
+
+    /// <summary>From the first to the last byte of each matrix of the batch.</summary>
+    public (long A, long B, long C) Bytes { get; }
+
+    public void Dispose()
+    {
+        _ = CublasLt.LayoutDestroy(A);
+        _ = CublasLt.LayoutDestroy(B);
+        _ = CublasLt.LayoutDestroy(C);
+        _ = CublasLt.ProductDestroy(Description);
+    }
+
+    private static nint Layout(ProductOperand operand, long rows, long columns, long batch)
+    {
+        (long stored, long lines) = operand.Transposed ? (columns, rows) : (rows, columns);
+        CublasLt.Check(CublasLt.LayoutCreate(out nint layout, CudaTypes.DataType(operand.Type), (ulong)stored, (ulong)lines, operand.Leading), "describing a matrix");
+        if (batch > 1)
+        {
+            int count = checked((int)batch);
+            long stride = operand.BatchStride;
+            CublasLt.Check(CublasLt.LayoutSetAttribute(layout, CublasLt.BatchCount, &count, sizeof(int)), "describing a batch");
+            CublasLt.Check(CublasLt.LayoutSetAttribute(layout, CublasLt.BatchStride, &stride, sizeof(long)), "describing a batch");
+        }
+        return layout;
+    }
+
+    private static long Span(ProductOperand operand, long rows, long columns, long batch)
+    {
+        (long stored, long lines) = operand.Transposed ? (columns, rows) : (rows, columns);
+        return ((batch - 1) * operand.BatchStride + (lines - 1) * operand.Leading + stored) * operand.Type.Size();
+    }
+}

@@ -1,0 +1,143 @@
+using Legato.Runtime.Cpu;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// A matrix product, or one for each index of its batch loops: by cuBLASLt where it takes the types and layouts, else by
+/// a kernel of our own that takes all.
+/// </summary>
+internal sealed class CudaProductLaunch : CudaLaunch
+{
+    private readonly CudaView left, right, output;
+    private readonly Strides leftStrides, rightStrides, outputStrides;
+    private readonly CpuExtent m, n, k;
+    private readonly BatchStrides[] batch;
+    private readonly bool accumulate, byTf32;
+    private readonly CudaLowering lowering;
+    private readonly List<Call> calls = [];
+    private CudaProduct? product;
+    private ProductAlgorithm? algorithm;
+    private CudaPortableProduct? portable;
+
+    public CudaProductLaunch(Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaLowering lowering)
+        : base(step.Name, step.Cost, lowering)
+    {
+        // cuBLASLt writes columns, and rows that lie together are the columns of the transpose: Cᵀ = Bᵀ · Aᵀ.
+        bool byColumns = !step.Output.ColumnStride.Equals(Extent.One) && step.Output.RowStride.Equals(Extent.One);
+        (this.left, this.right, this.output) = byColumns ? (right, left, output) : (left, right, output);
+        (Matrix a, Matrix b, Matrix c) = byColumns
+            ? (Transpose(step.Right), Transpose(step.Left), Transpose(step.Output))
+            : (step.Left, step.Right, step.Output);
+        (leftStrides, rightStrides, outputStrides) = (new(a, lowering), new(b, lowering), new(c, lowering));
+        (m, n, k) = (lowering.Extent(byColumns ? step.N : step.M), lowering.Extent(byColumns ? step.M : step.N), lowering.Extent(step.K));
+        batch = [.. step.Batch.Select(loop => new BatchStrides(loop, byColumns, lowering))];
+        accumulate = step.Accumulate;
+        byTf32 = lowering.Resources.Plan.Precision == "tf32";
+        this.lowering = lowering;
+    }
+
+    public override void Bind(ReadOnlySpan<long> dimensions)
+    {
+        base.Bind(dimensions);
+        product?.Dispose();
+        (product, algorithm) = (null, null);
+        AddCalls(dimensions);
+        if (calls.Count == 0)
+            return;
+        if (Shape(dimensions) is { } shape)
+        {
+            product = new CudaProduct(shape);
+            algorithm = lowering.Device.Products.Choose(shape, product);
+        }
+        if (algorithm is null)
+        {
+            portable ??= new CudaPortableProduct(left.Type, right.Type, output.Type, accumulate, lowering.Device, Name);
+            portable.Bind(
+                m.Evaluate(dimensions), n.Evaluate(dimensions), k.Evaluate(dimensions), leftStrides.At(dimensions), rightStrides.At(dimensions),
+                outputStrides.At(dimensions), Inner(dimensions));
+        }
+    }
+
+    public override void Enqueue(nint stream)
+    {
+        foreach (Call call in calls)
+            if (algorithm is { } chosen)
+                CublasLt.Check(lowering.Device.Products.Multiply(product!, chosen, call.Right, call.Left, call.Output, stream), $"computing {Name}");
+            else
+                portable!.Enqueue(call.Left, call.Right, call.Output, stream);
+    }
+
+    /// <summary>A call for each index of the batch loops but the innermost.</summary>
+    private void AddCalls(ReadOnlySpan<long> dimensions)
+    {
+        calls.Clear();
+        long count = m.Evaluate(dimensions) * n.Evaluate(dimensions) == 0 ? 0 : 1;
+        foreach (BatchStrides loop in batch)
+            count *= loop.Count.Evaluate(dimensions);
+        long inner = batch.Length > 0 ? Math.Max(1, batch[^1].Count.Evaluate(dimensions)) : 1;
+        for (long i = 0; i < count / inner; i++)
+        {
+            (long a, long b, long c, long index) = (0, 0, 0, i);
+            for (int loop = batch.Length - 2; loop >= 0; loop--)
+            {
+                (index, long at) = Math.DivRem(index, batch[loop].Count.Evaluate(dimensions));
+                a += at * batch[loop].Left.Evaluate(dimensions);
+                b += at * batch[loop].Right.Evaluate(dimensions);
+                c += at * batch[loop].Output.Evaluate(dimensions);
+            }
+            calls.Add(new Call(
+                left.Address(dimensions) + (nint)(a * left.Type.Size()), right.Address(dimensions) + (nint)(b * right.Type.Size()),
+                output.Address(dimensions) + (nint)(c * output.Type.Size())));
+        }
+    }
+
+    private (long Count, long Left, long Right, long Output) Inner(ReadOnlySpan<long> dimensions) => batch.Length == 0
+        ? (1, 0, 0, 0)
+        : (batch[^1].Count.Evaluate(dimensions), batch[^1].Left.Evaluate(dimensions), batch[^1].Right.Evaluate(dimensions), batch[^1].Output.Evaluate(dimensions));
+
+    /// <summary>The product in cuBLASLt's terms; null where it doesn't take the types or the layouts.</summary>
+    private ProductShape? Shape(ReadOnlySpan<long> dimensions)
+    {
+        bool types = left.Type == right.Type && left.Type != ScalarType.I32 && (output.Type == ScalarType.F32 || output.Type == left.Type);
+        (long rows, long columns, long depth) = (m.Evaluate(dimensions), n.Evaluate(dimensions), k.Evaluate(dimensions));
+        if (!types || depth == 0)
+            return null;
+        (long count, long leftStep, long rightStep, long outputStep) = Inner(dimensions);
+        if (Operand(right.Type, rightStrides.At(dimensions), depth, columns, rightStep) is not { } a
+            || Operand(left.Type, leftStrides.At(dimensions), rows, depth, leftStep) is not { } b
+            || Operand(output.Type, outputStrides.At(dimensions), rows, columns, outputStep) is not { Transposed: false } c)
+            return null;
+        return new ProductShape(columns, rows, depth, count, a, b, c, accumulate, byTf32 && left.Type == ScalarType.F32);
+    }
+
+    /// <summary>A matrix of rows as one of columns.</summary>
+    private static ProductOperand? Operand(ScalarType type, (long Row, long Column) strides, long rows, long columns, long step)
+    {
+        if (strides.Column == 1 || columns == 1)
+            return rows == 1 || strides.Row >= columns ? new ProductOperand(type, false, rows == 1 ? columns : strides.Row, step) : null;
+        if (strides.Row == 1 || rows == 1)
+            return strides.Column >= rows ? new ProductOperand(type, true, strides.Column, step) : null;
+        return null;
+    }
+
+    private static Matrix Transpose(Matrix matrix) => new(matrix.View, matrix.ColumnStride, matrix.RowStride);
+
+    /// <summary>Addresses of one call.</summary>
+    private readonly record struct Call(nint Left, nint Right, nint Output);
+
+    private readonly struct Strides(Matrix matrix, CudaLowering lowering)
+    {
+        private readonly CpuExtent row = lowering.Extent(matrix.RowStride), column = lowering.Extent(matrix.ColumnStride);
+
+        public (long Row, long Column) At(ReadOnlySpan<long> dimensions) => (row.Evaluate(dimensions), column.Evaluate(dimensions));
+    }
+
+    private sealed class BatchStrides(BatchLoop loop, bool transposed, CudaLowering lowering)
+    {
+        public readonly CpuExtent Count = lowering.Extent(loop.Count);
+        public readonly CpuExtent Left = lowering.Extent(transposed ? loop.RightStride : loop.LeftStride);
+        public readonly CpuExtent Right = lowering.Extent(transposed ? loop.LeftStride : loop.RightStride);
+        public readonly CpuExtent Output = lowering.Extent(loop.OutputStride);
+    }
+}

@@ -1,0 +1,82 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>A vector loop, taken apart for threads that take several neighbouring elements at once.</summary>
+internal sealed class VectorLoop
+{
+    private const int AccessBytes = 16;
+
+    /// <summary>Threads take at most twice what one access moves of the widest type.</summary>
+    private const int WidestAccess = 2 * AccessBytes;
+
+    private VectorLoop(Statement.Loop loop, Expr.Load[] contiguous, Expr.Load[] invariant, bool storesAtOnce) =>
+        (Loop, Contiguous, Invariant, StoresAtOnce) = (loop, contiguous, invariant, storesAtOnce);
+
+    public Statement.Loop Loop { get; }
+
+    /// <summary>Loads of neighbouring elements that can be fetched before any element is computed.</summary>
+    public IReadOnlyList<Expr.Load> Contiguous { get; }
+
+    /// <summary>Loads that no iteration changes.</summary>
+    public IReadOnlyList<Expr.Load> Invariant { get; }
+
+    /// <summary>Whether each element must be stored where its store stands, since a later statement reads it.</summary>
+    public bool StoresAtOnce { get; }
+
+    public static VectorLoop Of(Statement.Loop loop, IReadOnlyList<OperandMemory> memory)
+    {
+        var contiguous = new List<Expr.Load>();
+        var invariant = new List<Expr.Load>();
+        var names = new HashSet<string>();
+        HashSet<int> stored = [], everStored = [.. loop.Body.OfType<Statement.Store>().Select(s => memory[s.Operand].Alias)];
+        bool readsBack = false;
+        foreach (Statement statement in loop.Body)
+        {
+            foreach (Expr.Load load in statement.Expressions().SelectMany(e => e.AllLoads()))
+            {
+                readsBack |= stored.Contains(memory[load.Operand].Alias);
+                if (stored.Contains(memory[load.Operand].Alias) || names.Any(n => load.Mentions(n)))
+                    continue;
+                long? stride = load.At.StrideOf(loop.Variable);
+                if (stride == 1 && !contiguous.Contains(load))
+                    contiguous.Add(load);
+                else if (stride == 0 && !everStored.Contains(memory[load.Operand].Alias) && !invariant.Contains(load))
+                    invariant.Add(load);
+            }
+            if (statement is Statement.Let let)
+                names.Add(let.Name);
+            if (statement is Statement.Store store)
+                stored.Add(memory[store.Operand].Alias);
+        }
+        return new VectorLoop(loop, [.. contiguous], [.. invariant], readsBack);
+    }
+
+    /// <summary>Whether a store writes neighbouring elements.</summary>
+    public bool IsContiguous(Statement.Store store) => !StoresAtOnce && store.At.StrideOf(Loop.Variable) == 1
+        && !store.At.Terms.Any(t => Loop.Body.OfType<Statement.Let>().Any(l => t.Value.Mentions(l.Name)));
+
+    /// <summary>How many neighbouring elements a thread takes: as many as all accesses allow.</summary>
+    public static int WidthOf(Statement.Loop loop, Kernel kernel, IReadOnlyList<OperandMemory> memory)
+    {
+        VectorLoop vector = Of(loop, memory);
+        if (vector.StoresAtOnce)
+            return 1;
+        (int Operand, Plans.Index At)[] accesses =
+        [
+            .. vector.Contiguous.Select(l => (l.Operand, l.At)),
+            .. loop.Body.OfType<Statement.Store>().Where(vector.IsContiguous).Select(s => (s.Operand, s.At)),
+        ];
+        if (accesses.Length == 0)
+            return 1;
+        int narrowest = accesses.Min(a => kernel.Operands[a.Operand].Type.Size());
+        int widest = accesses.Max(a => kernel.Operands[a.Operand].Type.Size());
+        int width = Math.Min(AccessBytes / narrowest, WidestAccess / widest);
+        while (width > 1 && !Suits(width))
+            width /= 2;
+        return width;
+
+        bool Suits(int w) => loop.From.IsMultiple(w) && loop.To.IsMultiple(w)
+            && accesses.All(a => memory[a.Operand].Alignment % w == 0 && a.At.IsAligned(loop.Variable, w));
+    }
+}
