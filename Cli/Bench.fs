@@ -12,6 +12,7 @@ type BenchArgument =
     | Tokens of tokens: int
     | Size of size: int
     | Precision of Precision
+    | Device of Device
     | Threads of threads: int
     | Rounds of rounds: int
     | Config of file: string
@@ -26,6 +27,7 @@ type BenchArgument =
             | Tokens _ -> "tokens to prefill or to decode (default: 512 or 128)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm; default: 2048)"
             | Precision _ -> "the type of the weights (default: fp32)"
+            | Device _ -> "where to run (train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
@@ -51,6 +53,8 @@ type BenchOptions = {
     Tokens: int option
     Size: int
     Precision: Precision
+    /// None: the GPU where there is one.
+    Device: Device option
     /// None: one a core.
     Threads: int option
     Rounds: int
@@ -65,6 +69,7 @@ let private defaults = {
     Tokens = None
     Size = 2048
     Precision = Precision.Fp32
+    Device = None
     Threads = None
     Rounds = 5
     Json = false
@@ -88,6 +93,7 @@ let private apply options argument =
     | Tokens tokens -> { options with Tokens = Some tokens }
     | Size size -> { options with Size = size }
     | Precision precision -> { options with Precision = precision }
+    | Device device -> { options with Device = Some device }
     | Threads threads -> { options with Threads = Some threads }
     | Rounds rounds -> { options with Rounds = rounds }
     | Json -> { options with Json = true }
@@ -148,6 +154,7 @@ let private ofModel options model tokens run =
         Batch = options.Batch
         Tokens = tokens
         Precision = DeviceChoice.precision options.Precision
+        Device = DeviceChoice.chosen options.Device
     }
 
     let name = options.Model |> Option.defaultValue model
@@ -173,7 +180,7 @@ let private measureMachine options =
     let outcome = Rounds.measure options.Threads options.Rounds [] |> plain []
 
     if options.Threads.IsNone then
-        SavedLimits.save outcome.Limits.Best
+        Option.iter SavedLimits.save outcome.Limits.Best
 
     outcome
 
@@ -247,7 +254,7 @@ let run (options: BenchOptions) : int =
             Suite = options.Suite
             Sizes = dict outcome.Sizes
             Rounds = options.Rounds
-            Limits = {| outcome.Limits with Best = outcome.Limits.Best.ToString() |}
+            Limits = {| outcome.Limits with Best = outcome.Limits.Best |> Option.map string |}
             Figures = outcome.Figures
             Memory = outcome.Memory
         |}

@@ -5,7 +5,7 @@ open System
 open System.Runtime.InteropServices
 open Legato.Compiler
 open Legato.Runtime.Checkpoints
-open Legato.Runtime.Cpu
+open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
@@ -15,13 +15,13 @@ type Memory = { Predicted: int64; Allocated: int64 }
 
 type Result = { Limits: Rounds.Limits; Figure: Rounds.Figure; Memory: Memory }
 
-type Sizes = { Batch: int; Tokens: int; Precision: string }
+type Sizes = { Batch: int; Tokens: int; Precision: string; Device: Device }
 
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
-let private measure threads rounds name request (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject) =
+let private measure threads rounds name (sizes: Sizes) request (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject) =
     let source = ModelSource.find name
     let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
-    use device = new CpuDevice(CpuDeviceOptions(Option.toNullable threads))
+    use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
     let plan = plans.Plan request
     use executable = memory.Compile plan
@@ -32,7 +32,13 @@ let private measure threads rounds name request (subject: Plan -> PlanReport -> 
     | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
 
     let report = PlanReport.ofPlan (SavedLimits.current ()).Device plan
-    let limits, figures = Rounds.measure threads rounds [ subject plan report executable ]
+    let subjects = [ subject plan report executable ]
+
+    let limits, figures =
+        match device with
+        | :? CudaDevice as gpu -> Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds subjects
+        | _ -> Rounds.measure threads rounds subjects
+
 
     {
         Limits = limits
@@ -53,7 +59,7 @@ let train threads rounds name (sizes: Sizes) =
 
     PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
     |> fun request ->
-        measure threads rounds name request (fun plan report executable ->
+        measure threads rounds name sizes request (fun plan report executable ->
             let tokens = randomTokens plan (vocabulary name)
             let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
             let mutable done' = 0L
@@ -78,7 +84,7 @@ let prefill threads rounds name (sizes: Sizes) =
     let length = int64 sizes.Tokens
     let request = PlanRequest(Purpose.Prefill, int64 sizes.Batch, length, length, sizes.Precision)
 
-    measure threads rounds name request (fun plan report executable ->
+    measure threads rounds name sizes request (fun plan report executable ->
         let tokens = randomTokens plan (vocabulary name)
         write executable "tokens" tokens
         write executable "past" (Array.zeroCreate sizes.Batch)
@@ -96,7 +102,7 @@ let prefill threads rounds name (sizes: Sizes) =
 let decode threads rounds name (sizes: Sizes) =
     let request = PlanRequest(Purpose.Decode, int64 sizes.Batch, 1L, int64 sizes.Tokens, sizes.Precision)
 
-    measure threads rounds name request (fun plan _ executable ->
+    measure threads rounds name sizes request (fun plan _ executable ->
         write executable "tokens" (randomTokens plan (vocabulary name))
         write executable "last" (Array.zeroCreate sizes.Batch)
 

@@ -5,6 +5,7 @@ namespace Legato.Cli
 [<RequireQualifiedAccess>]
 type Device =
     | Cpu
+    | Cuda
     | Interpreter
 
 /// How wide values are stored, and for tf32 multiplied.

@@ -2,14 +2,23 @@
 module Legato.Cli.DeviceChoice
 
 open Legato.Runtime.Cpu
+open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
 open Legato.Runtime.Interpreter
 open Legato.Runtime.Plans
+
+/// The device that was asked for; if none was, the GPU where there is one that Legato can use, else the processor.
+let chosen (asked: Device option) =
+    match asked with
+    | Some device -> device
+    | None when CudaMachine.IsUsable -> Device.Cuda
+    | None -> Device.Cpu
 
 /// Makes the device ready. `threads` None: one a core.
 let openDevice device (threads: int option) pin : IDevice =
     match device with
     | Device.Cpu -> new CpuDevice(CpuDeviceOptions(Option.toNullable threads, pin))
+    | Device.Cuda -> new CudaDevice()
     | Device.Interpreter -> new InterpreterDevice()
 
 let precision choice =

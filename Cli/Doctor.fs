@@ -41,13 +41,33 @@ let private table (machine: Machine.Machine) =
         "disk", $"{gibibytes disk.Free} of {gibibytes disk.Total} free at {disk.Folder}"
     ]
 
+let private gpuRows (gpus: Gpus.Found) =
+    let listed =
+        match gpus.Gpus with
+        | [] -> [ "GPU", "none" ]
+        | gpus ->
+            gpus
+            |> List.map (fun gpu ->
+                "GPU", $"{gpu.Name}, {gibibytes gpu.Memory}, compute capability {gpu.Capability}, {gpu.Multiprocessors} multiprocessors")
+
+    let libraries =
+        gpus.Libraries
+        |> List.map (fun library -> library.Name, library.Path |> Option.defaultValue $"missing: {library.Install}")
+
+    let driver = gpus.Driver |> Option.map (fun version -> "driver", $"CUDA {version}") |> Option.toList
+    let problem = gpus.Problem |> Option.map (fun problem -> "problem", problem) |> Option.toList
+    let isMissing = gpus.Libraries |> List.exists _.Path.IsNone
+    let searched = if isMissing then [ "searched", String.concat ", " ("the system loader's folders" :: gpus.Searched) ] else []
+    listed @ driver @ libraries @ searched @ problem @ [ "kernels kept", gpus.Cache ]
+
 let run (options: DoctorOptions) =
     let machine = Machine.describe ()
+    let gpus = Gpus.find ()
 
     if options.Json then
-        JsonOutput.print machine
+        JsonOutput.print {| machine with Cuda = gpus |}
     else
-        for name, value in table machine do
+        for name, value in table machine @ gpuRows gpus do
             printfn "%-14s%s" name value
 
     0

@@ -38,7 +38,7 @@ type GenerateArgument =
             | Seed _ -> "where the choices come from; the same seed gives the same text (default: a new one)"
             | Stop _ -> "texts that end the generation, not printed themselves"
             | Samples _ -> "how many texts to generate (default: 1)"
-            | Device _ -> "where to run (default: cpu)"
+            | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Precision _ -> "the type to hold the weights in (default: fp32)"
             | Threads _ -> "worker threads (default: one a core)"
             | No_Pin -> "don't pin the worker threads to cores"
@@ -64,7 +64,8 @@ type GenerateOptions = {
     Seed: uint64 option
     Stop: string list
     Samples: int
-    Device: Device
+    /// None: the GPU where there is one.
+    Device: Device option
     Precision: Precision
     /// None: one a core.
     Threads: int option
@@ -82,7 +83,7 @@ let private defaults = {
     Seed = None
     Stop = []
     Samples = 1
-    Device = Device.Cpu
+    Device = None
     Precision = Precision.Fp32
     Threads = None
     Pin = true
@@ -104,7 +105,7 @@ let private apply options argument =
     | Seed seed -> { options with Seed = Some seed }
     | Stop texts -> { options with Stop = options.Stop @ texts }
     | Samples samples -> { options with Samples = samples }
-    | Device device -> { options with Device = device }
+    | Device device -> { options with Device = Some device }
     | Precision precision -> { options with Precision = precision }
     | Threads threads -> { options with Threads = Some threads }
     | No_Pin -> { options with Pin = false }

@@ -4,6 +4,7 @@ module Legato.Cli.MemoryNeed
 open System
 open System.Collections.Generic
 open Legato.Runtime
+open Legato.Runtime.Cuda
 open Legato.Runtime.Plans
 
 /// Bytes.
@@ -43,10 +44,16 @@ let ofPlans (plans: Plan list) : Need =
         Largest = largest
     }
 
-/// Bytes that this process may still take: the machine's, or its container's where that has less.
-let available () =
+let private ofMachine () =
     let container = GC.GetGCMemoryInfo()
     min (Machine.memory ()).Available (container.TotalAvailableMemoryBytes - Environment.WorkingSet)
+
+/// Bytes that this process may still take: the GPU's, or the machine's, or its container's where that has less.
+let available (device: Device) =
+    match device with
+    | Device.Cuda -> CudaMachine.BytesFree 0
+    | Device.Cpu
+    | Device.Interpreter -> ofMachine ()
 
 /// Refuses what doesn't fit. `smaller` are switches to use instead, the least loss first, and what would be needed then.
 /// <exception cref="LegatoException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>

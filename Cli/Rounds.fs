@@ -50,8 +50,8 @@ type Limits = {
     Flops: Spread
     ReadOneThread: Spread
     Read: Spread
-    /// The best of each.
-    Best: MachineLimits
+    /// The best of each; None where the limits weren't measured.
+    Best: MachineLimits option
 }
 
 let private spread (values: float list) =
@@ -96,15 +96,17 @@ let private limitsOf (measured: MachineLimits list) =
         ReadOneThread = readOne
         Read = read
         Best =
-            MachineLimits(
-                first.Processor,
-                first.Cores,
-                first.Threads,
-                first.Isa,
-                flopsOne.Best,
-                flops.Best,
-                readOne.Best,
-                read.Best
+            Some(
+                MachineLimits(
+                    first.Processor,
+                    first.Cores,
+                    first.Threads,
+                    first.Isa,
+                    flopsOne.Best,
+                    flops.Best,
+                    readOne.Best,
+                    read.Best
+                )
             )
     }
 
@@ -137,4 +139,12 @@ let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limit
     let all = [ for _ in 1..rounds -> MachineLimits.Measure team, subjects |> List.map rateOf ]
     let limits = all |> List.map fst |> limitsOf
     let rates = all |> List.map snd |> List.transpose
+    limits, List.map2 (figure limits) subjects rates
+
+/// The same under limits that are known.
+let measureUnder (limits: Limits) (rounds: int) (subjects: Subject list) : Limits * Figure list =
+    for subject in subjects do
+        subject.Run()
+
+    let rates = [ for _ in 1..rounds -> subjects |> List.map rateOf ] |> List.transpose
     limits, List.map2 (figure limits) subjects rates

@@ -76,7 +76,7 @@ type TrainArgument =
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
             | Threads _ -> "worker threads (default: one a core)"
             | No_Pin -> "don't pin the worker threads to cores"
-            | Device _ -> "where to run (default: cpu)"
+            | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Sample_Prompt _ -> "a text for the model to go on from at each evaluation"
             | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 hidden_size=256"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
@@ -136,7 +136,8 @@ type TrainOptions = {
     /// None: one a core.
     Threads: int option
     Pin: bool
-    Device: Device
+    /// None: the GPU where there is one.
+    Device: Device option
     SamplePrompt: string option
     /// Fields of the model's config and their new values.
     Overrides: (string * string) list
@@ -175,7 +176,7 @@ let defaults = {
     Rematerialization = Rematerialization.None
     Threads = None
     Pin = true
-    Device = Device.Cpu
+    Device = None
     SamplePrompt = None
     Overrides = []
     Json = false
@@ -229,7 +230,7 @@ let private apply options argument =
     | Remat policy -> { options with Rematerialization = policy }
     | Threads threads -> { options with Threads = Some threads }
     | No_Pin -> { options with Pin = false }
-    | Device device -> { options with Device = device }
+    | Device device -> { options with Device = Some device }
     | Sample_Prompt text -> { options with SamplePrompt = Some text }
     | Set assignments -> { options with Overrides = options.Overrides @ List.map assignment assignments }
     | Json -> { options with Json = true }

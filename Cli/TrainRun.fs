@@ -103,7 +103,7 @@ let private smaller plans (options: TrainOptions) sequence =
 
 let private requireMemory plans options sequence =
     needOf plans (trainingOptions options sequence)
-    |> MemoryNeed.require where (MemoryNeed.available ()) (smaller plans options sequence)
+    |> MemoryNeed.require where (MemoryNeed.available (DeviceChoice.chosen options.Device)) (smaller plans options sequence)
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =
@@ -290,7 +290,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
 
     try
         announce job run
-        use device = DeviceChoice.openDevice options.Device options.Threads options.Pin
+        use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
         use tokens = TrainData.tokens run tokenizer text
         train job run device tokens
     with _ ->

@@ -18,16 +18,16 @@ type VerifyArgument =
             match argument with
             | Folder _ -> "a checkpoint folder with recorded logits and tokens, or with a recorded training run"
             | Tolerance _ -> "the largest absolute difference of logits that passes (default: 1e-4)"
-            | Device _ -> "where to run (default: cpu)"
+            | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Precision _ -> "the type to hold the weights in (default: fp32)"
             | Json -> "print the differences as JSON"
 
-type VerifyOptions = { Folder: string; Tolerance: float; Device: Device; Precision: Precision; Json: bool }
+type VerifyOptions = { Folder: string; Tolerance: float; Device: Device option; Precision: Precision; Json: bool }
 
 let private defaults = {
     Folder = ""
     Tolerance = 1e-4
-    Device = Device.Cpu
+    Device = None
     Precision = Precision.Fp32
     Json = false
 }
@@ -38,7 +38,7 @@ let private apply options argument =
     match argument with
     | Folder folder -> { options with Folder = folder }
     | Tolerance difference -> { options with Tolerance = difference }
-    | Device device -> { options with Device = device }
+    | Device device -> { options with Device = Some device }
     | Precision precision -> { options with Precision = precision }
     | Json -> { options with Json = true }
 
@@ -78,8 +78,8 @@ let private row (comparison: Comparison) = [
     (if comparison.IsWithin then "ok" else "differs")
 ]
 
-let private print options comparisons =
-    printfn "%s on %s in %s" options.Folder (name options.Device) (DeviceChoice.precision options.Precision)
+let private print options device comparisons =
+    printfn "%s on %s in %s" options.Folder (name device) (DeviceChoice.precision options.Precision)
 
     [ "compared"; "largest difference"; "allowed"; "" ] :: List.map row comparisons
     |> Units.table [ 0; 3 ]
@@ -89,18 +89,19 @@ let private print options comparisons =
 let private differs = 1
 
 let run (options: VerifyOptions) : int =
-    use device = DeviceChoice.openDevice options.Device None true
+    let choice = DeviceChoice.chosen options.Device
+    use device = DeviceChoice.openDevice choice None true
     let comparisons = comparisons options device
 
     if options.Json then
         JsonOutput.print {|
             Folder = options.Folder
-            Device = options.Device
+            Device = choice
             Precision = DeviceChoice.precision options.Precision
             Passed = comparisons |> List.forall _.IsWithin
             Comparisons = comparisons
         |}
     else
-        print options comparisons
+        print options choice comparisons
 
     if comparisons |> List.forall _.IsWithin then 0 else differs

@@ -56,6 +56,18 @@ public static unsafe class CudaMachine
                 $"there is no GPU {index}", remedy: gpus.Count == 0 ? "use --device cpu" : $"choose 0 to {gpus.Count - 1}: {string.Join(", ", gpus.Select(g => g.Name))}");
     }
 
+    /// <summary>Bytes that may still be allocated on a GPU, by this program and all others together.</summary>
+    /// <exception cref="LegatoException">There is no such GPU.</exception>
+    public static long BytesFree(int index)
+    {
+        int ordinal = Gpu(index).Ordinal;
+        CudaError.Check(Driver.PrimaryContextRetain(out nint context, ordinal), $"taking GPU {index}");
+        CudaError.Check(Driver.ContextSetCurrent(context), "entering the GPU's context");
+        CudaError.Check(Driver.MemGetInfo(out nuint free, out _), "asking for free memory");
+        CudaError.Check(Driver.PrimaryContextRelease(ordinal), $"leaving GPU {index}");
+        return (long)free;
+    }
+
     /// <summary>Such as "13.0".</summary>
     public static string DriverVersion()
     {

@@ -47,8 +47,9 @@ internal sealed class CudaProductLaunch : CudaLaunch
             return;
         if (Shape(dimensions) is { } shape)
         {
+            CudaProducts products = lowering.Device.Products;
             product = new CudaProduct(shape);
-            algorithm = lowering.Device.Products.Choose(shape, product);
+            algorithm = products.Choose(shape, product);
         }
         if (algorithm is null)
         {

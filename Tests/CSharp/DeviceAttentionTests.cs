@@ -1,4 +1,3 @@
-using Legato.Runtime.Cpu;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
@@ -7,9 +6,10 @@ using static Legato.Tests.KernelLanguage;
 
 namespace Legato.Tests;
 
-/// <summary>Attention steps of a plan on the CPU against the interpreter.</summary>
-[TestFixture]
-public class DeviceAttentionTests
+/// <summary>Attention steps of a plan against the interpreter.</summary>
+[TestFixture("cpu")]
+[TestFixture("cuda")]
+public class DeviceAttentionTests(string device)
 {
     private const int Batch = 2, Heads = 4, KeyHeads = 2, HeadSize = 8;
 
@@ -64,11 +64,11 @@ public class DeviceAttentionTests
         return new AttentionShape(Batch, Heads, KeyHeads, queries, keys, HeadSize, HeadSize, 0.35, mask, score);
     }
 
-    private static void Agree(PlanFixture fixture, Plan plan, params (string, long)[] bindings)
+    private void Agree(PlanFixture fixture, Plan plan, params (string, long)[] bindings)
     {
-        using var cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using IDevice compared = TestDevices.Open(device);
         using var interpreter = new InterpreterDevice();
-        Dictionary<string, double[]> actual = fixture.Run(cpu, plan, bindings);
+        Dictionary<string, double[]> actual = fixture.Run(compared, plan, bindings);
         foreach ((string name, double[] expected) in fixture.Run(interpreter, plan, bindings))
             Assert.That(actual[name], Is.EqualTo(expected).Within(2e-4), name);
     }

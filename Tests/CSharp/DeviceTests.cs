@@ -12,12 +12,10 @@ namespace Legato.Tests;
 [TestFixture]
 public class DeviceTests
 {
-    private static readonly string[] Devices = ["interpreter", "cpu"];
-
     [Test]
-    public void MemoryIsZeroedCountedAndFreed([ValueSource(nameof(Devices))] string name)
+    public void MemoryIsZeroedCountedAndFreed([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name)
     {
-        using IDevice device = Make(name);
+        using IDevice device = TestDevices.Open(name);
         var read = new byte[3];
         foreach (long bytes in new long[] { 0, 100, 5 << 20 })
         {
@@ -39,9 +37,9 @@ public class DeviceTests
     }
 
     [Test]
-    public void MistakesAreExplained([ValueSource(nameof(Devices))] string name)
+    public void MistakesAreExplained([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name)
     {
-        using IDevice device = Make(name);
+        using IDevice device = TestDevices.Open(name);
         PlanFixture fixture = new PlanFixture().Dimension("seq", 8).Random("w", 4, kind: BufferClass.Parameter);
         Plan plan = fixture.Plan();
         Assert.That(() => device.Compile(plan, new Dictionary<string, IDeviceMemory>()), Throws.InstanceOf<LegatoException>().With.Message.Contains("'w'"));
@@ -54,9 +52,9 @@ public class DeviceTests
     }
 
     [Test]
-    public void SetupRunsOnceAndFillsConstants([ValueSource(nameof(Devices))] string name)
+    public void SetupRunsOnceAndFillsConstants([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name)
     {
-        using IDevice device = Make(name);
+        using IDevice device = TestDevices.Open(name);
         PlanFixture fixture = new PlanFixture().Given("table", 20, ScalarType.F32, new double[20], BufferClass.Constant);
         Kernel count = Kernel([InOut("table")], Vector("i", N(20), Store(0, At("i"), Add(Load(0, At("i")), Op(Operation.ToFloat, V("i"))))));
         Plan plan = fixture.Plan() with { Setup = [fixture.Fused(count)] };
@@ -82,9 +80,9 @@ public class DeviceTests
     }
 
     [Test]
-    public void LoopsMoveTheirViews([ValueSource(nameof(Devices))] string name, [Values] bool reversed)
+    public void LoopsMoveTheirViews([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name, [Values] bool reversed)
     {
-        using IDevice device = Make(name);
+        using IDevice device = TestDevices.Open(name);
         PlanFixture fixture = new PlanFixture().Random("x", 8).Given("w", 24, ScalarType.F32, [.. Enumerable.Range(0, 24).Select(i => i + 1.0)]);
         Kernel affine = Kernel([InOut("x"), In("w")], Vector("i", N(8), Store(0, At("i"), Add(Mul(Load(0, At("i")), F(0.5)), Load(1, At("i"))))));
         var step = new Step.Fused("affine", Cost.Zero, affine, [fixture.View("x"), new BufferView(1, 0, [new LoopStride("layer", 8)])]);
@@ -97,9 +95,9 @@ public class DeviceTests
     }
 
     [Test]
-    public void TopKTakesTheLargestAndTheFirstOfEquals([ValueSource(nameof(Devices))] string name)
+    public void TopKTakesTheLargestAndTheFirstOfEquals([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name)
     {
-        using IDevice device = Make(name);
+        using IDevice device = TestDevices.Open(name);
         PlanFixture fixture = new PlanFixture()
             .Given("x", 10, ScalarType.F32, [3, 5, 1, 5, 2, -1, -1, -3, -1, -2]).Zeros("values", 6).Zeros("indices", 6, ScalarType.I32);
         Dictionary<string, double[]> result = fixture.Run(device, fixture.Plan(
@@ -110,23 +108,23 @@ public class DeviceTests
 
     [Test]
     public void MatrixProductsInAllLayouts(
-        [Values(1, 5, 130)] int m, [Values(7, 64)] int n, [Values] bool leftByColumns, [Values] bool rightByColumns, [Values] bool outputByColumns)
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(1, 5, 130)] int m, [Values(7, 64)] int n, [Values] bool leftByColumns, [Values] bool rightByColumns, [Values] bool outputByColumns)
     {
         const int k = 33;
         PlanFixture fixture = new PlanFixture().Random("a", m * k).Random("b", k * n).Random("c", m * n);
-        Matrix Operand(string name, int rows, int columns, bool byColumns) =>
-            byColumns ? new Matrix(fixture.View(name), 1, rows) : new Matrix(fixture.View(name), columns, 1);
-        AgreesWithInterpreter(fixture, 1e-4, new Step.MatrixProduct(
+        Matrix Operand(string tensor, int rows, int columns, bool byColumns) =>
+            byColumns ? new Matrix(fixture.View(tensor), 1, rows) : new Matrix(fixture.View(tensor), columns, 1);
+        AgreesWithInterpreter(name, fixture, 1e-4, new Step.MatrixProduct(
             "product", Cost.Zero, m, n, k, Operand("a", m, k, leftByColumns), Operand("b", k, n, rightByColumns),
             Operand("c", m, n, outputByColumns), Accumulate: true, [], null, []));
     }
 
     [Test]
-    public void MatrixProductsInBatches([Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType type)
+    public void MatrixProductsInBatches([ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType type)
     {
         const int m = 6, n = 10, k = 4;
         PlanFixture fixture = new PlanFixture().Random("a", 6 * m * k).Random("b", 3 * k * n, type).Zeros("c", 6 * m * n);
-        AgreesWithInterpreter(fixture, 1e-4, new Step.MatrixProduct(
+        AgreesWithInterpreter(name, fixture, 1e-4, new Step.MatrixProduct(
             "products", Cost.Zero, m, n, k, new Matrix(fixture.View("a"), k, 1), new Matrix(fixture.View("b"), n, 1), new Matrix(fixture.View("c"), n, 1),
             Accumulate: false, [new BatchLoop(2, 3 * m * k, 0, 3 * m * n), new BatchLoop(3, m * k, k * n, m * n)], null, []));
     }
@@ -185,7 +183,7 @@ public class DeviceTests
         Assert.That(Barriers(Product("x", "q"), Product("x", "k"), Product("q", "y"), Product("k", "v")), Is.EqualTo(1));
         Assert.That(Barriers(Product("x", "q"), Product("y", "x")), Is.EqualTo(1));
         Assert.That(Barriers([.. Enumerable.Repeat(Product("x", "q"), 3)]), Is.EqualTo(2));
-        AgreesWithInterpreter(fixture, 1e-4, Product("x", "q"), Product("x", "k"), Product("x", "v"), Product("q", "y"));
+        AgreesWithInterpreter("cpu", fixture, 1e-4, Product("x", "q"), Product("x", "k"), Product("x", "v"), Product("q", "y"));
 
         int Barriers(params Step[] steps)
         {
@@ -226,18 +224,15 @@ public class DeviceTests
         return (fixture, fixture.Plan(product, new Step.Loop("layers", Cost.Zero, "l", 3, false, [fixture.Fused(normalise), fixture.Fused(add)])));
     }
 
-    private static void AgreesWithInterpreter(PlanFixture fixture, double tolerance, params Step[] steps)
+    private static void AgreesWithInterpreter(string name, PlanFixture fixture, double tolerance, params Step[] steps)
     {
-        using var cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using IDevice device = TestDevices.Open(name);
         using var interpreter = new InterpreterDevice();
         Plan plan = fixture.Plan(steps);
-        Dictionary<string, double[]> actual = fixture.Run(cpu, plan);
-        foreach ((string name, double[] expected) in fixture.Run(interpreter, plan))
-            Assert.That(actual[name], Is.EqualTo(expected).Within(tolerance), name);
+        Dictionary<string, double[]> actual = fixture.Run(device, plan);
+        foreach ((string tensor, double[] expected) in fixture.Run(interpreter, plan))
+            Assert.That(actual[tensor], Is.EqualTo(expected).Within(tolerance), tensor);
     }
-
-    private static IDevice Make(string name) =>
-        name == "cpu" ? new CpuDevice(new CpuDeviceOptions(2, Pin: false)) : new InterpreterDevice();
 
     private sealed class Foreign : IDeviceMemory
     {

@@ -7,23 +7,19 @@ using static Legato.Tests.KernelLanguage;
 
 namespace Legato.Tests;
 
-/// <summary>Kernels on the CPU, for each width of vectors, against the interpreter.</summary>
-[TestFixture(CpuIsa.Portable)]
-[TestFixture(CpuIsa.Avx2)]
-[TestFixture(CpuIsa.Avx512)]
+/// <summary>Kernels on the CPU, for each width of vectors, and on the GPU, against the interpreter.</summary>
+[TestFixture("cpu portable")]
+[TestFixture("cpu avx2")]
+[TestFixture("cpu avx512")]
+[TestFixture("cuda")]
 public sealed class KernelTests : IDisposable
 {
     private readonly InterpreterDevice interpreter = new();
-    private readonly CpuDevice cpu;
+    private readonly IDevice device;
 
-    public KernelTests(CpuIsa isa)
-    {
-        if (!CpuIsaChoice.Supports(isa))
-            Assert.Ignore($"this machine has no {isa}");
-        cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false), isa);
-    }
+    public KernelTests(string device) => this.device = TestDevices.Open(device);
 
-    public void Dispose() => cpu.Dispose();
+    public void Dispose() => device.Dispose();
 
     [Test]
     public void ElementsOfRowsOfAnyLength([Range(1, 70)] int width)
@@ -295,7 +291,7 @@ public sealed class KernelTests : IDisposable
 
     private void Compare(PlanFixture fixture, Plan plan, double relative, params (string, long)[] bindings)
     {
-        Dictionary<string, double[]> expected = fixture.Run(interpreter, plan, bindings), actual = fixture.Run(cpu, plan, bindings);
+        Dictionary<string, double[]> expected = fixture.Run(interpreter, plan, bindings), actual = fixture.Run(device, plan, bindings);
         foreach ((string name, double[] values) in expected)
             for (int i = 0; i < values.Length; i++)
                 if (!(Math.Abs(values[i] - actual[name][i]) <= relative * Math.Max(1, Math.Abs(values[i]))) && !values[i].Equals(actual[name][i]))

@@ -1,0 +1,124 @@
+using System.Runtime.CompilerServices;
+using Legato.Runtime.Cuda;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
+
+namespace Legato.Tests;
+
+/// <summary>How kernels are spelled for GPUs and laid over their threads: held texts, so that machines without one guard them too.</summary>
+[TestFixture]
+public class CudaTextTests
+{
+    private const int Rows = 512;
+
+    [Test]
+    public void Norm([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type) => Hold($"norm-{type}".ToLowerInvariant(), NormOf(type, 4096));
+
+    [Test]
+    public void NormOfShortRows() => Hold("norm-short-rows", NormOf(ScalarType.F32, 64));
+
+    [Test]
+    public void NormGradient() => Hold("norm-gradient", NormGradientOf(768));
+
+    [Test]
+    public void CrossEntropy() => Hold("cross-entropy", CrossEntropyOf(50257));
+
+    [Test]
+    public void Optimizer() => Hold("optimizer", OptimizerOf(1 << 20));
+
+    [Test]
+    public void ColumnSumsAreCutIntoSmallerParts()
+    {
+        ColumnSums sums = ColumnSums.Of(NormGradientOf(768)) ?? throw new AssertionException("no column sums were found");
+        Assert.That(sums.Sums, Is.EqualTo(new[] { 2 }));
+        Assert.That(sums.Elements, Is.EqualTo(new[] { Extent.Of(32 * 16 * 768) }));
+        Hold("norm-gradient-parts", sums.Finish);
+    }
+
+    [Test]
+    public void LaunchesCoverEveryRowAndColumn([Values(1, 3, 64, 100, 4096, 50257)] int width, [Values(1, 7, 1000)] int rows)
+    {
+        Runtime.Plans.Index at = At("i", width, "j");
+        Kernel kernel = Kernel([In("x"), Out("y")], Grid("i", N(rows), Vector("j", N(width), Store(1, at, Load(0, at)))));
+        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant));
+        long blocks = text.Blocks(e => e.Constant), chunks = text.Chunks(e => e.Constant);
+        Assert.That(text.Schedule.Threads, Is.InRange(1, 1024));
+        Assert.That(blocks / chunks * text.Schedule.Rows, Is.InRange(rows, rows + text.Schedule.Rows - 1));
+        if (text.Schedule.Columns is not null)
+            Assert.That(chunks * text.Schedule.ChunkColumns, Is.InRange(width, width + text.Schedule.ChunkColumns - 1));
+    }
+
+    [Test]
+    public void WhatAnotherThreadWroteIsWaitedFor()
+    {
+        // Reversed columns are read by other threads than wrote them.
+        Kernel kernel = Kernel([In("x"), InOut("y")], Grid("i", N(4),
+            Vector("j", N(256), Store(1, At("i", 256, "j"), Load(0, At("i", 256, "j")))),
+            Vector("j", N(256), Store(1, At("i", 256, "j"), Load(1, At((V("i"), 256), (Sub(N(255), V("j")), 1)))))));
+        Assert.That(CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant)).Text, Does.Contain("__sync"));
+    }
+
+    private static Kernel NormOf(ScalarType type, int width)
+    {
+        Runtime.Plans.Index at = At("i", width, "j");
+        return Kernel([In("x", type), In("gain"), Out("y", type)], Grid("i", N(Rows),
+            Sum("s"), Vector("j", N(width), Fold("s", Mul(Load(0, at), Load(0, at)))),
+            Let("r", Op(Operation.Rsqrt, Add(Mul(V("s"), F(1.0 / width)), F(1e-5)))),
+            Vector("j", N(width), Store(2, at, Mul(Mul(Load(0, at), V("r")), Load(1, At("j")))))));
+    }
+
+    private static Kernel NormGradientOf(int width)
+    {
+        Runtime.Plans.Index at = At("row", width, "j"), part = At("part", width, "j");
+        Expr start = Mul(V("part"), V("chunk"));
+        return Kernel([In("x"), In("dy"), InOut("partial"), Out("dx")], Grid("part", N(32),
+            Let("chunk", Div(Add(N(Rows), N(31)), N(32))),
+            Vector("j", N(width), Store(2, part, F(0))),
+            Loop(LoopKind.Serial, "row", start, Op(Operation.Minimum, Add(start, V("chunk")), N(Rows)),
+                Sum("s"),
+                Vector("j", N(width), Fold("s", Mul(Load(0, at), Load(1, at))), Store(2, part, Add(Load(2, part), Load(1, at)))),
+                Vector("j", N(width), Store(3, at, Sub(Load(1, at), Mul(V("s"), Load(0, at))))))));
+    }
+
+    private static Kernel CrossEntropyOf(int vocabulary)
+    {
+        Runtime.Plans.Index at = At("i", vocabulary, "j");
+        Expr shifted = Op(Operation.Exp, Sub(Load(1, at), V("m")));
+        return Kernel([In("label", ScalarType.I32), In("logits"), Out("loss"), Out("gradient")], Grid("i", N(Rows),
+            Let("l", Load(0, At("i"))), Largest("m"), Sum("p"),
+            Vector("j", N(vocabulary), Fold("m", Load(1, at)), Fold("p", Where(Op(Operation.Equal, V("j"), V("l")), Load(1, at), F(0)))),
+            Sum("s"), Vector("j", N(vocabulary), Fold("s", shifted)),
+            Store(2, At("i"), Sub(Add(Op(Operation.Log, V("s")), V("m")), V("p"))),
+            Vector("j", N(vocabulary), Store(3, at, Sub(Div(shifted, V("s")), Where(Op(Operation.Equal, V("j"), V("l")), F(1), F(0)))))));
+    }
+
+    private static Kernel OptimizerOf(int count)
+    {
+        Runtime.Plans.Index at = At("j");
+        return Kernel([In("norm"), In("g"), InOut("w"), InOut("m"), InOut("v")],
+            Let("clip", Op(Operation.Minimum, F(1), Div(F(1), Load(0, At())))),
+            Vector("j", N(count),
+                Let("d", Mul(Load(1, at), V("clip"))),
+                Let("m1", Add(Mul(F(0.9), Load(3, at)), Mul(F(0.1), V("d")))),
+                Let("v1", Add(Mul(F(0.95), Load(4, at)), Mul(F(0.05), Mul(V("d"), V("d"))))),
+                Store(2, at, Sub(Load(2, at), Mul(F(1e-3), Div(V("m1"), Add(Op(Operation.Sqrt, V("v1")), F(1e-8)))))),
+                Store(3, at, V("m1")), Store(4, at, V("v1"))));
+    }
+
+    private static OperandMemory[] Apart(Kernel kernel) => [.. kernel.Operands.Select((_, i) => new OperandMemory(16, i))];
+
+    private static void Hold(string name, Kernel kernel, [CallerFilePath] string here = "")
+    {
+        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant));
+        string actual = $"// {text.Blocks(e => e.Constant)} blocks of {text.Schedule.Threads} threads, {text.Schedule.Group} a row\n{text.Text}";
+        string path = Path.Combine(Path.GetDirectoryName(here)!, "..", "Goldens", "cuda", name + ".cu");
+        if (Environment.GetEnvironmentVariable("LEGATO_BLESS") == "1")
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllText(path, actual);
+        }
+        string held = File.Exists(path) ? File.ReadAllText(path) : "";
+        Assert.That(actual, Is.EqualTo(held), $"{name} differs; LEGATO_BLESS=1 rewrites it");
+    }
+}
