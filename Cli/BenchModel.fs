@@ -18,7 +18,14 @@ type Result = { Limits: Rounds.Limits; Figure: Rounds.Figure; Memory: Memory }
 type Sizes = { Batch: int; Tokens: int; Precision: string; Device: Device }
 
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
-let private measure threads rounds name (sizes: Sizes) request (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject) =
+let private measure
+    threads
+    rounds
+    name
+    (sizes: Sizes)
+    request
+    (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject)
+    =
     let source = ModelSource.find name
     let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
     use device = DeviceChoice.openDevice sizes.Device threads true
@@ -36,7 +43,8 @@ let private measure threads rounds name (sizes: Sizes) request (subject: Plan ->
 
     let limits, figures =
         match device with
-        | :? CudaDevice as gpu -> Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds subjects
+        | :? CudaDevice as gpu ->
+            Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds subjects
         | _ -> Rounds.measure threads rounds subjects
 
 

@@ -48,7 +48,8 @@ let private gpuRows (gpus: Gpus.Found) =
         | gpus ->
             gpus
             |> List.map (fun gpu ->
-                "GPU", $"{gpu.Name}, {gibibytes gpu.Memory}, compute capability {gpu.Capability}, {gpu.Multiprocessors} multiprocessors")
+                "GPU",
+                $"{gpu.Name}, {gibibytes gpu.Memory}, compute capability {gpu.Capability}, {gpu.Multiprocessors} multiprocessors")
 
     let libraries =
         gpus.Libraries
@@ -57,7 +58,13 @@ let private gpuRows (gpus: Gpus.Found) =
     let driver = gpus.Driver |> Option.map (fun version -> "driver", $"CUDA {version}") |> Option.toList
     let problem = gpus.Problem |> Option.map (fun problem -> "problem", problem) |> Option.toList
     let isMissing = gpus.Libraries |> List.exists _.Path.IsNone
-    let searched = if isMissing then [ "searched", String.concat ", " ("the system loader's folders" :: gpus.Searched) ] else []
+
+    let searched =
+        if isMissing then
+            [ "searched", String.concat ", " ("the system loader's folders" :: gpus.Searched) ]
+        else
+            []
+
     listed @ driver @ libraries @ searched @ problem @ [ "kernels kept", gpus.Cache ]
 
 let run (options: DoctorOptions) =
@@ -68,6 +75,6 @@ let run (options: DoctorOptions) =
         JsonOutput.print {| machine with Cuda = gpus |}
     else
         for name, value in table machine @ gpuRows gpus do
-            printfn "%-14s%s" name value
+            printfn "%-20s%s" name value
 
     0

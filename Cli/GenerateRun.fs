@@ -213,7 +213,10 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let sizes = sizes options (ids.Length + tokens)
 
     needOf plans sizes
-    |> MemoryNeed.require where (MemoryNeed.available (DeviceChoice.chosen options.Device)) (smaller plans options sizes)
+    |> MemoryNeed.require
+        where
+        (MemoryNeed.available (DeviceChoice.chosen options.Device))
+        (smaller plans options sizes)
 
     use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
     use memory = new ModelMemory(device)

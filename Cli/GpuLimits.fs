@@ -19,7 +19,12 @@ let private sheets = [
 // 128 lanes and 512 16-bit multiply-adds a cycle a multiprocessor, at 1.5 GHz.
 let private estimate (gpu: CudaGpu) =
     let perLane = float gpu.Multiprocessors * 2.0 * 1.5e9
-    { Float32 = 128.0 * perLane; Half = 512.0 * perLane; Bandwidth = gpu.MemoryBytesPerSecond }
+
+    {
+        Float32 = 128.0 * perLane
+        Half = 512.0 * perLane
+        Bandwidth = gpu.MemoryBytesPerSecond
+    }
 
 let private sheet (gpu: CudaGpu) =
     sheets

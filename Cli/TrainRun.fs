@@ -103,7 +103,10 @@ let private smaller plans (options: TrainOptions) sequence =
 
 let private requireMemory plans options sequence =
     needOf plans (trainingOptions options sequence)
-    |> MemoryNeed.require where (MemoryNeed.available (DeviceChoice.chosen options.Device)) (smaller plans options sequence)
+    |> MemoryNeed.require
+        where
+        (MemoryNeed.available (DeviceChoice.chosen options.Device))
+        (smaller plans options sequence)
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =

@@ -22,15 +22,15 @@ type VerifyArgument =
             | Precision _ -> "the type to hold the weights in (default: fp32)"
             | Json -> "print the differences as JSON"
 
-type VerifyOptions = { Folder: string; Tolerance: float; Device: Device option; Precision: Precision; Json: bool }
-
-let private defaults = {
-    Folder = ""
-    Tolerance = 1e-4
-    Device = None
-    Precision = Precision.Fp32
-    Json = false
+type VerifyOptions = {
+    Folder: string
+    Tolerance: float
+    Device: Device option
+    Precision: Precision
+    Json: bool
 }
+
+let private defaults = { Folder = ""; Tolerance = 1e-4; Device = None; Precision = Precision.Fp32; Json = false }
 
 let private where = "legato verify"
 
