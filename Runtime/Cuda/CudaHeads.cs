@@ -15,6 +15,11 @@ internal sealed class CudaHeads(HeadTensor tensor, CudaView view, CudaLowering l
 
     public CudaView View => view;
 
+    /// <summary>Whether every row of every head starts at a multiple of so many elements.</summary>
+    public bool IsAligned(int elements) =>
+        view.Alignment % elements == 0
+        && new[] { tensor.BatchStride, tensor.PositionStride, tensor.HeadStride }.SelectMany(s => s.Terms).All(t => t.Coefficient % elements == 0);
+
     public void Bind(Span<long> arguments, ReadOnlySpan<long> dimensions)
     {
         arguments[0] = view.Address(dimensions);

@@ -17,6 +17,7 @@ internal sealed class CudaLowering
     private readonly Dictionary<string, long> loopVariables = [];
     private readonly Dictionary<(string Text, string Memory), CudaKernelText> texts = [];
     private readonly List<Func<CudaLaunch>> pending = [];
+    private readonly HashSet<string> wanted = [];
     private readonly ConcurrentDictionary<string, nint> functions = new();
 
     private CudaLowering(CudaResources resources)
@@ -97,14 +98,19 @@ internal sealed class CudaLowering
         return text;
     }
 
+    /// <summary>Has a source compiled beside the others; it may be loaded once all launches are made.</summary>
+    public void Want(string source) => wanted.Add(source);
+
     public nint Function(CudaKernelText text) => functions.GetOrAdd(
         text.Text, source => Device.Compiler.Load(CudaCompiler.Prelude + source).Function(CudaKernelText.Function));
 
     /// <summary>Adds a launch, made once all kernels are compiled.</summary>
     private void Add(Func<CudaLaunch> make) => pending.Add(make);
 
+    private void Add(CudaLaunch launch) => Add(() => launch);
+
     private void CompileKernels() =>
-        Parallel.ForEach(texts.Values.Select(t => t.Text).Distinct().ToArray(), source => Device.Compiler.Load(CudaCompiler.Prelude + source));
+        Parallel.ForEach([.. wanted, .. texts.Values.Select(t => CudaCompiler.Prelude + t.Text).Distinct()], source => Device.Compiler.Load(source));
 
     private static int Alignment(long start, Extent offset)
     {
@@ -174,7 +180,12 @@ internal sealed class CudaLowering
         CudaHeads query = Heads(step.Query), key = Heads(step.Key), value = Heads(step.Value), output = Heads(step.Output);
         CudaView? logSumExp = step.LogSumExp is { } l ? View(l) : null, past = step.Past is { } p ? View(p) : null;
         CudaView[] extra = Views(step.Extra);
-        Add(() => new CudaAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
+        if (CudaFlashDecodeLaunch.Takes(step, query, key, value, output))
+            Add(new CudaFlashDecodeLaunch(step, query, key, value, output, past, extra, this));
+        else if (CudaFlashAttentionLaunch.Takes(step, query, key, value, output, this))
+            Add(new CudaFlashAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
+        else
+            Add(() => new CudaAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
     }
 
     private void AddAttentionGradient(Step.AttentionGradient step)
@@ -182,7 +193,10 @@ internal sealed class CudaLowering
         CudaHeads[] heads = [.. new[] { step.Query, step.Key, step.Value, step.Output, step.OutputGradient, step.QueryGradient, step.KeyGradient, step.ValueGradient }.Select(Heads)];
         CudaView logSumExp = View(step.LogSumExp), rowDot = View(step.RowDot);
         CudaView[] extra = Views(step.Extra);
-        Add(() => new CudaAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
+        if (CudaFlashAttentionGradientLaunch.Takes(step, heads, this))
+            Add(new CudaFlashAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
+        else
+            Add(() => new CudaAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
     }
 
     private CudaHeads Heads(HeadTensor tensor) => new(tensor, View(tensor.View), this);

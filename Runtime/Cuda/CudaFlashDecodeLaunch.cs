@@ -1,0 +1,77 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// Attention of one query a row, keys split over blocks (Flash-Decoding). How they are split depends on the room for keys
+/// alone, so that a row's bits don't depend on the batch around it.
+/// </summary>
+internal sealed class CudaFlashDecodeLaunch : CudaLaunch
+{
+    /// <summary>Heads that share a key head, parts of a row, keys of a round of a block's warps: as the kernel has them.</summary>
+    private const int LargestGroup = 16, MostSplits = 32, RoundKeys = 128;
+
+    private const int LargestHead = 256, Words = 22, Warps = 4, Threads = 128;
+
+    private readonly CudaFlashAttention attention;
+    private readonly CudaHeads[] operands;
+    private readonly CudaView? past;
+    private readonly Lazy<CudaCall> call;
+    private readonly CudaMemory parts, counters;
+
+    public CudaFlashDecodeLaunch(
+        Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output, CudaView? past, CudaView[] extra, CudaLowering lowering)
+        : base(step.Name, step.Cost, lowering)
+    {
+        (operands, this.past) = ([query, key, value, output], past);
+        attention = new CudaFlashAttention(step.Shape, extra, lowering);
+        int partFloats = attention.ValueSize + 2, sharedBytes = Warps * LargestGroup * partFloats * sizeof(float);
+        string source = attention.Source(
+            query.View.Type, output.View.Type, [("HEAD", attention.HeadSize), ("VALUE", attention.ValueSize)], "AttentionDecode");
+        lowering.Want(source);
+        call = new Lazy<CudaCall>(() => new CudaCall(
+            lowering.Device.Compiler.Load(source).Function("attention_decode", sharedBytes), Words + attention.ExtraArguments, step.Name)
+        {
+            Threads = Threads,
+            SharedBytes = sharedBytes,
+        });
+        long rows = lowering.Resources.Plan.Maximum(step.Shape.Batch * step.Shape.Heads);
+        parts = lowering.Resources.Share("attention's parts", rows * MostSplits * partFloats * sizeof(float));
+        counters = lowering.Resources.Share("attention's parts to come", rows * sizeof(int));
+    }
+
+    public static bool Takes(Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output)
+    {
+        AttentionShape shape = step.Shape;
+        return step.LogSumExp is null
+            && shape.QueryLength.Equals(Extent.One)
+            && shape.Heads.IsConstant && shape.KeyHeads.IsConstant && shape.Heads.Constant / shape.KeyHeads.Constant <= LargestGroup
+            && CudaFlashAttention.AreHalves(query, key, value)
+            && CudaFlashAttention.Takes(shape, LargestHead, query, key, value)
+            && shape.HeadSize.Constant % CudaTensorMap.BoxColumns == 0 && shape.ValueSize.Constant % CudaTensorMap.BoxColumns == 0;
+    }
+
+    public override void Bind(ReadOnlySpan<long> dimensions)
+    {
+        base.Bind(dimensions);
+        CudaFlashAttention.Sizes sizes = attention.At(dimensions);
+        long blockKeys = BlockKeys(sizes.Keys), splits = (sizes.Keys + blockKeys - 1) / blockKeys;
+        Span<long> arguments = call.Value.Arguments;
+        for (int i = 0; i < operands.Length; i++)
+            operands[i].Bind(arguments[(i * CudaHeads.Arguments)..], dimensions);
+        arguments = arguments[(operands.Length * CudaHeads.Arguments)..];
+        arguments[0] = CudaFlashAttention.Pair(sizes.Heads, sizes.KeyHeads);
+        arguments[1] = CudaFlashAttention.Pair(sizes.Keys, blockKeys);
+        arguments[2] = splits;
+        arguments[3] = past?.Address(dimensions) ?? 0;
+        arguments[4] = parts.Address;
+        arguments[5] = counters.Address;
+        attention.BindExtra(arguments[6..], dimensions);
+        (call.Value.BlocksX, call.Value.BlocksY, call.Value.BlocksZ) = (splits, sizes.KeyHeads, sizes.Batch);
+    }
+
+    public override void Enqueue(nint stream) => call.Value.Enqueue(stream);
+
+    /// <summary>Keys of a block, where there is room for so many in a row: from 2,048 on, 16 to 31 parts.</summary>
+    private static long BlockKeys(long room) => Math.Max(1, room / (MostSplits / 2 * RoundKeys)) * RoundKeys;
+}

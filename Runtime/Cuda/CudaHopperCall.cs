@@ -1,0 +1,74 @@
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// A launch of one of the persistent attention kernels on Hopper: as many blocks as multiprocessors draw work from a
+/// counter that the kernel itself sets back. Its parameters are tensor maps, then a structure.
+/// </summary>
+internal sealed unsafe class CudaHopperCall
+{
+    /// <summary>Rows of a consumer warpgroup; threads of any; where a swizzled box may start, to which the kernel moves its memory up.</summary>
+    private const int WarpgroupRows = 64, Warpgroup = 128, BoxAlignment = 1024;
+
+    private readonly CudaLowering lowering;
+    private readonly Lazy<nint> function;
+    private readonly string name;
+    private readonly int maps, threads, sharedBytes;
+
+    // Pinned, so that the driver can read it where it is.
+    private readonly long[] values;
+    private uint blocks;
+
+    /// <param name="words">64-bit words of the structure.</param>
+    public CudaHopperCall(CudaLowering lowering, string source, string entry, string name, int maps, int words, HopperTile tile, int sharedBytes)
+    {
+        (this.lowering, this.name, this.maps) = (lowering, name, maps);
+        (Rows, threads, this.sharedBytes) = (WarpgroupRows * tile.Consumers, Warpgroup * (tile.Consumers + 1), sharedBytes + BoxAlignment);
+        values = GC.AllocateArray<long>(maps * CudaTensorMap.Words + words, pinned: true);
+        lowering.Want(source);
+        function = new Lazy<nint>(() => lowering.Device.Compiler.Load(source).Function(entry, this.sharedBytes));
+        Counter = lowering.Resources.Share("attention's work", 2 * sizeof(int)).Address;
+    }
+
+    /// <summary>Rows of a block's tile.</summary>
+    public int Rows { get; }
+
+    /// <summary>Address of the work counter.</summary>
+    public nint Counter { get; }
+
+    /// <summary>The structure after the maps.</summary>
+    public Span<long> Arguments => values.AsSpan(maps * CudaTensorMap.Words);
+
+    /// <summary>Where a map is written.</summary>
+    public Span<long> Map(int index) => values.AsSpan(index * CudaTensorMap.Words, CudaTensorMap.Words);
+
+    /// <summary>Tiles of a block's rows that cover so many.</summary>
+    public long Tiles(long rows) => (rows + Rows - 1) / Rows;
+
+    /// <summary>Sets the number of work items.</summary>
+    public void Bind(long work)
+    {
+        _ = function.Value;
+        blocks = (uint)Math.Min(work, lowering.Device.Information.Multiprocessors);
+    }
+
+    public void Enqueue(nint stream)
+    {
+        if (blocks == 0)
+            return;
+        fixed (long* start = values)
+        {
+            // One by one: in a buffer of all parameters, those that are aligned to more than 16 bytes would have to lie as the compiler chose.
+            void** parameters = stackalloc void*[maps + 1];
+            for (int i = 0; i <= maps; i++)
+                parameters[i] = start + i * CudaTensorMap.Words;
+            CudaError.Check(
+                Driver.LaunchKernel(function.Value, blocks, 1, 1, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null), $"launching {name}");
+        }
+    }
+}
+
+/// <summary>How a Hopper kernel is cut.</summary>
+/// <param name="Streamed">Rows of the tiles that stream past a block's own.</param>
+/// <param name="Stages">Of the ring they lie in.</param>
+/// <param name="Consumers">Warpgroups of 64 rows each.</param>
+internal readonly record struct HopperTile(int Streamed, int Stages, int Consumers);

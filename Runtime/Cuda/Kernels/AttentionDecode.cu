@@ -1,0 +1,285 @@
+// Attention of one query a batch row: bound by reading keys and values once. The query heads that share a key head are the
+// rows of one tensor-core tile. A block takes so many keys of one key head, however long the row and large the batch;
+// the last block of a row to finish adds the parts in order.
+// HEAD, VALUE: head sizes, multiples of 64. A group has at most 16 heads.
+
+struct DecodeArgs
+{
+    Heads query, key, value, output;
+    int heads, keyHeads, keys, blockKeys, mostSplits;
+    const int* past;
+    float* parts;
+    int* counters;
+    Extra extra;
+};
+
+constexpr int Warps = 4, WarpKeys = 32, RoundKeys = Warps * WarpKeys, Threads = 32 * Warps, MostRows = 16, MostSplits = 32;
+
+/// Floats of a part's row: its weighted values, then its largest score (times log₂ e) and its sum.
+constexpr int PartFloats = VALUE + 2;
+
+/// Eight elements of a row, or zeros.
+DEVICE uint4 load_row(const Heads& heads, int b, int q, int h, int column, bool exists)
+{
+    return exists ? *(const uint4*)((const Element*)heads.data + heads.offset(b, q, h) + column) : make_uint4(0, 0, 0, 0);
+}
+
+/// The queries of a group as left operands. An operand's depth may be in any order that both follow: a lane has eight
+/// neighbouring elements of every 32, for two products.
+struct QueryRows
+{
+    uint4 upper[HEAD / 32], lower[HEAD / 32];
+
+    DEVICE QueryRows(const DecodeArgs& args, int b, int keyHead)
+    {
+        int row = lane_index() / 4, quad = lane_index() & 3, group = args.heads / args.keyHeads;
+#pragma unroll
+        for (int w = 0; w < HEAD / 32; w++)
+        {
+            upper[w] = load_row(args.query, b, 0, keyHead * group + row, 32 * w + 8 * quad, row < group);
+            lower[w] = load_row(args.query, b, 0, keyHead * group + row + 8, 32 * w + 8 * quad, row + 8 < group);
+        }
+    }
+};
+
+struct KeyRows
+{
+    uint4 rows[WarpKeys / 8][HEAD / 32];
+
+    DEVICE KeyRows(const DecodeArgs& args, int b, int keyHead, int first, int keys)
+    {
+        int row = lane_index() / 4, quad = lane_index() & 3;
+#pragma unroll
+        for (int t = 0; t < WarpKeys / 8; t++)
+#pragma unroll
+            for (int w = 0; w < HEAD / 32; w++)
+                rows[t][w] = load_row(args.key, b, first + 8 * t + row, keyHead, 32 * w + 8 * quad, first + 8 * t + row < keys);
+    }
+};
+
+/// A lane has eight neighbouring columns of four keys to each product: column 8·slot + i of a piece of 64 is slot `slot` of product i.
+struct ValueRows
+{
+    uint4 rows[WarpKeys / 16][VALUE / 64][4];
+
+    DEVICE ValueRows(const DecodeArgs& args, int b, int keyHead, int first, int keys)
+    {
+        int slot = lane_index() / 4, quad = lane_index() & 3;
+#pragma unroll
+        for (int step = 0; step < WarpKeys / 16; step++)
+#pragma unroll
+            for (int piece = 0; piece < VALUE / 64; piece++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                {
+                    int k = first + 16 * step + 2 * quad + (i & 1) + (i & 2) * 4;
+                    rows[step][piece][i] = load_row(args.value, b, k, keyHead, 64 * piece + 8 * slot, k < keys);
+                }
+    }
+};
+
+DEVICE u32 word(const uint4& x, int i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
+
+/// What a warp has summed over its keys: two rows a thread.
+struct WarpPart
+{
+    float sums[VALUE / 8][4] = {}, largest[2] = {-infinity(), -infinity()}, total[2] = {0, 0};
+
+    /// Scores become exponentials; what was summed before shrinks accordingly.
+    DEVICE void soften(float (&s)[WarpKeys / 8][4])
+    {
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+        {
+            float most = largest[r], sum = 0;
+#pragma unroll
+            for (int t = 0; t < WarpKeys / 8; t++)
+                most = fmaxf(most, fmaxf(s[t][2 * r], s[t][2 * r + 1]));
+            most = quad_max(most);
+            float origin = most == -infinity() ? 0 : most, shrink = exp2_fast(largest[r] - origin);
+#pragma unroll
+            for (int t = 0; t < WarpKeys / 8; t++)
+            {
+                s[t][2 * r] = exp2_fast(s[t][2 * r] - origin);
+                s[t][2 * r + 1] = exp2_fast(s[t][2 * r + 1] - origin);
+                sum += s[t][2 * r] + s[t][2 * r + 1];
+            }
+            largest[r] = most;
+            total[r] = total[r] * shrink + sum;
+#pragma unroll
+            for (int i = 0; i < VALUE / 8; i++)
+            {
+                sums[i][2 * r] *= shrink;
+                sums[i][2 * r + 1] *= shrink;
+            }
+        }
+    }
+
+    DEVICE void weigh(const float (&s)[WarpKeys / 8][4], const ValueRows& values)
+    {
+#pragma unroll
+        for (int step = 0; step < WarpKeys / 16; step++)
+        {
+            const float(&x)[4] = s[2 * step], (&y)[4] = s[2 * step + 1];
+            u32 p0 = pack(x[0], x[1]), p1 = pack(x[2], x[3]), p2 = pack(y[0], y[1]), p3 = pack(y[2], y[3]);
+#pragma unroll
+            for (int piece = 0; piece < VALUE / 64; piece++)
+#pragma unroll
+                for (int i = 0; i < 8; i++)
+                {
+                    const uint4(&v)[4] = values.rows[step][piece];
+                    u32 pick = i & 1 ? 0x7632 : 0x5410;
+                    multiply_fragment(sums[piece * 8 + i], p0, p1, p2, p3,
+                        __byte_perm(word(v[0], i / 2), word(v[1], i / 2), pick), __byte_perm(word(v[2], i / 2), word(v[3], i / 2), pick));
+                }
+        }
+    }
+
+    /// As rows of parts.
+    DEVICE void write(float (*rows)[PartFloats]) const
+    {
+        int quad = lane_index() & 3;
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+        {
+            float* row = rows[lane_index() / 4 + 8 * r];
+#pragma unroll
+            for (int i = 0; i < VALUE / 8; i++)
+            {
+                row[i / 8 * 64 + 16 * quad + i % 8] = sums[i][2 * r];
+                row[i / 8 * 64 + 16 * quad + 8 + i % 8] = sums[i][2 * r + 1];
+            }
+            float sum = quad_sum(total[r]);
+            if (quad == 0)
+                row[VALUE] = largest[r], row[VALUE + 1] = sum;
+        }
+    }
+};
+
+/// Scores of 32 keys, times log₂ e; hidden ones are -∞.
+DEVICE void score(float (&s)[WarpKeys / 8][4], const QueryRows& queries, const KeyRows& keyRows, const DecodeArgs& args, int b, int keyHead, int position, int first, int keys)
+{
+#pragma unroll
+    for (int t = 0; t < WarpKeys / 8; t++)
+    {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            s[t][i] = 0;
+#pragma unroll
+        for (int w = 0; w < HEAD / 32; w++)
+        {
+            const uint4 &u = queries.upper[w], &l = queries.lower[w], &k = keyRows.rows[t][w];
+            multiply_fragment(s[t], u.x, l.x, u.y, l.y, k.x, k.y);
+            multiply_fragment(s[t], u.z, l.z, u.w, l.w, k.z, k.w);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+        {
+            int k = first + 8 * t + 2 * (lane_index() & 3) + (i & 1), h = keyHead * (args.heads / args.keyHeads) + lane_index() / 4 + accumulator_row(i);
+            s[t][i] = visible_pair(args.extra, b, h, position, k, keys) ? modified(args.extra, b, h, position, k, s[t][i] * SCALE) * Log2E : -infinity();
+        }
+    }
+}
+
+/// Weighs the parts of row h against each other: part i's factor goes to factors[i], so that all of them add up to the result. One warp.
+template <class Row> DEVICE float2 weigh_parts(int count, Row row, float* factors)
+{
+    float largest = -infinity(), total = 0;
+    for (int i = lane_index(); i < count; i += 32)
+        largest = fmaxf(largest, row(i)[VALUE]);
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1)
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+    for (int i = lane_index(); i < count; i += 32)
+    {
+        float shrink = largest == -infinity() ? 0 : exp2_fast(row(i)[VALUE] - largest);
+        factors[i] = shrink;
+        total += row(i)[VALUE + 1] * shrink;
+    }
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1)
+        total += __shfl_xor_sync(0xffffffffu, total, distance);
+    return make_float2(largest, total);
+}
+
+/// Whether this block is the last of its row to have written its part; all its threads then see every part.
+DEVICE bool is_last(int* counter, int blocks)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0)
+    {
+        last = atomicAdd(counter, 1) == blocks - 1;
+        if (last)
+            *counter = 0;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+extern "C" __global__ void __launch_bounds__(Threads) attention_decode(const __grid_constant__ DecodeArgs args)
+{
+    extern __shared__ float memory[];
+    __shared__ float factors[MostRows][MostSplits];
+    __shared__ float2 ends[MostRows];
+    auto parts = (float(*)[MostRows][PartFloats])memory;
+    let_next_start();
+    await_inputs();
+    int split = blockIdx.x, keyHead = blockIdx.y, b = blockIdx.z, group = args.heads / args.keyHeads, warp = threadIdx.x / 32;
+    int position = args.past ? args.past[b] : 0, keys = args.past ? position + 1 : args.keys, splits = max(1, (keys + args.blockKeys - 1) / args.blockKeys);
+    if (split >= splits)
+        return;
+    QueryRows queries(args, b, keyHead);
+    WarpPart part;
+    int end = min((split + 1) * args.blockKeys, keys);
+    for (int first = split * args.blockKeys + warp * WarpKeys; first < end; first += RoundKeys)
+    {
+        KeyRows keyRows(args, b, keyHead, first, keys);
+        ValueRows values(args, b, keyHead, first, keys);
+        float s[WarpKeys / 8][4];
+        score(s, queries, keyRows, args, b, keyHead, position, first, keys);
+        part.soften(s);
+        part.weigh(s, values);
+    }
+    part.write(parts[warp]);
+    __syncthreads();
+
+    float* all = args.parts + (i64)(b * args.keyHeads + keyHead) * args.mostSplits * group * PartFloats;
+    for (int h = warp; h < group; h += Warps)
+    {
+        float2 end = weigh_parts(Warps, [&](int w) { return parts[w][h]; }, factors[h]);
+        __syncwarp();
+        float* mine = all + (split * group + h) * PartFloats;
+        for (int column = lane_index(); column < VALUE; column += 32)
+        {
+            float sum = 0;
+#pragma unroll
+            for (int w = 0; w < Warps; w++)
+                sum += parts[w][h][column] * factors[h][w];
+            mine[column] = sum;
+        }
+        if (lane_index() == 0)
+            mine[VALUE] = end.x, mine[VALUE + 1] = end.y;
+    }
+    if (!is_last(args.counters + b * args.keyHeads + keyHead, splits))
+        return;
+    for (int h = warp; h < group; h += Warps)
+    {
+        float2 end = weigh_parts(splits, [&](int i) { return all + (i * group + h) * PartFloats; }, factors[h]);
+        if (lane_index() == 0)
+            ends[h] = end;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < group * VALUE; i += Threads)
+    {
+        int h = i / VALUE, column = i % VALUE;
+        const float* from = all + h * PartFloats + column;
+        float sum = 0;
+#pragma unroll 8
+        for (int p = 0; p < splits; p++)
+            sum += from[(i64)p * group * PartFloats] * factors[h][p];
+        row_pointer(args.output, b, 0, keyHead * group + h)[column] = narrow<Output>(ends[h].y == 0 ? 0 : sum / ends[h].y);
+    }
+}

@@ -1,0 +1,275 @@
+// Attention forward on sm_90a, after FlashAttention-3 (Shah et al. 2024): keys and values stream through shared memory,
+// two or three warpgroups take turns on the tensor cores and the exponentials, and each overlaps its
+// product with the values of one tile with the scores of the next.
+// HEAD, VALUE: head sizes padded to 64; KEYS: keys of a tile; STAGES; CONSUMERS.
+
+struct ForwardArgs
+{
+    int queries, keys, heads, group, queryTiles, work, valueSize;
+    Heads output;
+    float* logSumExp;
+    const int* past;
+    int* schedule;
+    Extra extra;
+};
+
+constexpr int QueryBytes = TileBytes<Rows, HEAD>, KeyBytes = TileBytes<KEYS, HEAD>, ValueBytes = TileBytes<KEYS, VALUE>;
+
+/// What makes the exponent of 2 of what `modify` leaves.
+constexpr float Scale2 = MODIFIED ? Log2E : SCALE * Log2E;
+
+/// A block of query rows of one head, and the keys that exist for it. Late rows first: under a causal mask they are longest.
+struct QueryTile
+{
+    int b, h, row, past, keys;
+
+    DEVICE QueryTile(const ForwardArgs& args, int work)
+    {
+        row = (args.queryTiles - 1 - work % args.queryTiles) * Rows;
+        int head = work / args.queryTiles;
+        h = head % args.heads;
+        b = head / args.heads;
+        past = args.past ? args.past[b] : 0;
+        keys = args.past ? past + args.queries : args.keys;
+    }
+
+    DEVICE int next(const ForwardArgs& args, TileWalk& walk, bool& some) const
+    {
+        int first = past + row, last = past + min(row + Rows, args.queries) - 1;
+        return walk.advance((keys + KEYS - 1) / KEYS, [&](int tile) {
+            return tile_kind(args.extra, b, h, first, last, tile * KEYS, tile * KEYS + KEYS - 1, keys);
+        }, some);
+    }
+};
+
+struct ForwardShared
+{
+    u32 query, key, value;
+    Gates queries, keys, values;
+    volatile int* work;
+};
+
+DEVICE void produce(const ForwardShared& shared, const TensorMap& query, const TensorMap& key, const TensorMap& value, const ForwardArgs& args)
+{
+    bool elected = lane_index() == 0;
+    Ring ring, round;
+    int work = blockIdx.x;
+    while (work < args.work)
+    {
+        int following = draw(args.schedule);
+        QueryTile tile(args, work);
+        shared.queries.await_empty({0, round.phase});
+        if (elected)
+        {
+            *shared.work = work;
+            shared.queries.expect({}, QueryBytes);
+            copy_tile(shared.query, query, shared.queries.full, Rows, HEAD, tile.row, tile.h, tile.b);
+        }
+        round.phase ^= 1;
+        TileWalk walk;
+        bool some;
+        for (int k; (k = tile.next(args, walk, some)) >= 0; ring.advance())
+        {
+            shared.keys.await_empty(ring);
+            if (elected)
+            {
+                shared.keys.expect(ring, KeyBytes);
+                copy_tile(shared.key + ring.stage * KeyBytes, key, shared.keys.full + 8 * ring.stage, KEYS, HEAD, k * KEYS, tile.h / args.group, tile.b);
+            }
+            shared.values.await_empty(ring);
+            if (elected)
+            {
+                shared.values.expect(ring, ValueBytes);
+                copy_tile(shared.value + ring.stage * ValueBytes, value, shared.values.full + 8 * ring.stage, KEYS, VALUE, k * KEYS, tile.h / args.group, tile.b);
+            }
+            __syncwarp();
+        }
+        work = __shfl_sync(0xffffffffu, following, 0);
+    }
+    shared.queries.await_empty({0, round.phase});
+    if (elected)
+    {
+        *shared.work = -1;
+        barrier_arrive(shared.queries.full);
+    }
+    leave(args.schedule);
+}
+
+/// The softmax of two rows in progress: the largest score so far, as the product gave it, and this thread's share of the sum.
+struct Softmax
+{
+    float largest[2] = {-infinity(), -infinity()}, sum[2] = {0, 0};
+
+    /// Scores become exponentials; gives the factors by which what was summed before shrinks.
+    DEVICE void update(float (&s)[KEYS / 2], float (&shrink)[2])
+    {
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+        {
+            float most = largest[r];
+#pragma unroll
+            for (int i = 0; i < KEYS / 2; i += 4)
+                most = fmaxf(most, fmaxf(s[i + 2 * r], s[i + 2 * r + 1]));
+            most = quad_max(most);
+            float origin = most == -infinity() ? 0 : most * Scale2, total = 0;
+            shrink[r] = exp2_fast(largest[r] * Scale2 - origin);
+            largest[r] = most;
+#pragma unroll
+            for (int i = 0; i < KEYS / 2; i += 4)
+            {
+                s[i + 2 * r] = exp2_fast(s[i + 2 * r] * Scale2 - origin);
+                s[i + 2 * r + 1] = exp2_fast(s[i + 2 * r + 1] * Scale2 - origin);
+                total += s[i + 2 * r] + s[i + 2 * r + 1];
+            }
+            sum[r] = sum[r] * shrink[r] + total;
+        }
+    }
+};
+
+/// Applies the score modification, and hides what the mask hides. q, k: positions of the thread's first element.
+DEVICE void modify(float (&s)[KEYS / 2], const ForwardArgs& args, const QueryTile& tile, int q, int k, bool some)
+{
+#if MODIFIED
+#pragma unroll
+    for (int i = 0; i < KEYS / 2; i++)
+        s[i] = modified(args.extra, tile.b, tile.h, q + accumulator_row(i), k + accumulator_column(i), s[i] * SCALE);
+#endif
+    if (some)
+#pragma unroll
+        for (int i = 0; i < KEYS / 2; i++)
+            if (!visible_pair(args.extra, tile.b, tile.h, q + accumulator_row(i), k + accumulator_column(i), tile.keys))
+                s[i] = -infinity();
+}
+
+/// The 64 rows of one warpgroup against all visible keys.
+DEVICE void attend(const ForwardShared& shared, const ForwardArgs& args, const QueryTile& tile, int group, Ring& ring, float (&o)[VALUE / 2], Softmax& softmax)
+{
+    float s[KEYS / 2], shrink[2];
+    u32 p[KEYS / 4];
+    int quad = lane_index() & 3, q = tile.past + tile.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4;
+    u32 query = shared.query + group * 64 * RowBytes;
+    TileWalk walk;
+    bool some;
+    int k = tile.next(args, walk, some);
+    if (k < 0)
+    {
+        shared.queries.release({});
+        return;
+    }
+    shared.keys.await_full(ring);
+    product_fence();
+    multiply<HEAD>(s, query, Rows, shared.key + ring.stage * KeyBytes, KEYS);
+    product_commit();
+    product_wait<0>();
+    pin(s);
+    shared.keys.release(ring);
+    modify(s, args, tile, q, k * KEYS + 2 * quad, some);
+    softmax.update(s, shrink);
+    pack_rows(p, s);
+    while ((k = tile.next(args, walk, some)) >= 0)
+    {
+        Ring before = ring;
+        ring.advance();
+        shared.keys.await_full(ring);
+        named_sync(1 + group, 2 * Warpgroup);
+        product_fence();
+        multiply<HEAD>(s, query, Rows, shared.key + ring.stage * KeyBytes, KEYS);
+        product_commit();
+        shared.values.await_full(before);
+        multiply_rows<KEYS>(o, p, shared.value + before.stage * ValueBytes, KEYS);
+        product_commit();
+        named_arrive(1 + (group + 1) % CONSUMERS, 2 * Warpgroup);
+        product_wait<1>();
+        pin(s);
+        shared.keys.release(ring);
+        modify(s, args, tile, q, k * KEYS + 2 * quad, some);
+        softmax.update(s, shrink);
+        product_wait<0>();
+        pin(o);
+        shared.values.release(before);
+        pack_rows(p, s);
+#pragma unroll
+        for (int i = 0; i < VALUE / 2; i++)
+            o[i] *= shrink[(i >> 1) & 1];
+    }
+    shared.queries.release({});
+    shared.values.await_full(ring);
+    product_fence();
+    multiply_rows<KEYS>(o, p, shared.value + ring.stage * ValueBytes, KEYS);
+    product_commit();
+    product_wait<0>();
+    pin(o);
+    shared.values.release(ring);
+    ring.advance();
+}
+
+DEVICE void consume(const ForwardShared& shared, const ForwardArgs& args, int group)
+{
+    Ring ring;
+    u32 phase = 0;
+    if (group == CONSUMERS - 1)
+        named_arrive(1, 2 * Warpgroup);
+    for (;;)
+    {
+        barrier_wait(shared.queries.full, phase);
+        phase ^= 1;
+        int work = *shared.work;
+        if (work < 0)
+            return;
+        QueryTile tile(args, work);
+        float o[VALUE / 2];
+        clear(o);
+        Softmax softmax;
+        attend(shared, args, tile, group, ring, o, softmax);
+
+        int row = tile.row + group * 64 + (threadIdx.x & 127) / 32 * 16, rows = args.queries - row;
+        float inverse[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+        {
+            float sum = quad_sum(softmax.sum[r]);
+            inverse[r] = sum == 0 ? 0 : 1 / sum;
+            int i = lane_index() / 4 + 8 * r;
+            if (args.logSumExp && (lane_index() & 3) == 0 && i < rows)
+                args.logSumExp[(i64)(tile.b * args.heads + tile.h) * args.queries + row + i] = sum == 0 ? -infinity() : (softmax.largest[r] * Scale2 + log2_fast(sum)) * Ln2;
+        }
+        store_rows(o, inverse[0], inverse[1], row_pointer(args.output, tile.b, row, tile.h), args.output.position, rows, args.valueSize);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(Threads, 1) attention_forward(
+    const __grid_constant__ TensorMap query, const __grid_constant__ TensorMap key, const __grid_constant__ TensorMap value,
+    const __grid_constant__ ForwardArgs args)
+{
+    extern __shared__ char memory[];
+    __shared__ u64 barriers[2 + 4 * STAGES];
+    __shared__ int work;
+    ForwardShared shared;
+    shared.query = (shared_address(memory) + 1023) & ~1023u;
+    shared.key = shared.query + QueryBytes;
+    shared.value = shared.key + STAGES * KeyBytes;
+    u32 first = shared_address(barriers);
+    shared.queries = {first, first + 8};
+    shared.keys = {first + 16, first + 16 + 8 * STAGES};
+    shared.values = {first + 16 + 16 * STAGES, first + 16 + 24 * STAGES};
+    shared.work = &work;
+    if (threadIdx.x == 0)
+    {
+        shared.queries.init(1, 1);
+        shared.keys.init(STAGES, 1);
+        shared.values.init(STAGES, 1);
+        barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x < Warpgroup)
+    {
+        release_registers<ProducerRegisters>();
+        if (threadIdx.x < 32)
+            produce(shared, query, key, value, args);
+    }
+    else
+    {
+        claim_registers<ConsumerRegisters>();
+        consume(shared, args, threadIdx.x / Warpgroup - 1);
+    }
+}

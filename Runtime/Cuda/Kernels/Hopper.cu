@@ -1,0 +1,129 @@
+// The instructions of sm_90a that C++ has no words for: barriers in shared memory, bulk tensor copies and
+// warpgroup products. Shared memory is addressed by 32-bit numbers throughout.
+
+/// What cuTensorMapEncodeTiled writes.
+struct alignas(64) TensorMap
+{
+    u64 words[16];
+};
+
+DEVICE u32 shared_address(const void* pointer)
+{
+    u64 address;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
+    return (u32)address;
+}
+
+DEVICE void barrier_init(u32 barrier, int arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+/// Makes initialised barriers visible to the copy engine; a block barrier must follow.
+DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+DEVICE void barrier_arrive(u32 barrier)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+/// Arrives, and has the phase wait for so many bytes of bulk copies.
+DEVICE void barrier_expect(u32 barrier, int bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+DEVICE void barrier_wait(u32 barrier, u32 parity)
+{
+    u32 done;
+    do
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+    while (!done);
+}
+
+/// A box of a tensor of four axes (innermost first), from global to shared memory.
+DEVICE void copy_box(u32 target, const TensorMap& map, u32 barrier, int x, int y, int z, int w)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
+                 ::"r"(target), "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+
+/// A block-wide barrier of some of its threads, by number.
+DEVICE void named_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+
+DEVICE void named_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+
+template <int Registers> DEVICE void release_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers)); }
+
+template <int Registers> DEVICE void claim_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Registers)); }
+
+/// Describes a matrix in shared memory whose rows are pieces of 64 half-precision elements, 128 bytes, swizzled as the copy
+/// engine's 128-byte mode does: eight rows to 1024 bytes. Its columns beyond 64 lie pieceBytes further on; only
+/// products that contract over rows look at that.
+DEVICE u64 matrix(u32 address, u32 pieceBytes = 16)
+{
+    return ((u64)1 << 62) | ((u64)(1024 >> 4) << 32) | ((u64)(pieceBytes >> 4) << 16) | ((address & 0x3ffff) >> 4);
+}
+
+DEVICE void product_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+DEVICE void product_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+/// Waits until at most so many committed groups of products are under way.
+template <int Pending> DEVICE void product_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory"); }
+
+/// Keeps the compiler from moving accesses to accumulators across this point.
+template <int Count> DEVICE void pin(float (&values)[Count])
+{
+#pragma unroll
+    for (int i = 0; i < Count; i++)
+        asm volatile("" : "+f"(values[i])::"memory");
+}
+
+#define ACC4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define ACC16(i) ACC4(i), ACC4(i + 4), ACC4(i + 8), ACC4(i + 12)
+#define REG0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define REG1 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define REG2 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define REG3 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define REG4 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define REG5 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define REG6 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
+#define REG7 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
+// One step of 16 along the contracted axis, 64 rows by so many columns. `keep` false overwrites the accumulators.
+// product: left and right from shared memory, contracted along their rows' contiguous elements.
+// product_rows: left from registers; right contracted over its rows.
+#define PRODUCT(COLUMNS, COUNT, REGISTERS, ACCUMULATORS, A, B, C, D, E, F)                                                        \
+    DEVICE void product(float (&d)[COUNT], u64 left, u64 right, int keep)                                                         \
+    {                                                                                                                             \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #C ", 0; "                                                                \
+                     "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." ELEMENT "." ELEMENT " {" REGISTERS "}, "                   \
+                     "%" #A ", %" #B ", p, 1, 1, 0, 0; }"                                                                         \
+                     : ACCUMULATORS : "l"(left), "l"(right), "r"(keep));                                                          \
+    }                                                                                                                             \
+    DEVICE void product_rows(float (&d)[COUNT], const u32* left, u64 right, int keep)                                             \
+    {                                                                                                                             \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #F ", 0; "                                                                \
+                     "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." ELEMENT "." ELEMENT " {" REGISTERS "}, "                   \
+                     "{%" #A ", %" #B ", %" #C ", %" #D "}, %" #E ", p, 1, 1, 1; }"                                               \
+                     : ACCUMULATORS : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right), "r"(keep));             \
+    }
+
+#define REGISTERS32 REG0 ", " REG1
+#define REGISTERS48 REGISTERS32 ", " REG2
+#define REGISTERS64 REGISTERS48 ", " REG3
+#define REGISTERS96 REGISTERS64 ", " REG4 ", " REG5
+#define REGISTERS128 REGISTERS96 ", " REG6 ", " REG7
+#define ACCUMULATORS32 ACC16(0), ACC16(16)
+#define ACCUMULATORS48 ACCUMULATORS32, ACC16(32)
+#define ACCUMULATORS64 ACCUMULATORS48, ACC16(48)
+#define ACCUMULATORS96 ACCUMULATORS64, ACC16(64), ACC16(80)
+#define ACCUMULATORS128 ACCUMULATORS96, ACC16(96), ACC16(112)
+
+PRODUCT(64, 32, REGISTERS32, ACCUMULATORS32, 32, 33, 34, 35, 36, 37)
+PRODUCT(96, 48, REGISTERS48, ACCUMULATORS48, 48, 49, 50, 51, 52, 53)
+PRODUCT(128, 64, REGISTERS64, ACCUMULATORS64, 64, 65, 66, 67, 68, 69)
+PRODUCT(192, 96, REGISTERS96, ACCUMULATORS96, 96, 97, 98, 99, 100, 101)
+PRODUCT(256, 128, REGISTERS128, ACCUMULATORS128, 128, 129, 130, 131, 132, 133)

@@ -1,0 +1,107 @@
+using Legato.Runtime.Cuda;
+using Legato.Runtime.Interpreter;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
+
+namespace Legato.Tests;
+
+/// <summary>Attention in 16 bits on a GPU, against the interpreter; and what its kernels make of masks.</summary>
+[TestFixture]
+public class CudaAttentionTests
+{
+    private const int Batch = 2;
+
+    private static readonly Expr Causal = Op(Operation.LessOrEqual, V("k"), V("q"));
+
+    private static readonly Expr Window = Op(Operation.And, Causal, Op(Operation.Less, Sub(V("q"), V("k")), new Expr.Size(Extent.Dimension("reach"))));
+
+    private static readonly Expr SoftCap = Mul(F(5), Op(Operation.Tanh, Div(V("score"), F(5))));
+
+    private static readonly Expr Biased = Add(V("score"), Mul(Load(0, At("h")), Op(Operation.ToFloat, Sub(V("k"), V("q")))));
+
+    private static readonly (string Name, Expr? Mask, Expr? Score)[] Meanings =
+        [("all", null, null), ("causal", Causal, null), ("window", Window, null), ("capped", Causal, SoftCap), ("biased", Window, Biased)];
+
+    [Test]
+    public void AMaskTellsOfABoxFromItsEnds()
+    {
+        var kinds = new CudaMaskKind(_ => "reach");
+        Assert.That(kinds.Of(Causal), Is.EqualTo("((long long)k1 <= (long long)q0) ? 2 : ((long long)k0 <= (long long)q1) ? 1 : 0"));
+        Assert.That(kinds.Of(Op(Operation.Not, Causal)), Is.EqualTo("!(((long long)k0 <= (long long)q1)) ? 2 : !(((long long)k1 <= (long long)q0)) ? 1 : 0"));
+        Assert.That(
+            kinds.Of(Op(Operation.Less, Sub(V("q"), V("k")), new Expr.Size(Extent.Dimension("reach")))),
+            Is.EqualTo("(((long long)q1 - (long long)k0) < (long long)reach) ? 2 : (((long long)q0 - (long long)k1) < (long long)reach) ? 1 : 0"));
+    }
+
+    [Test]
+    public void WhatAMaskLoadsIsNotKnown() =>
+        Assert.That(new CudaMaskKind(_ => "").Of(Op(Operation.Equal, Load(0, At("q")), Load(0, At("k")))), Is.EqualTo("false ? 2 : true ? 1 : 0"));
+
+    [Test]
+    public void ForwardAndGradient(
+        [Values("all", "causal", "window", "capped", "biased")] string meaning, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type,
+        [Values(40, 64, 128)] int headSize, [Values(2, 150)] int length)
+    {
+        const int heads = 4, keyHeads = 2;
+        PlanFixture fixture = Operands(type, headSize, heads, keyHeads, length, length).Zeros("lse", Batch * heads * length).Zeros("dot", Batch * heads * length);
+        long queries = Batch * length * heads * headSize, keys = Batch * length * keyHeads * headSize;
+        fixture.Random("do", queries, type).Zeros("dq", queries, type).Zeros("dk", keys, type).Zeros("dv", keys, type);
+        AttentionShape shape = Shape(meaning, headSize, heads, keyHeads, length, length);
+        HeadTensor Query(string name) => Tensor(fixture, name, length, heads, headSize);
+        HeadTensor Key(string name) => Tensor(fixture, name, length, keyHeads, headSize);
+        var forward = new Step.Attention(
+            "attention", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), null, [fixture.View("slopes")]);
+        var gradient = new Step.AttentionGradient(
+            "gradient", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), Query("do"),
+            Query("dq"), Key("dk"), Key("dv"), fixture.View("dot"), [fixture.View("slopes")]);
+        Agree(fixture, fixture.Plan(forward, gradient), type, [("reach", 37)], "o", "dq", "dk", "dv");
+    }
+
+    [Test]
+    public void QueriesBehindAPast([Values("causal", "biased")] string meaning, [Values(1, 5, 70)] int queries, [Values(32, 64, 128, 256)] int headSize)
+    {
+        const int heads = 8, keyHeads = 2, context = 2300, used = 2200;
+        PlanFixture fixture = Operands(ScalarType.BF16, headSize, heads, keyHeads, queries, context)
+            .Given("past", Batch, ScalarType.I32, [3, used - queries]).Dimension("context", context);
+        var step = new Step.Attention(
+            "attention", Cost.Zero, Shape(meaning, headSize, heads, keyHeads, queries, Extent.Dimension("context")), Tensor(fixture, "q", queries, heads, headSize),
+            Tensor(fixture, "k", context, keyHeads, headSize), Tensor(fixture, "v", context, keyHeads, headSize), Tensor(fixture, "o", queries, heads, headSize),
+            null, fixture.View("past"), [fixture.View("slopes")]);
+        Agree(fixture, fixture.Plan(step), ScalarType.BF16, [("context", used), ("reach", 37)], "o");
+    }
+
+    private static PlanFixture Operands(ScalarType type, int headSize, int heads, int keyHeads, int queries, int keys) => new PlanFixture()
+        .Dimension("reach", 64)
+        .Random("q", Batch * queries * heads * headSize, type).Random("k", Batch * keys * keyHeads * headSize, type)
+        .Random("v", Batch * keys * keyHeads * headSize, type).Zeros("o", Batch * queries * heads * headSize, type).Random("slopes", heads);
+
+    private static HeadTensor Tensor(PlanFixture fixture, string name, int length, int heads, int headSize) =>
+        new(fixture.View(name), length * heads * headSize, heads * headSize, headSize);
+
+    private static AttentionShape Shape(string meaning, int headSize, int heads, int keyHeads, Extent queries, Extent keys)
+    {
+        (_, Expr? mask, Expr? score) = Meanings.First(m => m.Name == meaning);
+        return new AttentionShape(Batch, heads, keyHeads, queries, keys, headSize, headSize, 1 / Math.Sqrt(headSize), mask, score);
+    }
+
+    /// <summary>Differences are held against what 16 bits hold of the outputs' size; a second run gives the same bits.</summary>
+    private static void Agree(PlanFixture fixture, Plan plan, ScalarType type, (string, long)[] bindings, params string[] outputs)
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU");
+        double tolerance = type == ScalarType.BF16 ? 8e-3 : 1e-3;
+        using var cuda = new CudaDevice();
+        using var interpreter = new InterpreterDevice();
+        Dictionary<string, double[]> actual = fixture.Run(cuda, plan, bindings), again = fixture.Run(cuda, plan, bindings);
+        Dictionary<string, double[]> expected = fixture.Run(interpreter, plan, bindings);
+        foreach (string name in outputs)
+        {
+            double size = Math.Max(0.1, Norm(expected[name]));
+            Assert.That(Norm([.. actual[name].Zip(expected[name], (x, y) => x - y)]) / size, Is.LessThan(tolerance), name);
+            Assert.That(again[name], Is.EqualTo(actual[name]), name);
+        }
+    }
+
+    private static double Norm(double[] values) => Math.Sqrt(values.Sum(x => x * x));
+}
