@@ -72,16 +72,13 @@ let private read (path: string) =
             )
         )
 
-/// A step's tokens and labels, from rows of one position more.
+/// A step's tokens, and as labels the tokens after them. The last of a row has none, and yet is sent to experts.
 let private batchOf (batches: int64[]) rows positions step =
-    let start = step * rows * positions
+    let tokens =
+        batches |> Array.skip (step * rows * positions) |> Array.take (rows * positions) |> Array.map int
 
-    let part offset = [|
-        for row in 0 .. rows - 1 do
-            for at in 0 .. positions - 2 -> int batches[start + row * positions + at + offset]
-    |]
-
-    part 0, part 1
+    let label i = if (i + 1) % positions = 0 then -1 else tokens[i + 1]
+    tokens, Array.init tokens.Length label
 
 let private floats (parameter: ParameterMemory) =
     let values = Array.zeroCreate<float32>(int (parameter.Memory.Bytes / 4L))
@@ -120,11 +117,10 @@ let compare (device: IDevice) precision (folder: string) : Comparison list =
         raise (Mistake.at folder "record a batch a step" $"there are {rows.Length} steps, and batches for {shape[0]}")
 
     use memory = new ModelMemory(device)
-    let sequence = int64 (positions - 1)
 
     use executable =
         memory.Compile(
-            plans.Plan(PlanRequest(Purpose.Train, shape[1], sequence, sequence, precision, Optimizer = settings))
+            plans.Plan(PlanRequest(Purpose.Train, shape[1], shape[2], shape[2], precision, Optimizer = settings))
         )
 
     HubCheckpoint.Load(folder, plans.Model, (fun path -> memory.Parameter path), initialWeights)

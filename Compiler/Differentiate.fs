@@ -9,8 +9,8 @@ open System.Collections.Generic
 open Legato.Dsl
 open Legato.Runtime.Plans
 
-/// The loss and the gradients, both over the loops that keep what the gradients need.
-type Gradients = { Loss: Node; Of: Node list }
+/// The loss, other values of the forward graph and the gradients, all over the loops that keep what the gradients need.
+type Gradients = { Loss: Node; Beside: Node list; Of: Node list }
 
 /// Zeros with the axes of a node.
 let zerosLike (node: Node) = Node.broadcast node.Dims (Node.number 0.0)
@@ -372,15 +372,24 @@ and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * 
 
     forward, List.zip targets outputs
 
-/// Gradients that follow from nodes whose cotangents are known. A variable that none depends on has gradient zero.
-let gradientsFrom (policy: Rematerialisation) (seeds: (Node * Node) list) (loss: Node) (wrt: Node list) : Gradients =
+/// Gradients that follow from nodes whose cotangents are known, and values `beside` the loss that are wanted too. A
+/// variable that none depends on has gradient zero.
+let gradientsFrom
+    (policy: Rematerialisation)
+    (seeds: (Node * Node) list)
+    (beside: Node list)
+    (loss: Node)
+    (wrt: Node list)
+    : Gradients =
     let found, widened = reverse policy seeds wrt
+    let forward = widen widened (loss :: beside)
 
     {
-        Loss = widen widened [ loss ] |> List.exactlyOne
+        Loss = forward.Head
+        Beside = forward.Tail
         Of = List.zip wrt found |> List.map (fun (v, g) -> g |> Option.defaultValue (zerosLike v))
     }
 
 /// Gradients of a scalar loss.
 let gradient (policy: Rematerialisation) (loss: Node) (wrt: Node list) : Gradients =
-    gradientsFrom policy [ loss, Node.number 1.0 ] loss wrt
+    gradientsFrom policy [ loss, Node.number 1.0 ] [] loss wrt

@@ -36,18 +36,22 @@ let private calls (request: PlanRequest) = {
 
 let private axesOf (node: Node) = node.Axes
 
-/// Mean over the positions of log Σ exp(logits) − logits[label].
+/// Mean of log Σ exp(logits) − logits[label] over the positions whose label is no negative number.
 let crossEntropy (logits: Node) (labels: Node) : Node =
     let vocab = Node.dim "Vocab" logits
     let peak = Node.reduce Maximum [ "Vocab" ] logits
     let total = Node.reduce Sum [ "Vocab" ] (Node.map2 (fun x m -> Un(Exp, x - Un(Detach, m))) logits peak)
     let target = Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ Node.iota vocab; labels; logits ]
     let picked = Node.reduce Sum [ "Vocab" ] target
-    let losses = Node.map (Un(Log, Arg 0) + Un(Detach, Arg 1) - Arg 2) [ total; peak; picked ]
+    let whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
 
-    let count = losses.Dims |> List.fold (fun n d -> n * float (Node.size d.Name losses)) 1.0
+    let losses =
+        Node.map (whereAsked (Un(Log, Arg 1) + Un(Detach, Arg 2) - Arg 3)) [ labels; total; peak; picked ]
 
-    Node.reduce Sum (axesOf losses) losses |> Node.map1 (fun sum -> sum * Num(1.0 / count))
+    let asked = Node.map1 (fun _ -> whereAsked (Num 1.0)) labels
+    let sum node = Node.reduce Sum (axesOf node) node
+    // The count comes first: the loss and its gradient then go over the logits once.
+    Node.map2 (fun count total -> Num 1.0 / Bin(Max, count, Num 1.0) * total) (sum asked) (sum losses)
 
 let private tokensOf dims = Node.input "tokens" dims Integer
 let private labelsOf dims = Node.input "labels" dims Integer
@@ -57,14 +61,11 @@ let private elaborated sizes (model: ModelDef) =
     Trace.stage "elaborated" [ "logits", call.Logits ]
     call
 
-let private lossOf (model: ModelDef) request =
-    let call = elaborated (calls request) model
-    let labels = labelsOf call.Tokens.Dims
-    let loss = withoutCache [ crossEntropy call.Logits labels ] |> List.exactlyOne
-    call, labels, Simplify.graph [ loss ] |> List.exactlyOne
+let private uncached roots = withoutCache roots |> Simplify.graph
 
 let private evaluate model request =
-    let call, _, loss = lossOf model request
+    let call = elaborated (calls request) model
+    let loss = uncached [ crossEntropy call.Logits (labelsOf call.Tokens.Dims) ] |> List.exactlyOne
 
     { Outputs = [ "loss", loss ]; Updates = []; Gradients = []; Parameters = call.Parameters }
 
@@ -91,21 +92,27 @@ let private cached (model: ModelDef) (request: PlanRequest) sequence =
         Parameters = call.Parameters
     }
 
-/// Loss and gradients of the micro-batches, averaged: one pass, or a loop that adds them up. The gradients are those of
-/// the loss times the scale.
-let private accumulated (model: ModelDef) (request: PlanRequest) scale =
-    let call, labels, loss = lossOf model request
-    let parameters = call.Parameters |> List.map (fun p -> p.Node)
-    let result = Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] loss parameters
+/// Loss, the experts' shares and gradients of the micro-batches, averaged: one pass, or a loop that adds them up. The
+/// gradients are those of the loss times the scale.
+let private accumulated (call: Elaborated) (parameters: Node list) (request: PlanRequest) scale =
+    let labels = labelsOf call.Tokens.Dims
+    let tokens = float (request.Batch * request.Sequence)
+    let loss = crossEntropy call.Logits labels :: Balance.losses tokens call.Routers |> List.reduce Node.add
+    let forward = uncached (loss :: List.map (Balance.shares tokens) call.Routers)
+    let loss, shares = forward.Head, forward.Tail
+    let result = Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] shares loss parameters
 
     if request.Accumulate = 1L then
-        call, result.Loss, result.Of
+        result
     else
         let dim = { Name = "Micro"; Size = Fixed request.Accumulate }
         let share = Num(1.0 / float request.Accumulate)
         let slice name = Node.placeholder name call.Tokens.Dims Integer
         let tokenSlice, labelSlice = slice "tokens", slice "labels"
-        let values = Node.substitute [ call.Tokens, tokenSlice; labels, labelSlice ] (result.Loss :: result.Of)
+
+        let values =
+            Node.substitute [ call.Tokens, tokenSlice; labels, labelSlice ] (result.Loss :: result.Beside @ result.Of)
+
         let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
 
         let added = List.map2 (fun sum v -> Node.map2 (fun s x -> s + share * x) sum v) sums values
@@ -120,20 +127,30 @@ let private accumulated (model: ModelDef) (request: PlanRequest) scale =
                 []
 
         let outputs = List.init values.Length (fun i -> Node.item i loop)
-        call, outputs.Head, outputs.Tail
+        let beside, gradients = List.splitAt result.Beside.Length outputs.Tail
+        { Loss = outputs.Head; Beside = beside; Of = gradients }
 
 let private train model (request: PlanRequest) =
     let precision = Precision.ofRequest request
     let scale = if precision.ScalesLoss then LossScale.current () else Node.number 1.0
-    let call, loss, gradients = accumulated model request scale
+    let call = elaborated (calls request) model
+    let isCorrection node = call.Routers |> List.exists (fun r -> Option.map fst r.Correction = Some node)
+
+    let parameters =
+        call.Parameters
+        |> List.filter (fun p -> not (isCorrection p.Node))
+        |> List.map (fun p -> p.Parameter, p.Node)
+
+    let result = accumulated call (List.map snd parameters) request scale
     let settings = request.Optimizer |> Option.ofObj |> Option.defaultValue OptimizerSettings.Default
-    let parameters = call.Parameters |> List.map (fun p -> p.Parameter, p.Node)
-    let norm, updates = Optimizer.adamW precision settings scale parameters gradients
+    let norm, updates = Optimizer.adamW precision settings scale parameters result.Of
+    let loads = List.map2 (fun (r: RouterReport) share -> r.Path, share) call.Routers result.Beside
+    let scaleUpdates = if precision.ScalesLoss then LossScale.updates norm else []
 
     {
-        Outputs = [ "loss", loss; "gradient_norm", norm ]
-        Updates = updates @ (if precision.ScalesLoss then LossScale.updates norm else [])
-        Gradients = List.map2 (fun (parameter, _) g -> parameter, g) parameters gradients
+        Outputs = [ "loss", result.Loss; "gradient_norm", norm ] @ loads
+        Updates = updates @ scaleUpdates @ Balance.corrections call.Routers result.Beside
+        Gradients = List.map2 (fun (parameter, _) g -> parameter, g) parameters result.Of
         Parameters = call.Parameters
     }
 

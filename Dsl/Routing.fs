@@ -248,3 +248,7 @@ module Routing =
         (inner: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>)
         : Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>> =
         routedBy (Router.best chosen) experts inner
+
+    /// Each position's features times the one number that it has.
+    let weighedBy (weight: Tensor<'Pos, 'One>) (x: Tensor<'Pos, 'Feat>) : Tensor<'Pos, 'Feat> =
+        Tensor(Node.mul x.Node (Node.reduce Sum axisNames<'One> weight.Node))

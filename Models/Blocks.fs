@@ -89,7 +89,7 @@ let around
 /// The feed-forward of a block: a function between two matrices, or gated (Shazeer 2020), SwiGLU where it is SiLU.
 type FeedForward = { Gated: bool; Biased: bool; Activation: Activation; Deviation: float; Projection: float }
 
-let feedForward (c: FeedForward) (embed: Axis<Embed>) (mlp: Axis<Mlp>) = layer "mlp" {
+let feedForward (c: FeedForward) (embed: Axis<Embed>) (mlp: Axis<'Mlp>) = layer "mlp" {
     let! gate =
         if c.Gated then
             linear c.Biased c.Deviation "gate" embed mlp |> Layer.map Some

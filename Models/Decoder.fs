@@ -98,8 +98,9 @@ let attention c kind = layer "attn" {
             attendScaled scale (mask c kind) (q x |> normQ |> turn) keys values |> o
 }
 
-let block c feedForward kind =
-    around c.Order c.ResidualScale (fun name -> norm c name c.Embed) (attention c kind) (feedForward kind)
+/// A block of the decoder's order and norms around an attention and a feed-forward.
+let blockOf c attention feedForward =
+    around c.Order c.ResidualScale (fun name -> norm c name c.Embed) attention feedForward
 
 let private head c (tokens: Embedding<Vocab, Embed>) =
     if c.Tied then
@@ -119,12 +120,12 @@ let private places c =
         embeddingOf (Normal c.Deviation) "positions" (axis<Context>(c.Context.Size + skipped)) c.Embed
         |> Layer.map (fun table ids x -> x + table.Lookup(shifted skipped (positions ids)))
 
-/// A decoder with a feed-forward of one's own for each kind of layer.
-let decoderOf c feedForward = layer "model" {
+/// A decoder with a block of one's own for each kind of layer.
+let decoderWith c kinds block = layer "model" {
     let! tokens = embeddingOf (Normal c.Deviation) "tokens" c.Vocab c.Embed
     and! places = places c
     and! embedNorm = optional c.EmbedNorm (norm c "embed_norm" c.Embed)
-    and! blocks = stackOf c.Kinds (block c feedForward)
+    and! blocks = stackOf kinds block
     and! last = optional c.FinalNorm (norm c "norm" c.Embed)
     let! head = head c tokens
     let cap logits = c.LogitCap |> Option.map (fun cap -> softCap cap logits) |> Option.defaultValue logits
@@ -140,7 +141,8 @@ let decoderOf c feedForward = layer "model" {
             |> fun logits -> cap (logits * c.LogitScale)
 }
 
-let decoder c = decoderOf c (fun _ -> feedForward c.FeedForward c.Embed c.Mlp)
+let decoder c =
+    decoderWith c c.Kinds (fun kind -> blockOf c (attention c kind) (feedForward c.FeedForward c.Embed c.Mlp))
 
 /// A pre-norm decoder with the sizes of the config: RMSNorm, no biases, no positions, a gated feed-forward.
 let private withContext (context: Axis<Context>) defaults json : Config =

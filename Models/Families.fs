@@ -12,8 +12,11 @@ module Families =
         "gpt2", Gpt2.ofConfig
         "llama", Llama.ofConfig
         "mistral", Mistral.ofConfig
+        "mixtral", Mixtral.ofConfig
         "qwen2", Qwen.qwen2
         "qwen3", Qwen.qwen3
+        "qwen2_moe", QwenMoe.qwen2
+        "qwen3_moe", QwenMoe.qwen3
         "gemma", Gemma.gemma
         "gemma2", Gemma.gemma2
         "gemma3_text", Gemma.gemma3

@@ -84,6 +84,39 @@ module Presets =
 """
         }
 
+    /// The same with mixtures of experts of the width, two of them for each token.
+    let private mixtral name about experts c =
+        let dense = llama name about c
+
+        let own =
+            $"""  "num_local_experts": {experts},
+  "num_experts_per_tok": 2,
+  "output_router_logits": true,
+  "router_aux_loss_coef": 0.02,
+  "model_type": "mixtral","""
+
+        {
+            dense with
+                Config =
+                    dense.Config
+                        .Replace("LlamaForCausalLM", "MixtralForCausalLM")
+                        .Replace("  \"model_type\": \"llama\",", own)
+        }
+
+    let private mixtral8x7b = {
+        Vocab = 32000
+        Context = 32768
+        Layers = 32
+        Embed = 4096
+        Heads = 32
+        KvHeads = 8
+        Mlp = 14336
+        Theta = 1e6
+        Tied = false
+        Deviation = 0.02
+        Tokens = Some(1, 2)
+    }
+
     let private llama3of8b = {
         Vocab = 128256
         Context = 8192
@@ -135,6 +168,17 @@ module Presets =
             Tokens = None
     }
 
+    // Two experts of the mixture are as wide as the dense feed-forward.
+    let private llamaSmall = {
+        llamaTiny with
+            Context = 512
+            Layers = 4
+            Embed = 384
+            Heads = 6
+            KvHeads = 6
+            Mlp = 1024
+    }
+
     // At a width of 96 matrices that start at 0.07 learn several times as fast as at the 0.02 of wide models.
     let private demo = { llamaTiny with Layers = 4; Embed = 96; KvHeads = 4; Mlp = 256; Deviation = 0.07 }
 
@@ -156,7 +200,11 @@ module Presets =
         llama "llama-3-8b" "LLaMA 3 8B (Grattafiori et al. 2024)" llama3of8b
         llama "llama-1b" "a LLaMA of 1.1 billion parameters" llama1b
         llama "llama-100m" "a LLaMA of 100 million parameters, its head tied" llama100m
+        llama "llama-small" "a LLaMA as active as mixtral-small, to compare" llamaSmall
         llama "llama-tiny" "a LLaMA for tests" llamaTiny
+        mixtral "mixtral-8x7b" "Mixtral 8x7B (Jiang et al. 2024)" 8 mixtral8x7b
+        mixtral "mixtral-small" "a Mixtral of eight narrow experts" 8 { llamaSmall with Mlp = 512 }
+        mixtral "mixtral-tiny" "a Mixtral for tests" 4 llamaTiny
     ]
 
     /// <exception cref="ModelError">No preset has that name.</exception>

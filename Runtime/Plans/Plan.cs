@@ -4,8 +4,9 @@ namespace Legato.Runtime.Plans;
 public enum Purpose
 {
     /// <summary>
-    /// One optimizer step. Inputs: tokens, labels [accumulate, batch, seq] (I32), rate (learning rate),
-    /// correction1, correction2 (1 - βᵗ). Outputs: loss, gradient_norm.
+    /// One optimizer step. Inputs: tokens, labels [accumulate, batch, seq] (I32; negative where no loss is asked for), rate,
+    /// correction1, correction2 (1 - βᵗ). Outputs: loss, gradient_norm, and for each router PATH.load: every expert's share
+    /// of the tokens [layers, experts].
     /// </summary>
     Train,
 

@@ -48,14 +48,14 @@ internal sealed class MetricsLog : IDisposable
         }
     }
 
-    public void Add(in StepMetrics metrics, EvaluationResult? evaluation, string? warning)
+    public void Add(in StepMetrics metrics, EvaluationResult? evaluation, string? warning, IReadOnlyList<RouterLoad> loads)
     {
         Losses.Add((metrics.Step, metrics.Loss));
         if (evaluation is { } result)
             Evaluations.Add((metrics.Step, result.Loss));
         line.ResetWrittenCount();
         json.Reset(line);
-        Write(metrics, evaluation, warning);
+        Write(metrics, evaluation, warning, loads);
         json.Flush();
         line.Write("\n"u8);
         try
@@ -75,7 +75,7 @@ internal sealed class MetricsLog : IDisposable
         stream.Dispose();
     }
 
-    private void Write(in StepMetrics metrics, EvaluationResult? evaluation, string? warning)
+    private void Write(in StepMetrics metrics, EvaluationResult? evaluation, string? warning, IReadOnlyList<RouterLoad> loads)
     {
         json.WriteStartObject();
         json.WriteNumber("step"u8, metrics.Step);
@@ -89,8 +89,28 @@ internal sealed class MetricsLog : IDisposable
             WriteFinite("evaluation_loss"u8, (float)result.Loss);
             WriteFinite("perplexity"u8, (float)result.Perplexity);
         }
+        if (loads.Count > 0)
+            Write(loads);
         if (warning is not null)
             json.WriteString("warning"u8, warning);
+        json.WriteEndObject();
+    }
+
+    private void Write(IReadOnlyList<RouterLoad> loads)
+    {
+        json.WriteStartObject("expert_load"u8);
+        foreach (RouterLoad load in loads)
+        {
+            json.WriteStartArray(load.Router);
+            for (int layer = 0; layer < load.Layers; layer++)
+            {
+                json.WriteStartArray();
+                foreach (float share in load.Shares(layer))
+                    json.WriteNumberValue(MathF.Round(share, 4));
+                json.WriteEndArray();
+            }
+            json.WriteEndArray();
+        }
         json.WriteEndObject();
     }
 

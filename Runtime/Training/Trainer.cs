@@ -112,7 +112,7 @@ public sealed class Trainer : IDisposable
             observer.Stepped(metrics);
             EvaluationResult? now = IsDue(options.EvaluateEvery) ? Evaluate() : null;
             evaluation = now ?? evaluation;
-            log.Add(metrics, now, warning);
+            log.Add(metrics, now, warning, step.Loads);
             if (IsDue(options.CheckpointEvery) && done < options.Steps)
                 WriteCheckpoint(log);
         }
@@ -144,7 +144,7 @@ public sealed class Trainer : IDisposable
             return "overflow: the step is skipped, the loss scale halved";
         if (!float.IsFinite(metrics.Loss) || !float.IsFinite(metrics.GradientNorm))
         {
-            log.Add(metrics, null, "not finite");
+            log.Add(metrics, null, "not finite", step.Loads);
             string kept = checkpointed < 0 ? "no checkpoint was written yet" : $"the checkpoint of step {checkpointed} is kept";
             throw new LegatoException(
                 $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
@@ -177,7 +177,7 @@ public sealed class Trainer : IDisposable
             checkpointed = done;
             observer.CheckpointWritten(done, folder);
         }
-        TrainingReport.Write(run.ReportFile, model.Name, options, log);
+        TrainingReport.Write(run.ReportFile, model.Name, options, log, step.Loads);
     }
 
     private void CheckFit()

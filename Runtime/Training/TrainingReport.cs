@@ -17,7 +17,7 @@ internal static class TrainingReport
         .raw { fill: none; stroke: var(--raw); } .mean { fill: none; stroke: var(--line); stroke-width: 2; } .held { fill: var(--held); }
         """;
 
-    public static void Write(string path, string model, TrainingOptions options, MetricsLog log)
+    public static void Write(string path, string model, TrainingOptions options, MetricsLog log, IReadOnlyList<RouterLoad> loads)
     {
         var page = new StringBuilder();
         page.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n");
@@ -27,8 +27,25 @@ internal static class TrainingReport
             page.Append(CultureInfo.InvariantCulture, $"<tr><td>{name}</td><td>{WebUtility.HtmlEncode(value)}</td></tr>\n");
         page.Append("</table>\n<h2>Loss</h2>\n");
         LossCurve.Append(page, log.Losses, log.Evaluations);
+        AppendLoads(page, loads);
         page.Append("</body>\n</html>\n");
         AtomicWrite.Text(path, page.ToString());
+    }
+
+    private static void AppendLoads(StringBuilder page, IReadOnlyList<RouterLoad> loads)
+    {
+        if (loads.Count == 0)
+            return;
+        page.Append("<h2>Experts' shares of the tokens in the last step, in percent</h2>\n<table>\n");
+        foreach (RouterLoad load in loads)
+            for (int layer = 0; layer < load.Layers; layer++)
+            {
+                page.Append(CultureInfo.InvariantCulture, $"<tr><td>{WebUtility.HtmlEncode(load.Router)} {layer}</td>");
+                foreach (float share in load.Shares(layer))
+                    page.Append(CultureInfo.InvariantCulture, $"<td>{100 * share:F1}</td>");
+                page.Append("</tr>\n");
+            }
+        page.Append("</table>\n");
     }
 
     private static IEnumerable<(string Name, string Value)> Rows(TrainingOptions options, MetricsLog log)

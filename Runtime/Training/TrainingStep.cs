@@ -27,6 +27,7 @@ public sealed class TrainingStep
     private readonly IDeviceMemory? randomSeed;
     private readonly IDeviceMemory loss;
     private readonly IDeviceMemory gradientNorm;
+    private readonly RouterLoad[] loads;
 
     /// <param name="seed">Of the model's own randomness (dropout).</param>
     public TrainingStep(IExecutable executable, OptimizerSettings optimizer, long seed)
@@ -40,7 +41,11 @@ public sealed class TrainingStep
         randomSeed = Optional("seed");
         loss = executable.Memory(executable.Plan.Buffer(BufferClass.Output, "loss"));
         gradientNorm = executable.Memory(executable.Plan.Buffer(BufferClass.Output, "gradient_norm"));
+        loads = RouterLoad.Of(executable);
     }
+
+    /// <summary>How the model's routers divided the last step's tokens.</summary>
+    public IReadOnlyList<RouterLoad> Loads => loads;
 
     /// <summary>Runs one step.</summary>
     /// <param name="step">Counted from 0.</param>
@@ -56,6 +61,8 @@ public sealed class TrainingStep
         int drawn = (int)CounterRandom.Mix((ulong)seed * 0x9E3779B97F4A7C15 + (ulong)step);
         randomSeed?.Write(0, MemoryMarshal.AsBytes(new ReadOnlySpan<int>(in drawn)));
         executable.Run();
+        foreach (RouterLoad load in loads)
+            load.Read();
         return new StepResult(Read(loss), Read(gradientNorm));
     }
 
