@@ -62,9 +62,18 @@ let private sizes (options: GenerateOptions) (context: int) =
     let precision = DeviceChoice.precision options.Precision
     GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision)
 
-let private needOf (plans: IPlanSource) (sizes: GeneratorSizes) =
+let private needOf (options: GenerateOptions) (plans: IPlanSource) (sizes: GeneratorSizes) =
+    let onGpu = DeviceChoice.chosen options.Device = Device.Cuda
+
     let request purpose sequence =
-        PlanRequest(purpose, int64 sizes.Batch, sequence, int64 sizes.Context, sizes.Precision)
+        PlanRequest(
+            purpose,
+            int64 sizes.Batch,
+            sequence,
+            int64 sizes.Context,
+            sizes.Precision,
+            NarrowActivations = onGpu
+        )
 
     [ request Purpose.Prefill (int64 sizes.Chunk); request Purpose.Decode 1L ]
     |> List.map plans.Plan
@@ -75,11 +84,11 @@ let private smaller plans (options: GenerateOptions) (sizes: GeneratorSizes) =
 
     seq {
         if sizes.Batch > 1 then
-            "--samples 1", (fun () -> needOf plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
+            "--samples 1", (fun () -> needOf options plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
 
         if options.Precision = Precision.Fp32 then
             "--precision bf16",
-            (fun () -> needOf plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
+            (fun () -> needOf options plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
     }
 
 /// Tokens to add, which with the prompt must fit into the context.
@@ -212,7 +221,7 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let tokens = length options (int model.Context) ids.Length
     let sizes = sizes options (ids.Length + tokens)
 
-    needOf plans sizes
+    needOf options plans sizes
     |> MemoryNeed.require
         where
         (MemoryNeed.available (DeviceChoice.chosen options.Device))

@@ -41,6 +41,8 @@ public sealed class CudaDevice : IDevice
 
     public string Name => "cuda";
 
+    public bool NarrowsActivations => true;
+
     /// <summary>What the GPU is.</summary>
     public CudaGpu Information { get; }
 

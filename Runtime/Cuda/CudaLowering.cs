@@ -205,7 +205,9 @@ internal sealed class CudaLowering
     private void AddKernel(string name, Cost cost, Kernel kernel, CudaView[] views)
     {
         kernel = IndependentLoops.ToGrid(kernel, Memory(views));
-        if (KernelSplit.Of(kernel) is { } split)
+        if (ScatterSums.Of(kernel) is { } scatter)
+            Add(() => new CudaScatterLaunch(name, cost, kernel, scatter, views, this));
+        else if (KernelSplit.Of(kernel) is { } split)
         {
             CudaView[] all = [.. views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
             AddOne(name, cost, split.Fold, all);

@@ -26,6 +26,9 @@ public interface IDevice : IDisposable
     /// <summary>Bytes that memory of this device holds now, all of them together.</summary>
     long BytesAllocated { get; }
 
+    /// <summary>Whether inference keeps activations in the precision's type: products take operands of one type.</summary>
+    bool NarrowsActivations => false;
+
     IDeviceMemory Allocate(long bytes);
 
     /// <summary>

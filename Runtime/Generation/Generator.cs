@@ -36,8 +36,8 @@ public sealed class Generator : IDisposable
     {
         (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
         chunk = Math.Min(sizes.Chunk, sizes.Context);
-        prefill = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Prefill, sizes.Batch, chunk, sizes.Context, sizes.Precision))));
-        decode = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Decode, sizes.Batch, 1, sizes.Context, sizes.Precision))));
+        prefill = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Prefill, sizes.Batch, chunk, sizes.Context, sizes.Precision, NarrowActivations: memory.Device.NarrowsActivations))));
+        decode = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Decode, sizes.Batch, 1, sizes.Context, sizes.Precision, NarrowActivations: memory.Device.NarrowsActivations))));
         sampler = new Sampler((int)model.Vocabulary);
         tokens = new int[sizes.Batch * chunk];
         past = new int[sizes.Batch];
