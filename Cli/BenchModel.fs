@@ -92,7 +92,16 @@ let private write (executable: IExecutable) name (values: int[]) =
 /// Whole prompts into an empty cache, in tokens a second.
 let prefill threads rounds name (sizes: Sizes) =
     let length = int64 sizes.Tokens
-    let request = PlanRequest(Purpose.Prefill, int64 sizes.Batch, length, length, sizes.Precision, NarrowActivations = isOnGpu sizes)
+
+    let request =
+        PlanRequest(
+            Purpose.Prefill,
+            int64 sizes.Batch,
+            length,
+            length,
+            sizes.Precision,
+            NarrowActivations = isOnGpu sizes
+        )
 
     measure threads rounds name sizes request (fun plan report executable ->
         let tokens = randomTokens plan (vocabulary name)
@@ -110,7 +119,15 @@ let prefill threads rounds name (sizes: Sizes) =
 
 /// One token a row after another from an empty cache on, in tokens a second.
 let decode threads rounds name (sizes: Sizes) =
-    let request = PlanRequest(Purpose.Decode, int64 sizes.Batch, 1L, int64 sizes.Tokens, sizes.Precision, NarrowActivations = isOnGpu sizes)
+    let request =
+        PlanRequest(
+            Purpose.Decode,
+            int64 sizes.Batch,
+            1L,
+            int64 sizes.Tokens,
+            sizes.Precision,
+            NarrowActivations = isOnGpu sizes
+        )
 
     measure threads rounds name sizes request (fun plan _ executable ->
         write executable "tokens" (randomTokens plan (vocabulary name))

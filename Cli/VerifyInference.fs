@@ -92,7 +92,16 @@ module VerifyInference =
         use memory = new ModelMemory(device)
 
         let compile batch sequence =
-            memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, batch, sequence, sequence, precision, NarrowActivations = memory.Device.NarrowsActivations)))
+            PlanRequest(
+                Purpose.Forward,
+                batch,
+                sequence,
+                sequence,
+                precision,
+                NarrowActivations = device.NarrowsActivations
+            )
+            |> plans.Plan
+            |> memory.Compile
 
         let ids = record.Integers "input_ids" |> Array.map int
         let shape = (record.Get "input_ids").Shape

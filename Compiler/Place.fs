@@ -29,6 +29,18 @@ type Place = {
 
     member this.Stride axis = this.Strides |> List.tryFind (fun (a, _) -> a = axis) |> Option.map snd
 
+/// Rows of at least so many elements start at multiples of this many, whatever their length: logits over an odd
+/// vocabulary would else be read and multiplied an element at a time.
+let private longRow, private rowAlignment = 1024L, 64L
+
+/// The axes that a token's values take in memory.
+let private padded (dims: Dim list) =
+    match List.rev dims with
+    | { Size = Fixed n } as last :: before when n >= longRow && before |> List.exists (fun d -> d.Name = "Batch") ->
+        let rounded = (n + rowAlignment - 1L) / rowAlignment * rowAlignment
+        List.rev ({ last with Size = Fixed rounded } :: before)
+    | _ -> dims
+
 /// A buffer before it has an address.
 type Draft = { Id: int; Name: string; Class: BufferClass; Type: ScalarType; Dims: Dim list }
 
@@ -44,7 +56,7 @@ type Buffers() =
 
     /// A value that has no name: it gets its place in the plan, so that the same plan is the same text.
     member buffers.AddUnnamed(elementType, dims) =
-        buffers.Add($"t{drafts.Count}", BufferClass.Activation, elementType, dims)
+        buffers.Add($"t{drafts.Count}", BufferClass.Activation, elementType, padded dims)
 
     /// Gives a buffer another class, once it turns out what it holds.
     member _.Reclass(place: Place, name, kind) =
@@ -100,15 +112,23 @@ let rec viewOf (placeOf: Node -> Place) (node: Node) : Place =
                             else
                                 [ a, s ])
             }
-        | Op.Merge(outer, innerAxis, name) -> {
-            inner with
-                Strides =
-                    inner.Strides
-                    |> List.choose (fun (a, s) ->
-                        if a = outer then None
-                        elif a = innerAxis then Some(name, s)
-                        else Some(a, s))
-          }
+        | Op.Merge(outer, innerAxis, name) ->
+            let step = inner.Stride innerAxis |> Option.get
+
+            let isOne = (Node.dim outer x).Size = Fixed 1L
+
+            if not isOne && inner.Stride outer <> Some(step * extent (Node.dim innerAxis x).Size) then
+                invalidOp $"{outer} and {innerAxis} don't lie as one axis in memory"
+
+            {
+                inner with
+                    Strides =
+                        inner.Strides
+                        |> List.choose (fun (a, s) ->
+                            if a = outer then None
+                            elif a = innerAxis then Some(name, s)
+                            else Some(a, s))
+            }
         | Op.Slice(axis, start, _) ->
             let stride = inner.Stride axis |> Option.get
 

@@ -32,6 +32,8 @@ internal sealed partial class CudaKernelWriter
         WriteSweep(vector, width, partial, kept);
         for (int i = 0; i < closings; i++)
             text.Close();
+        if (!loop.To.IsMultiple(width))
+            WriteTail(vector, width, partial);
         WriteReduction(sums, partial, width);
         foreach (Expr.Load load in vector.Invariant)
             expressions.Forget(load);
@@ -50,7 +52,9 @@ internal sealed partial class CudaKernelWriter
     /// <summary>Opens the loop over a thread's vectors; how many braces that took.</summary>
     private int OpenSweeps(Statement.Loop loop, int width)
     {
-        CudaValue from = expressions.Of(loop.From), to = expressions.Of(loop.To);
+        CudaValue from = expressions.Of(loop.From), to = loop.To.IsMultiple(width)
+            ? expressions.Of(loop.To)
+            : CudaExpressions.Constant(((Expr.Integer)loop.To).Value / width * width);
         IntegerRange range = RangeOf(loop);
         string type = range.High < int.MaxValue / 2 ? "int" : "long long", position = names.Fresh("at");
         string start = CudaExpressions.Integers(Operation.Add, from, CudaValue.Integer(SharesColumns ? "0" : $"(lane * {width})", new IntegerRange(0, 1 << 16))).Text;
@@ -76,7 +80,19 @@ internal sealed partial class CudaKernelWriter
         return 1;
     }
 
-    private void WriteSweep(VectorLoop vector, int width, Dictionary<string, string> partial, KeptVectors kept)
+    /// <summary>The elements beyond the last whole vector, one a thread.</summary>
+    private void WriteTail(VectorLoop vector, int width, Dictionary<string, string> partial)
+    {
+        long end = ((Expr.Integer)vector.Loop.To).Value, start = end / width * width;
+        string position = names.Fresh("at");
+        text.Open($"if ({(SharesColumns ? "chunk == 0 && " : "")}lane < {end - start})");
+        text.Line($"const int {position} = {start} + lane;");
+        expressions.Define(vector.Loop.Variable, CudaValue.Integer(position, RangeOf(vector.Loop)));
+        WriteSweep(vector, 1, partial, null);
+        text.Close();
+    }
+
+    private void WriteSweep(VectorLoop vector, int width, Dictionary<string, string> partial, KeptVectors? kept)
     {
         Statement.Loop loop = vector.Loop;
         CudaValue position = expressions.Of(new Expr.Variable(loop.Variable));
@@ -86,8 +102,8 @@ internal sealed partial class CudaKernelWriter
         var stores = new Dictionary<Statement.Store, string>(ReferenceEqualityComparer.Instance);
         foreach (Statement.Store store in loop.Body.OfType<Statement.Store>().Where(vector.IsContiguous))
         {
-            stores[store] = kept.OfStore(vector, store) ?? names.Fresh("out");
-            if (kept.OfStore(vector, store) is null)
+            stores[store] = kept?.OfStore(vector, store) ?? names.Fresh("out");
+            if (kept?.OfStore(vector, store) is null)
                 text.Line($"Vec<{CudaTypes.Name(kernel.Operands[store.Operand].Type)}, {width}> {stores[store]};");
         }
 
@@ -107,12 +123,12 @@ internal sealed partial class CudaKernelWriter
             text.Line($"store(p{store.Operand} + {expressions.Offset(store.At).Text}, {name});");
     }
 
-    private string FetchVector(Expr.Load load, int width, KeptVectors kept)
+    private string FetchVector(Expr.Load load, int width, KeptVectors? kept)
     {
-        if (kept.Ready(load) is { } ready)
+        if (kept?.Ready(load) is { } ready)
             return ready;
         string fetch = $"fetch<{width}>(p{load.Operand} + {expressions.Offset(load.At).Text})";
-        if (kept.ToFill(load) is { } name)
+        if (kept?.ToFill(load) is { } name)
         {
             text.Line($"{name} = {fetch};");
             return name;

@@ -7,6 +7,8 @@ internal sealed class VectorLoop
 {
     private const int AccessBytes = 16;
 
+    private const long LongLoop = 16384;
+
     /// <summary>Threads take at most twice what one access moves of the widest type.</summary>
     private const int WidestAccess = 2 * AccessBytes;
 
@@ -56,6 +58,9 @@ internal sealed class VectorLoop
     public bool IsContiguous(Statement.Store store) => !StoresAtOnce && store.At.StrideOf(Loop.Variable) == 1
         && !store.At.Terms.Any(t => Loop.Body.OfType<Statement.Let>().Any(l => t.Value.Mentions(l.Name)));
 
+    /// <summary>Whether the loop is so long that the elements beyond its last whole vector can have a loop of their own.</summary>
+    public static bool HasTail(Statement.Loop loop) => loop is { From: Expr.Integer { Value: 0 }, To: Expr.Integer { Value: >= LongLoop } };
+
     /// <summary>How many neighbouring elements a thread takes: as many as all accesses allow.</summary>
     public static int WidthOf(Statement.Loop loop, Kernel kernel, IReadOnlyList<OperandMemory> memory)
     {
@@ -76,7 +81,7 @@ internal sealed class VectorLoop
             width /= 2;
         return width;
 
-        bool Suits(int w) => loop.From.IsMultiple(w) && loop.To.IsMultiple(w)
+        bool Suits(int w) => loop.From.IsMultiple(w) && (loop.To.IsMultiple(w) || HasTail(loop))
             && accesses.All(a => memory[a.Operand].Alignment % w == 0 && a.At.IsAligned(loop.Variable, w));
     }
 }

@@ -22,7 +22,10 @@ public class CudaTextTests
     public void NormGradient() => Hold("norm-gradient", NormGradientOf(768));
 
     [Test]
-    public void CrossEntropy() => Hold("cross-entropy", CrossEntropyOf(50257));
+    public void CrossEntropy() => Hold("cross-entropy", CrossEntropyOf(50257, 50257, ScalarType.F32));
+
+    [Test]
+    public void CrossEntropyOfAlignedRows() => Hold("cross-entropy-aligned", CrossEntropyOf(50257, 50304, ScalarType.BF16));
 
     [Test]
     public void Optimizer() => Hold("optimizer", OptimizerOf(1 << 20));
@@ -81,11 +84,11 @@ public class CudaTextTests
                 Vector("j", N(width), Store(3, at, Sub(Load(1, at), Mul(V("s"), Load(0, at))))))));
     }
 
-    private static Kernel CrossEntropyOf(int vocabulary)
+    private static Kernel CrossEntropyOf(int vocabulary, int stride, ScalarType type)
     {
-        Runtime.Plans.Index at = At("i", vocabulary, "j");
+        Runtime.Plans.Index at = At("i", stride, "j");
         Expr shifted = Op(Operation.Exp, Sub(Load(1, at), V("m")));
-        return Kernel([In("label", ScalarType.I32), In("logits"), Out("loss"), Out("gradient")], Grid("i", N(Rows),
+        return Kernel([In("label", ScalarType.I32), In("logits", type), Out("loss"), Out("gradient", type)], Grid("i", N(Rows),
             Let("l", Load(0, At("i"))), Largest("m"), Sum("p"),
             Vector("j", N(vocabulary), Fold("m", Load(1, at)), Fold("p", Where(Op(Operation.Equal, V("j"), V("l")), Load(1, at), F(0)))),
             Sum("s"), Vector("j", N(vocabulary), Fold("s", shifted)),

@@ -272,6 +272,32 @@ public sealed class KernelTests : IDisposable
     }
 
     [Test]
+    public void LongRowsOfOddLengthAtAlignedStarts([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type)
+    {
+        const int rows = 2, width = 16391, stride = 16448;
+        Runtime.Plans.Index at = At("i", stride, "j");
+        var plan = new PlanFixture().Random("x", rows * stride, type).Zeros("y", rows * stride, type).Zeros("sums", rows).Zeros("doubled", rows * stride);
+        Check(plan, Kernel([In("x", type), Out("y", type), Out("sums"), Out("doubled")], Grid("i", N(rows), Largest("m"), Sum("s"),
+            Vector("j", N(width), Fold("m", Load(0, at))),
+            Vector("j", N(width), Let("e", Op(Operation.Exp, Sub(Load(0, at), V("m")))), Store(1, at, V("e")), Fold("s", V("e"))),
+            Store(2, At("i"), V("s")),
+            Vector("j", N(width), Store(3, at, Mul(F(2), Load(1, at)))))), relative: 1e-2);
+        Check(plan, Kernel([In("x", type), Out("doubled")], Grid("i", N(rows), Vector("j", N(width), Store(1, at, Mul(F(2), Load(0, at)))))));
+    }
+
+    [Test]
+    public void RowsAddedAtIndices([Values(20, 300, 700)] int count)
+    {
+        const int width = 70;
+        Runtime.Plans.Index at = At((Load(0, At("i")), width), (V("j"), 1));
+        Expr from = Mul(V("block"), N(64));
+        var plan = new PlanFixture().Random("index", count, ScalarType.I32, 13).Random("rows", count * width).Random("out", 13 * width);
+        Check(plan, Kernel([In("index", ScalarType.I32), In("rows"), InOut("out")], Grid("block", N(2), Serial("i", N(count),
+            Loop(LoopKind.Vector, "j", from, Op(Operation.Minimum, Add(from, N(64)), N(width)),
+                Store(2, at, Add(Load(2, at), Load(1, At("i", width, "j")))))))), relative: 1e-4);
+    }
+
+    [Test]
     public void RandomExpressions([Range(1, 60)] int seed)
     {
         var expressions = new RandomExpressions(seed);
