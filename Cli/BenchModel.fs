@@ -38,7 +38,10 @@ let private measure
     | Some folder -> HubCheckpoint.Load(folder, plans.Model, parameter)
     | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
 
-    let report = PlanReport.ofPlan (SavedLimits.current ()).Device plan
+    let report =
+        PlanReport.ofPlan (SavedLimits.current ()).Device plan
+        |> PlanReport.withWorking (DeviceChoice.workingBytes device plan)
+
     let subjects = [ subject plan report executable ]
 
     let limits, figures =

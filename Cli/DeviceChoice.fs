@@ -21,6 +21,12 @@ let openDevice device (threads: int option) pin : IDevice =
     | Device.Cuda -> new CudaDevice()
     | Device.Interpreter -> new InterpreterDevice()
 
+/// Bytes that the plan's kernels take on this device beside the plan's buffers, as far as it can tell beforehand.
+let workingBytes (device: IDevice) (plan: Plan) =
+    match device with
+    | :? CpuDevice as processor -> processor.WorkingBytes plan
+    | _ -> 0L
+
 let precision choice =
     match choice with
     | Precision.Fp32 -> "fp32"

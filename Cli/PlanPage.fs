@@ -110,9 +110,16 @@ let private memoryTable (memory: PlanMemory) =
     let row (part: ClassBytes) = [ classNames[part.Class]; Units.bytes part.Bytes ]
     let gaps = if memory.Gaps > 0L then [ [ "gaps"; Units.bytes memory.Gaps ] ] else []
 
+    let working =
+        if memory.Working > 0L then
+            [ [ "kernels' own"; Units.bytes memory.Working ] ]
+        else
+            []
+
     [ [ "memory at its peak"; "" ] ]
     @ List.map row (memory.Persistent @ memory.Arena)
     @ gaps
+    @ working
     @ [ [ "total"; Units.bytes memory.Peak; $"at {memory.FullestAt}" ] ]
     |> Units.table [ 0; 2 ]
 
@@ -172,6 +179,7 @@ let document (origin: string) (report: PlanReport) =
             Arena = classes memory.Arena
             Gaps = memory.Gaps
             FullestAt = memory.FullestAt
+            KernelsOwn = memory.Working
         |}
         Steps = report.Rows
         LargestBuffers = [

@@ -179,7 +179,11 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
         printf "%s" (PlanPage.kernels plan)
 
     let speed = SavedLimits.current ()
-    let report = PlanReport.ofPlan speed.Device plan
+    use device = DeviceChoice.openDevice Device.Cpu None true
+
+    let report =
+        PlanReport.ofPlan speed.Device plan
+        |> PlanReport.withWorking (DeviceChoice.workingBytes device plan)
 
     if options.Json then
         JsonOutput.print (PlanPage.document speed.Origin report)

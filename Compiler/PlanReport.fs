@@ -33,7 +33,7 @@ type StepRow = {
 /// How many bytes a class of buffers takes.
 type ClassBytes = { Class: BufferClass; Bytes: int64 }
 
-/// A plan's memory. The device's own working memory is not part of it.
+/// A plan's memory.
 type PlanMemory = {
     /// Kept between launches, by class.
     Persistent: ClassBytes list
@@ -43,7 +43,9 @@ type PlanMemory = {
     Gaps: int64
     /// The step at which the arena is fullest.
     FullestAt: string
-    /// Everything: what is kept, and the arena.
+    /// What the device's kernels take beside the plan's buffers; 0 unless `withWorking` told it.
+    Working: int64
+    /// Everything: what is kept, the arena, the kernels' working memory.
     Peak: int64
 }
 
@@ -227,6 +229,7 @@ module PlanReport =
             Arena = byClass parts
             Gaps = plan.ArenaBytes - live
             FullestAt = fullestAt
+            Working = 0L
             Peak = plan.ArenaBytes + List.sumBy snd kept
         }
 
@@ -247,6 +250,16 @@ module PlanReport =
             Memory = memory plan sized rows
             Largest = sized |> List.sortBy (fun (b, bytes) -> -bytes, b.Id)
         }
+
+    /// The report with the bytes that a device's kernels need beside the plan's buffers.
+    let withWorking bytes (report: PlanReport) : PlanReport = {
+        report with
+            Memory = {
+                report.Memory with
+                    Working = bytes
+                    Peak = report.Memory.Peak - report.Memory.Working + bytes
+            }
+    }
 
     let rec private kernelsOf (steps: Step seq) : Kernel seq =
         steps

@@ -189,6 +189,7 @@ module Presets =
         gpt2 "774m" 36 1280 20
         gpt2 "1.5b" 48 1600 25
         gpt "gpt2-tiny" "a GPT-2 for tests" 256 128 2 64 4
+        gpt "gpt2-10m" "a GPT-2 for characters or bytes: 6 layers of 384" 256 256 6 384 6
         gpt3 "125m" 12 768 12
         gpt3 "350m" 24 1024 16
         gpt3 "760m" 24 1536 16

@@ -33,12 +33,14 @@ let ``a suite gives its figures`` (words: string list) (count: int) =
         Assert.That(median, Is.GreaterThan 0.0)
         Assert.That(best, Is.GreaterThanOrEqualTo median)
 
-// Beside a tiny plan the kernels' working memory, which no plan counts, would weigh more.
 [<TestCase("train gpt2-124m --seq 64");
+  TestCase("train demo --batch 8 --seq 128");
+  TestCase("train demo --batch 2 --seq 128 --precision bf16");
+  TestCase("decode demo");
   TestCase("prefill llama-100m --tokens 256");
   TestCase("decode llama-100m --tokens 16");
   Category "Heavy">]
 let ``the device allocates what the plan foretells`` (words: string) =
     let memory = (measured (List.ofArray (words.Split ' '))).GetProperty "memory"
     let predicted, allocated = number [ "predicted" ] memory, number [ "allocated" ] memory
-    Assert.That(allocated / predicted, Is.EqualTo(1.0).Within 0.05)
+    Assert.That(allocated / predicted, Is.EqualTo(1.0).Within 0.01)

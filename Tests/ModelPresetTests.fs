@@ -24,6 +24,7 @@ let ``a preset learns exactly as many numbers as the published model`` (name: st
 [<TestCase("gpt3-175b", 175e9)>]
 [<TestCase("llama-1b", 1.1e9)>]
 [<TestCase("llama-100m", 100e6)>]
+[<TestCase("gpt2-10m", 10.8e6)>]
 let ``a preset is as large as its name`` (name: string) (published: float) =
     let parameters = float (Presets.parameters (Presets.find name))
     Assert.That(parameters, Is.EqualTo(published).Within(1.5).Percent)

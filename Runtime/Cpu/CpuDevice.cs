@@ -42,6 +42,16 @@ public sealed class CpuDevice : IDevice
 
     public IDeviceMemory Allocate(long bytes) => new CpuMemory(this, bytes);
 
+    /// <summary>Bytes that the plan's kernels take beside its buffers: packed panels, partial sums, widened operands.</summary>
+    public long WorkingBytes(Plan plan)
+    {
+        using var resources = new CpuResources(this, plan, CpuMemory.Unbacked);
+        foreach (PlanBuffer buffer in plan.Buffers)
+            resources.Memories[buffer.Id] = CpuMemory.Unbacked(plan.Maximum(buffer.Bytes));
+        CpuLowering.ReserveWorkingMemory(resources, [.. plan.Setup, .. plan.Steps]);
+        return resources.WorkingBytes;
+    }
+
     public IExecutable Compile(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent) =>
         new CpuExecutable(this, plan, persistent);
 

@@ -16,7 +16,7 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
     public CpuExecutable(CpuDevice device, Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent)
     {
         Plan = plan;
-        resources = new CpuResources(device, plan);
+        resources = new CpuResources(device, plan, bytes => new CpuMemory(device, bytes));
         foreach (PlanBuffer buffer in plan.Buffers)
             if (buffer.IsPersistent)
                 resources.Memories[buffer.Id] = PersistentBuffers.Find<CpuMemory>(plan, buffer, persistent);

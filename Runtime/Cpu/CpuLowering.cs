@@ -39,11 +39,21 @@ internal sealed class CpuLowering
     public static CpuLaunch[] Lower(CpuResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CpuLowering(resources);
-        IReadOnlyList<Step> wide = new CpuFloat32(view => lowering.buffers[view.Buffer].Type, lowering.SharedWorkspace).Rewrite(steps);
+        IReadOnlyList<Step> wide = lowering.Widened(steps);
         lowering.CompileKernels(wide);
         foreach (Step step in wide)
             lowering.Add(step);
         return [.. lowering.launches];
+    }
+
+    /// <summary>Lowers for the working memory alone: no kernel is compiled, nothing can be run.</summary>
+    public static void ReserveWorkingMemory(CpuResources resources, IReadOnlyList<Step> steps)
+    {
+        var lowering = new CpuLowering(resources);
+        foreach (Step step in lowering.WithoutKernels(lowering.Widened(steps)))
+            lowering.Add(step);
+        foreach (CpuLaunch launch in lowering.launches)
+            launch.Bind(resources.Bindings.Values);
     }
 
     /// <summary>Small products leave each worker its own part of the scratch, large ones lay it out together.</summary>
@@ -182,6 +192,36 @@ internal sealed class CpuLowering
         id = resources.AddWorkspace(most * sizeof(float));
         buffers[id] = new PlanBuffer(id, "workspace", BufferClass.Workspace, ScalarType.F32, [new PlanAxis("n", most)], 0, 0, 0);
         return workspaces[(most, number)] = id;
+    }
+
+    private IReadOnlyList<Step> Widened(IReadOnlyList<Step> steps) =>
+        new CpuFloat32(view => buffers[view.Buffer].Type, SharedWorkspace).Rewrite(steps);
+
+    /// <summary>The steps whose working memory depends on more than their kernels; that of fused kernels is reserved on the way.</summary>
+    private IReadOnlyList<Step> WithoutKernels(IReadOnlyList<Step> steps, long times = 1)
+    {
+        var kept = new List<Step>();
+        foreach (Step step in steps)
+            switch (step)
+            {
+                case Step.Loop loop:
+                    kept.Add(loop with { Body = WithoutKernels(loop.Body, times * loop.Count) });
+                    break;
+                case Step.Fused fused:
+                    if (Split(fused.Kernel) is { } split)
+                        resources.AddWorkspace(times * split.Accumulators * split.Pieces * sizeof(float));
+                    break;
+                case Step.MatrixProduct product:
+                    kept.Add(product with { Epilogue = null, EpilogueOperands = [] });
+                    break;
+                case Step.GroupedProduct product:
+                    kept.Add(product with { Epilogue = null, EpilogueOperands = [] });
+                    break;
+                default:
+                    kept.Add(step);
+                    break;
+            }
+        return kept;
     }
 
     private void AddLoop(Step.Loop loop)

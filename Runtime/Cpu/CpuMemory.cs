@@ -34,6 +34,9 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
 
     private CpuMemory(nint address, long bytes) => (this.address, Bytes) = (address, bytes);
 
+    /// <summary>Stands for memory where only sizes are asked for; nothing lies at its address.</summary>
+    public static CpuMemory Unbacked(long bytes) => new((nint)HugePage, bytes);
+
     public long Bytes { get; }
 
     public nint Address => address != 0 ? address : throw new ObjectDisposedException(nameof(CpuMemory));

@@ -4,7 +4,8 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cpu;
 
 /// <summary>What the steps of a plan on the CPU share.</summary>
-internal sealed class CpuResources(CpuDevice device, Plan plan) : IDisposable
+/// <param name="allocate">Gives working memory of so many bytes.</param>
+internal sealed class CpuResources(CpuDevice device, Plan plan, Func<long, CpuMemory> allocate) : IDisposable
 {
     /// <summary>Ids of memory beside the plan's buffers go down from here.</summary>
     private const int FirstWorkspace = -16;
@@ -21,16 +22,19 @@ internal sealed class CpuResources(CpuDevice device, Plan plan) : IDisposable
     public DimensionBindings Bindings { get; } = new(plan);
 
     /// <summary>Working memory of all matrix products.</summary>
-    public CpuScratch ProductScratch { get; } = new(device);
+    public CpuScratch ProductScratch { get; } = new(allocate);
 
     /// <summary>Working memory of all attention steps.</summary>
-    public CpuScratch AttentionScratch { get; } = new(device);
+    public CpuScratch AttentionScratch { get; } = new(allocate);
+
+    /// <summary>Bytes of all working memory.</summary>
+    public long WorkingBytes => ProductScratch.Bytes + AttentionScratch.Bytes + workspaces.Sum(w => w.Bytes);
 
     /// <summary>Memory that a step needs beside the plan's; its id.</summary>
     public int AddWorkspace(long bytes)
     {
         int id = FirstWorkspace - workspaces.Count;
-        workspaces.Add(new CpuMemory(device, bytes));
+        workspaces.Add(allocate(bytes));
         Memories[id] = workspaces[^1];
         return id;
     }

@@ -1,7 +1,7 @@
 namespace Legato.Runtime.Cpu;
 
 /// <summary>Working memory that the steps of a kind share, as large as the largest asks for.</summary>
-internal sealed class CpuScratch(CpuDevice device) : IDisposable
+internal sealed class CpuScratch(Func<long, CpuMemory> allocate) : IDisposable
 {
     private CpuMemory? memory;
 
@@ -15,7 +15,7 @@ internal sealed class CpuScratch(CpuDevice device) : IDisposable
         if (bytes <= Bytes)
             return;
         memory?.Dispose();
-        memory = new CpuMemory(device, bytes);
+        memory = allocate(bytes);
     }
 
     public void Dispose() => memory?.Dispose();
