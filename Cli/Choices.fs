@@ -16,6 +16,24 @@ type Precision =
     | Bf16
     | Fp16
 
+/// The types that files can hold weights in.
+[<RequireQualifiedAccess>]
+type StoredPrecision =
+    | Fp32
+    | Bf16
+    | Fp16
+    /// Eight bits an element, in blocks: GGUF's Q8_0.
+    | Q8
+
+/// What training makes of text.
+[<RequireQualifiedAccess>]
+type TrainingObjective =
+    | Causal
+    | Masked
+    | Spans
+    | Denoise
+    | Fim
+
 /// What the backward pass computes again instead of keeping it.
 [<RequireQualifiedAccess>]
 type Rematerialization =

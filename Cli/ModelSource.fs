@@ -1,4 +1,4 @@
-/// What MODEL names: a preset, a checkpoint folder, or a run's folder, which stands for its latest checkpoint.
+/// What MODEL names: a preset, a checkpoint folder, a run's folder, which stands for its latest checkpoint, or a GGUF file.
 module Legato.Cli.ModelSource
 
 open System.IO
@@ -9,7 +9,7 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Text
 open Legato.Runtime.Training
 
-/// A config, and the folder with its weights where there are any.
+/// A config, and where its weights lie, if anywhere: a folder or a GGUF file.
 type Source = {
     Name: string
     /// The text of the config.json.
@@ -48,9 +48,13 @@ let checkpointOf folder =
 
 let private isPath (model: string) = Directory.Exists model || Path.GetFileName model <> model
 
-/// <exception cref="LegatoException">There is no such preset or folder, or the folder has no config.</exception>
+let private isGguf (source: Source) = source.Folder |> Option.exists GgufFile.IsNamed
+
+/// <exception cref="LegatoException">There is no such preset, folder or file, or it has no config.</exception>
 let find (model: string) : Source =
-    if isPath model then
+    if GgufFile.IsNamed model then
+        { Name = model; Config = guarded (fun () -> GgufModel.config model); Folder = Some model }
+    elif isPath model then
         let folder = checkpointOf model
 
         { Name = model; Config = CheckpointFolder.ReadConfig folder; Folder = Some folder }
@@ -58,10 +62,15 @@ let find (model: string) : Source =
         let preset = guarded (fun () -> Presets.find model)
         { Name = preset.Name; Config = preset.Config; Folder = None }
 
+/// The model of a source's config, under the names that its weights have there.
+let private ofConfig (source: Source) config =
+    let model = Families.ofConfig config
+    if isGguf source then GgufModel.named model else model
+
 /// The model as its source declares it, called by the preset's or the folder's name.
 let definition (source: Source) : ModelDef =
     let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))
-    guarded (fun () -> { Families.ofConfig source.Config with Name = name })
+    guarded (fun () -> { ofConfig source source.Config with Name = name })
 
 /// A line end, as vocabularies of characters and of bytes spell it.
 let private lineEnds = [ "\n"; "Ċ" ]
@@ -82,7 +91,7 @@ let choose (overrides: (string * string) list) (source: Source) : Choice =
     let fit tokenizer =
         guarded (fun () ->
             let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
-            let model = Families.ofConfig (Families.withOverrides overrides config)
+            let model = ofConfig source (Families.withOverrides overrides config)
             if source.Folder.IsSome then model else { model with Name = source.Name })
 
     { Name = source.Name; Fit = fit; Folder = source.Folder }

@@ -13,6 +13,10 @@ type LegatoArgument =
     | [<CliPrefix(CliPrefix.None)>] Verify of ParseResults<Verify.VerifyArgument>
     | [<CliPrefix(CliPrefix.None)>] Bench of ParseResults<Bench.BenchArgument>
     | [<CliPrefix(CliPrefix.None)>] Tokenize of ParseResults<Tokenize.TokenizeArgument>
+    | [<CliPrefix(CliPrefix.None)>] Models of ParseResults<ModelsVerb.ModelsArgument>
+    | [<CliPrefix(CliPrefix.None)>] Inspect of ParseResults<Inspect.InspectArgument>
+    | [<CliPrefix(CliPrefix.None)>] Export of ParseResults<Export.ExportArgument>
+    | [<CliPrefix(CliPrefix.None)>] Convert of ParseResults<Convert.ConvertArgument>
     | [<CliPrefix(CliPrefix.None)>] Doctor of ParseResults<Doctor.DoctorArgument>
     | Version
 
@@ -25,6 +29,10 @@ type LegatoArgument =
             | Verify _ -> "recompute recorded results and tell the difference"
             | Bench _ -> "measure this machine, and Legato on it"
             | Tokenize _ -> "train, use and compare tokenizers"
+            | Models _ -> "list the families and the presets"
+            | Inspect _ -> "show a model's parameters and the memory that they take"
+            | Export _ -> "write a model as a folder that other programs load"
+            | Convert _ -> "turn weights from safetensors into GGUF and back, or into another type"
             | Doctor _ -> "show what Legato sees of this machine"
             | Version -> "print the version"
 
@@ -106,6 +114,10 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     | Verify flags :: _ -> perform Verify.run (Verify.options flags)
     | Bench flags :: _ -> perform Bench.run (Bench.options flags)
     | Tokenize flags :: _ -> perform Tokenize.run (Tokenize.options flags)
+    | Models flags :: _ -> perform ModelsVerb.run (ModelsVerb.options flags)
+    | Inspect flags :: _ -> perform Inspect.run (Inspect.options flags)
+    | Export flags :: _ -> perform Export.run (Export.options flags)
+    | Convert flags :: _ -> perform Convert.run (Convert.options flags)
     | Doctor flags :: _ -> perform Doctor.run (Doctor.options flags)
     | Version :: _ ->
         printfn "legato %s" (version ())

@@ -17,6 +17,8 @@ type TrainArgument =
     | Batch of sequences: int
     | Seq of positions: int
     | Accumulate of batches: int
+    | Objective of TrainingObjective
+    | Objective_Rate of share: float
     | Lr of rate: float
     | Min_Lr_Ratio of share: float
     | Schedule of Schedule
@@ -57,6 +59,10 @@ type TrainArgument =
             | Batch _ -> "sequences a batch (default: 8)"
             | Seq _ -> "positions a sequence (default: the model's context)"
             | Accumulate _ -> "batches whose gradients are added up before each step (default: 1)"
+            | Objective _ ->
+                "what to learn: the next token, masked tokens, cut spans, a damaged text, a middle (default: causal)"
+            | Objective_Rate _ ->
+                "the share of tokens that is damaged, or of texts for fim (default: the objective's own)"
             | Lr _ -> "the highest learning rate (default: 0.003, for small models)"
             | Min_Lr_Ratio _ -> "the last learning rate as a share of the highest (default: 0.1)"
             | Schedule _ -> "how the learning rate falls after the warm-up (default: cosine)"
@@ -114,6 +120,9 @@ type TrainOptions = {
     /// None: the model's context.
     Sequence: int option
     Accumulate: int
+    Objective: TrainingObjective
+    /// None: the objective's own.
+    ObjectiveRate: float option
     LearningRate: float
     MinLearningRateRatio: float
     Schedule: Schedule
@@ -157,6 +166,8 @@ let defaults = {
     Batch = 8
     Sequence = None
     Accumulate = 1
+    Objective = TrainingObjective.Causal
+    ObjectiveRate = None
     LearningRate = 3e-3
     MinLearningRateRatio = 0.1
     Schedule = Schedule.Cosine
@@ -211,6 +222,8 @@ let private apply options argument =
     | Batch sequences -> { options with Batch = sequences }
     | Seq positions -> { options with Sequence = Some positions }
     | Accumulate batches -> { options with Accumulate = batches }
+    | Objective objective -> { options with Objective = objective }
+    | Objective_Rate share -> { options with ObjectiveRate = Some share }
     | Lr rate -> { options with LearningRate = rate }
     | Min_Lr_Ratio share -> { options with MinLearningRateRatio = share }
     | Schedule schedule -> { options with Schedule = schedule }
@@ -243,6 +256,13 @@ let private checks options = [
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.atLeast 1 "--accumulate" options.Accumulate
+    Limits.optional (Limits.below (0.01, 1.0)) "--objective-rate" options.ObjectiveRate
+    Limits.readBy
+        (options.Objective <> TrainingObjective.Causal)
+        "--objective-rate"
+        options.ObjectiveRate.IsSome
+        "--objective causal"
+        "masked, spans, denoise, fim"
     Limits.above 0.0 "--lr" options.LearningRate
     Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
     Limits.atLeast 0 "--warmup" options.Warmup

@@ -41,7 +41,13 @@ let private pieces text =
 
 let private learn kind options text =
     // A character that occurs once is still to be read.
-    let training = TokenizerTrainingOptions(VocabularySize = options.Vocabulary, MinimumFrequency = 1)
+    let training =
+        TokenizerTrainingOptions(
+            VocabularySize = options.Vocabulary,
+            MinimumFrequency = 1,
+            SpecialTokens = Array.ofList (TrainObjective.tokens options.Objective)
+        )
+
     TokenizerTrainer.Train(kind, pieces text, training)
 
 let private characters options text = learn TokenizerKind.Character { options with Vocabulary = 1 <<< 16 } text

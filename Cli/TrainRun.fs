@@ -30,13 +30,14 @@ let private rate options : LearningRate =
         let decay = options.DecaySteps |> Option.defaultValue (max 1 (options.Steps / 5))
         LearningRate.WarmUpStableDecay(peak, warmUp, steps, int64 decay, least)
 
-let private trainingOptions options sequence =
+let private trainingOptions options objective sequence =
     TrainingOptions(
         int64 options.Steps,
         options.Batch,
         sequence,
         rate options,
         Accumulate = options.Accumulate,
+        Objective = objective,
         Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
         Precision = DeviceChoice.precision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
@@ -86,8 +87,8 @@ let private needOf (plans: IPlanSource) (options: TrainingOptions) =
 let rec private halves n = if n < 2 then [] else n / 2 :: halves (n / 2)
 
 // First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
-let private smaller plans (options: TrainOptions) sequence =
-    let need options sequence = fun () -> needOf plans (trainingOptions options sequence)
+let private smaller plans objective (options: TrainOptions) sequence =
+    let need options sequence = fun () -> needOf plans (trainingOptions options objective sequence)
     let frugal = { options with Rematerialization = Rematerialization.Block }
 
     seq {
@@ -101,12 +102,12 @@ let private smaller plans (options: TrainOptions) sequence =
             $"--batch 1 --remat block --seq {sequence}", need { frugal with Batch = 1 } sequence
     }
 
-let private requireMemory plans options sequence =
-    needOf plans (trainingOptions options sequence)
+let private requireMemory plans objective options sequence =
+    needOf plans (trainingOptions options objective sequence)
     |> MemoryNeed.require
         where
         (MemoryNeed.available (DeviceChoice.chosen options.Device))
-        (smaller plans options sequence)
+        (smaller plans objective options sequence)
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =
@@ -276,8 +277,9 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
     let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
-    let training = trainingOptions options sequence
-    requireMemory plans options sequence
+    let objective = TrainObjective.find options plans.Model tokenizer
+    let training = trainingOptions options objective sequence
+    requireMemory plans objective options sequence
 
     let job = {
         Options = options
@@ -301,4 +303,9 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
         reraise ()
 
 /// Trains a preset or a checkpoint folder's model.
-let run (options: TrainOptions) : int = runWith (fun options -> choose options.Overrides (find options.Model)) options
+let run (options: TrainOptions) : int =
+    if GgufFile.IsNamed options.Model then
+        let remedy = "turn it into a folder first: legato convert"
+        raise (LegatoException("training starts from a folder in the Hugging Face layout", options.Model, remedy))
+
+    runWith (fun options -> choose options.Overrides (find options.Model)) options

@@ -45,6 +45,8 @@ let private entries (options: TrainOptions) : (string * JsonNode) list = [
     "batch", number options.Batch
     yield! given "seq" (Option.map number options.Sequence)
     "accumulate", number options.Accumulate
+    "objective", word options.Objective
+    yield! given "objective-rate" (Option.map number options.ObjectiveRate)
     "lr", number options.LearningRate
     "min-lr-ratio", number options.MinLearningRateRatio
     "schedule", word options.Schedule

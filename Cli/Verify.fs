@@ -9,6 +9,7 @@ open Legato.Runtime
 type VerifyArgument =
     | [<MainCommand>] Folder of dir: string
     | Tolerance of difference: float
+    | Round_Trip
     | Device of Device
     | Precision of Precision
     | Json
@@ -18,6 +19,8 @@ type VerifyArgument =
             match argument with
             | Folder _ -> "a checkpoint folder with recorded logits and tokens, or with a recorded training run"
             | Tolerance _ -> "the largest absolute difference of logits that passes (default: 1e-4)"
+            | Round_Trip ->
+                "export the model (any with weights), load it again and compare tensors and logits, bit for bit"
             | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Precision _ -> "the type to hold the weights in (default: fp32)"
             | Json -> "print the differences as JSON"
@@ -25,12 +28,20 @@ type VerifyArgument =
 type VerifyOptions = {
     Folder: string
     Tolerance: float
+    RoundTrip: bool
     Device: Device option
     Precision: Precision
     Json: bool
 }
 
-let private defaults = { Folder = ""; Tolerance = 1e-4; Device = None; Precision = Precision.Fp32; Json = false }
+let private defaults = {
+    Folder = ""
+    Tolerance = 1e-4
+    RoundTrip = false
+    Device = None
+    Precision = Precision.Fp32
+    Json = false
+}
 
 let private where = "legato verify"
 
@@ -38,6 +49,7 @@ let private apply options argument =
     match argument with
     | Folder folder -> { options with Folder = folder }
     | Tolerance difference -> { options with Tolerance = difference }
+    | Round_Trip -> { options with RoundTrip = true }
     | Device device -> { options with Device = Some device }
     | Precision precision -> { options with Precision = precision }
     | Json -> { options with Json = true }
@@ -57,7 +69,9 @@ let private name (device: Device) = device.ToString().ToLowerInvariant()
 let private comparisons options device =
     let precision = DeviceChoice.precision options.Precision
 
-    if VerifyTraining.isRecordedIn options.Folder then
+    if options.RoundTrip then
+        VerifyRoundTrip.compare device precision options.Folder
+    elif VerifyTraining.isRecordedIn options.Folder then
         VerifyTraining.compare device precision options.Folder
     elif VerifyInference.isRecordedIn options.Folder then
         VerifyInference.compare device precision options.Tolerance options.Folder

@@ -41,7 +41,7 @@ module VerifyInference =
     let private largest recorded computed = Comparison.largest (Array.map2 Comparison.between recorded computed)
 
     /// The logits of every position, by a plan without a cache.
-    let private forward (executable: IExecutable) (tokens: int[]) =
+    let forward (executable: IExecutable) (tokens: int[]) =
         let plan = executable.Plan
         let input = executable.Memory(plan.Buffer(BufferClass.Input, "tokens"))
         let output = plan.Buffer(BufferClass.Output, "logits")

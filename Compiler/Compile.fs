@@ -130,7 +130,7 @@ type CompiledModel(model: ModelDef) =
                 | _ -> null
 
             let numbers = if w.Numbers.IsEmpty then null else List.toArray w.Numbers
-            WeightSource(w.Path, w.Name, w.Transposed, part, groups, Numbers = numbers)
+            WeightSource(w.Path, w.Name, w.Transposed, part, groups, PairedHeads = w.PairedHeads, Numbers = numbers)
 
         // A model without a table of its own uses its paths.
         let names =

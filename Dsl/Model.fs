@@ -13,6 +13,8 @@ type WeightName = {
     Part: Part option
     /// What {0} is for each index of the first stacked axis; empty: 0, 1, …
     Numbers: int list
+    /// The heads whose rotary pairs the checkpoint keeps as neighbouring rows; 0: rows lie as here.
+    PairedHeads: int
 }
 
 /// A family's table between parameter paths and checkpoint names.
@@ -28,7 +30,7 @@ type WeightNames = {
 [<AutoOpen>]
 module WeightTable =
     /// The parameter at the path lies in the tensor of that name, as it is.
-    let named path name = { Path = path; Name = name; Transposed = false; Part = None; Numbers = [] }
+    let named path name = { Path = path; Name = name; Transposed = false; Part = None; Numbers = []; PairedHeads = 0 }
 
     /// The checkpoint stores the matrix as [in, out].
     let transposed source = { source with Transposed = true }

@@ -78,6 +78,16 @@ module Config =
 
     let stringOr fallback keys json = value<string> "a text" keys json |> Option.defaultValue fallback
 
+    /// More layers than any model has; each takes memory while the graph is built.
+    let private mostLayers = 10_000
+
+    /// How many layers.
+    let layers (keys: string list) json =
+        match int keys json with
+        | count when count >= 1 && count <= mostLayers -> count
+        | count ->
+            fail $"a model can't have {count} layers" keys.Head $"give {keys.Head} a number from 1 to {mostLayers}"
+
     /// An axis whose size is a whole number under one of the keys.
     let axis<'Name> keys json : Axis<'Name> = axis<'Name>(int keys json)
 
@@ -108,11 +118,17 @@ module Config =
             let shown = (string expected).ToLowerInvariant()
             fail $"{key} = {(string (not expected)).ToLowerInvariant()} is not supported" key $"only {key} = {shown} is"
 
+    /// More features than any head has; rotary positions keep a number of each.
+    let private largestHead = 1 <<< 16
+
     /// The size of one head: head_dim, or else the family's own, or else an even share of the model's width.
     let headDim (own: int option) (embed: Axis<Embed>) (heads: Axis<Heads>) json =
-        match tryInt [ "head_dim" ] json |> Option.orElse own with
-        | Some size -> size
-        | None when embed.Size % heads.Size = 0 -> embed.Size / heads.Size
+        let share = if embed.Size % heads.Size = 0 then Some(embed.Size / heads.Size) else None
+
+        match tryInt [ "head_dim" ] json |> Option.orElse own |> Option.orElse share with
+        | Some size when size <= largestHead -> size
+        | Some size ->
+            fail $"a head can't have {size} features" "head_dim" $"give head_dim a number from 1 to {largestHead}"
         | None ->
             fail
                 $"{heads.Size} heads can't share a width of {embed.Size} evenly"

@@ -148,7 +148,7 @@ let decoder c =
 let private withContext (context: Axis<Context>) defaults json : Config =
     let embed = Config.axis<Embed> [ "hidden_size"; "n_embd"; "d_model" ] json
     let heads = Config.axis<Heads> [ "num_attention_heads"; "n_head"; "n_heads" ] json
-    let layers = Config.int [ "num_hidden_layers"; "n_layer"; "n_layers" ] json
+    let layers = Config.layers [ "num_hidden_layers"; "n_layer"; "n_layers" ] json
     let deviation = Config.floatOr 0.02 [ "initializer_range"; "init_std" ] json
     let mlp = [ "intermediate_size"; "n_inner"; "ffn_dim"; "ffn_hidden_size" ]
 

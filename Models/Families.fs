@@ -62,6 +62,10 @@ module Families =
         let config = ConfigJson json
         config, familyOf config config
 
+    /// The family that a config names.
+    /// <exception cref="ModelError">The config can't be read.</exception>
+    let modelType (text: string) : string = ConfigJson(parse text) |> Config.stringOr "" [ "model_type" ]
+
     /// <exception cref="ModelError">The config can't be read, its family is not known, or the family refuses it.</exception>
     let ofConfig (text: string) : ModelDef = parse text |> modelOf |> snd
 

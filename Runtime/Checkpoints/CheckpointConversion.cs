@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Checkpoints;
@@ -26,10 +27,11 @@ public static class CheckpointConversion
     /// <summary>Writes a GGUF file. Vectors and position embeddings stay in float32, since its readers expect them so.</summary>
     /// <param name="matrices">The type of matrices; null: what holds the stored ones without loss.</param>
     /// <param name="metadata">Keys and values, as <see cref="GgufWriter"/> takes them.</param>
+    /// <param name="constants">Tensors that hold no weights, in float32.</param>
     /// <exception cref="LegatoException">The checkpoint doesn't fit the model, or the file can't be written.</exception>
     public static void ToGguf(
         ITensorSource checkpoint, ModelDescription from, ModelDescription to, string path, TensorType? matrices,
-        IEnumerable<KeyValuePair<string, object>> metadata)
+        IEnumerable<KeyValuePair<string, object>> metadata, IEnumerable<KeyValuePair<string, float[]>> constants)
     {
         TensorType Encode(string name, IReadOnlyList<long> shape, ScalarType held)
         {
@@ -39,6 +41,8 @@ public static class CheckpointConversion
             // Rows that are no whole number of blocks keep a type without blocks.
             return shape[^1] % wanted.BlockElements() == 0 ? wanted : TensorType.F16;
         }
-        GgufWriter.Write(path, metadata, WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), Encode));
+        IEnumerable<TensorToWrite> weights = WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), Encode);
+        GgufWriter.Write(path, metadata, weights.Concat(constants.Select(c => new TensorToWrite(
+            c.Key, TensorType.F32, [c.Value.Length], stream => stream.Write(MemoryMarshal.AsBytes<float>(c.Value))))));
     }
 }

@@ -41,6 +41,19 @@ public sealed class GgufFile : ITensorSource
 
     public StoredTensor? Find(string name) => tensors.GetValueOrDefault(name);
 
+    /// <summary>A small tensor as float32.</summary>
+    /// <exception cref="LegatoException">It holds no real numbers, or more than fit in one array.</exception>
+    public float[] Singles(string name)
+    {
+        TensorInfo tensor = tensors[name].Info;
+        if (!tensor.Type.IsFloat() || tensor.Bytes > int.MaxValue / sizeof(double))
+            throw new LegatoException($"the tensor '{name}' is {tensor.ShapeText} of {tensor.Type.FormatName()}, no vector of numbers", Path);
+        int count = (int)tensor.Shape.Aggregate(1L, (n, size) => n * size);
+        var values = new float[count];
+        ElementConversion.ToSingle(tensors[name].ElementType, tensors[name].Elements(0, count, new byte[tensors[name].ScratchBytes(count)]), values);
+        return values;
+    }
+
     public void Dispose() => file.Dispose();
 
     private void ReadTensors()

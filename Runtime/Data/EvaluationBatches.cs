@@ -11,11 +11,14 @@ public sealed class EvaluationBatches
     private readonly int sequence;
     private readonly long windows;
     private readonly int[] window;
+    private readonly Objective objective;
 
     /// <param name="most">The most batches; 0 for all.</param>
+    /// <param name="objective">What a window becomes, by the same choices each time; null: each token tells the one after it.</param>
     /// <exception cref="LegatoException">The range is shorter than one window.</exception>
-    public EvaluationBatches(TokenRange range, int rows, int sequence, int most = 0)
+    public EvaluationBatches(TokenRange range, int rows, int sequence, int most = 0, Objective? objective = null)
     {
+        this.objective = objective ?? Objective.Causal;
         (this.range, this.rows, this.sequence) = (range, rows, sequence);
         windows = WindowBatches.Windows(range, sequence);
         long whole = Math.Max(1, windows / rows);
@@ -26,14 +29,14 @@ public sealed class EvaluationBatches
     /// <summary>Batches.</summary>
     public int Count { get; }
 
-    /// <summary>Batch <paramref name="index"/>: [rows, sequence] tokens and the tokens that follow them.</summary>
+    /// <summary>Batch <paramref name="index"/>: [rows, sequence] tokens and what is to be told at each.</summary>
     public void Fill(int index, Span<int> tokens, Span<int> labels)
     {
         for (int row = 0; row < rows; row++)
         {
             range.Read(((long)index * rows + row) % windows * sequence, window);
-            window.AsSpan(0, sequence).CopyTo(tokens.Slice(row * sequence, sequence));
-            window.AsSpan(1, sequence).CopyTo(labels.Slice(row * sequence, sequence));
+            var choices = new RowRandom(0, (long)index * rows + row);
+            objective.Fill(window, ref choices, tokens.Slice(row * sequence, sequence), labels.Slice(row * sequence, sequence));
         }
     }
 }

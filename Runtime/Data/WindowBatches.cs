@@ -11,14 +11,20 @@ public sealed class WindowBatches
     private readonly int sequence;
     private readonly long seed;
     private readonly int slack;
+    private readonly Objective objective;
 
     // A window and the token after it.
     private readonly int[] window;
 
     /// <param name="rows">Windows a batch.</param>
+    /// <param name="objective">What a window becomes; null: each token tells the one after it.</param>
     /// <exception cref="LegatoException">The data is shorter than one window.</exception>
-    public WindowBatches(TokenRange range, int rows, int sequence, long seed)
+    public WindowBatches(TokenRange range, int rows, int sequence, long seed, Objective? objective = null)
     {
+        this.objective = objective ?? Objective.Causal;
+        if (sequence < this.objective.ShortestRow)
+            throw new LegatoException(
+                $"rows of {sequence} tokens are too short for this objective", remedy: $"give a sequence of at least {this.objective.ShortestRow}");
         (this.range, Rows, this.sequence, this.seed) = (range, rows, sequence, seed);
         long windows = Windows(range, sequence);
         // One window less, where there are many, makes room for the windows to be moved.
@@ -43,7 +49,7 @@ public sealed class WindowBatches
             $"a sequence of {sequence} tokens and its last label need {sequence + 1} tokens; this part of the data has {range.Length}",
             remedy: "give more text, or a shorter sequence");
 
-    /// <summary>The batch of a step: [rows, sequence] tokens, and at each place the token that follows. Allocates nothing.</summary>
+    /// <summary>The batch of a step: [rows, sequence] tokens, and at each place the one that is to be told there.</summary>
     public void Fill(long step, Span<int> tokens, Span<int> labels)
     {
         for (int row = 0; row < Rows; row++)
@@ -51,8 +57,8 @@ public sealed class WindowBatches
             (long epoch, long place) = Math.DivRem(step * Rows + row, Count);
             var random = new EpochOrder(seed, epoch, Count);
             range.Read(random.Offset(slack) + random.Window(place) * sequence, window);
-            window.AsSpan(0, sequence).CopyTo(tokens.Slice(row * sequence, sequence));
-            window.AsSpan(1, sequence).CopyTo(labels.Slice(row * sequence, sequence));
+            var choices = new RowRandom(seed, step * Rows + row);
+            objective.Fill(window, ref choices, tokens.Slice(row * sequence, sequence), labels.Slice(row * sequence, sequence));
         }
     }
 }

@@ -72,6 +72,9 @@ public sealed class Tokenizer
     /// <summary>Writes tokenizer.json and tokenizer_config.json into a folder, each atomically.</summary>
     public void Save(string folder) => TokenizerFiles.Save(this, folder);
 
+    /// <summary>The tokenizer as keys and values of a GGUF file's metadata.</summary>
+    public IEnumerable<KeyValuePair<string, object>> ToGguf() => GgufTokenizerWriter.Write(Definition);
+
     /// <summary>Encodes one text.</summary>
     public TokenizedText Encode(string text, EncodeOptions options = default) => encoder.Encode(text, null, options);
 

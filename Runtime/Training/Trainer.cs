@@ -53,11 +53,11 @@ public sealed class Trainer : IDisposable
         (model, this.train, this.options, this.run, this.tokenizer) = (plans.Model, train, options, run, tokenizer);
         this.observer = observer ?? new Silence();
         CheckFit();
-        batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Sequence, options.Seed);
+        batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Sequence, options.Seed, options.Objective);
         tokens = new int[options.TokensPerStep];
         labels = new int[options.TokensPerStep];
         bool evaluates = options.EvaluateEvery > 0 && heldOut.Length > 0;
-        EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Sequence, options.EvaluationBatches) : null;
+        EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Sequence, options.EvaluationBatches, options.Objective) : null;
 
         memory = new ModelMemory(device);
         stepExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Train)));

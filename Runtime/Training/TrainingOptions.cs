@@ -1,3 +1,4 @@
+using Legato.Runtime.Data;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Training;
@@ -11,6 +12,9 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
 {
     /// <summary>Micro-batches a step, whose gradients are summed.</summary>
     public int Accumulate { get; init; } = 1;
+
+    /// <summary>What a stretch of text becomes: what is read, and what is to be told.</summary>
+    public Objective Objective { get; init; } = Objective.Causal;
 
     public OptimizerSettings Optimizer { get; init; } = OptimizerSettings.Default;
 

@@ -75,6 +75,7 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
             ("seq", Options.Sequence, now.Options.Sequence),
             ("accumulate", Options.Accumulate, now.Options.Accumulate),
             ("precision", Options.Precision, now.Options.Precision),
+            ("objective", Options.Objective.Description, now.Options.Objective.Description),
             ("optimizer", Options.Optimizer, now.Options.Optimizer),
             ("seed", Options.Seed, now.Options.Seed),
         ];

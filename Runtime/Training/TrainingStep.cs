@@ -50,7 +50,7 @@ public sealed class TrainingStep
     /// <summary>Runs one step.</summary>
     /// <param name="step">Counted from 0.</param>
     /// <param name="inputs">[accumulate, batch, seq] tokens.</param>
-    /// <param name="targets">The token that each is followed by.</param>
+    /// <param name="targets">The token that is to be told at each place; below zero: none.</param>
     public StepResult Run(long step, ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets, double learningRate)
     {
         tokens.Write(0, MemoryMarshal.AsBytes(inputs));

@@ -1,3 +1,4 @@
+using System.Text;
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Text.Models;
 using Legato.Runtime.Text.Pipeline;
@@ -9,7 +10,13 @@ namespace Legato.Runtime.Text.Formats;
 /// <summary>Makes a tokenizer of what a GGUF file says about its own.</summary>
 internal static class GgufTokenizerReader
 {
-    private const string Prefix = "tokenizer.ggml.";
+    internal const string Prefix = "tokenizer.ggml.";
+
+    /// <summary>The text of the tokenizer.json that the others were made from; it says more than they can.</summary>
+    internal const string WholeKey = "tokenizer.huggingface.json";
+
+    internal const string TemplateKey = "tokenizer.chat_template";
+
     private const string Mark = "\u2581";
 
     /// <exception cref="LegatoException">The file is no GGUF file, a damaged one, or holds no tokenizer that is known.</exception>
@@ -21,6 +28,8 @@ internal static class GgufTokenizerReader
 
     private static TokenizerDefinition Read(GgufMetadata metadata, string where)
     {
+        if (metadata.Text(WholeKey) is { } whole)
+            return ReadWhole(whole, metadata, where);
         string[] tokens = metadata.Texts(Prefix + "tokens")
             ?? throw new LegatoException("the GGUF file holds no tokenizer", where, "convert the model with its tokenizer");
         var definition = metadata.Text(Prefix + "model") switch
@@ -32,6 +41,24 @@ internal static class GgufTokenizerReader
             var other => throw new LegatoException($"the GGUF tokenizer '{other}' is not known", where, "llama, gpt2, bert and t5 are"),
         };
         return Complete(definition, metadata, tokens);
+    }
+
+    private static TokenizerDefinition ReadWhole(string json, GgufMetadata metadata, string where)
+    {
+        TokenizerDefinition definition = TokenizerJsonReader.Read(Encoding.UTF8.GetBytes(json), where);
+        string? Name(string key) => metadata.Id(Prefix + key) is not { } id ? null
+            : definition.AddedTokens.FirstOrDefault(token => token.Id == id)?.Content ?? definition.Model.Vocabulary.TokenOf(id);
+        return definition with
+        {
+            ChatTemplate = metadata.Text(TemplateKey),
+            Names = new SpecialTokenNames
+            {
+                BeginOfSequence = Name("bos_token_id") ?? definition.Names.BeginOfSequence,
+                EndOfSequence = Name("eos_token_id") ?? definition.Names.EndOfSequence,
+                Unknown = Name("unknown_token_id") ?? definition.Names.Unknown,
+                Padding = Name("padding_token_id") ?? definition.Names.Padding,
+            },
+        };
     }
 
     // The definition's own tokens, and those that the file marks by kind.
@@ -47,7 +74,7 @@ internal static class GgufTokenizerReader
         {
             AddedTokens = [.. added.Values.OrderBy(token => token.Id)],
             PostProcessor = Frame(definition, metadata, tokens),
-            ChatTemplate = metadata.Text("tokenizer.chat_template"),
+            ChatTemplate = metadata.Text(TemplateKey),
             RecognisesSpecialTokens = false,
             Names = new SpecialTokenNames
             {
@@ -115,7 +142,7 @@ internal static class GgufTokenizerReader
         { PostProcessor = null };
     }
 
-    private static IPreTokenizer Splitter(string name, string where)
+    internal static IPreTokenizer Splitter(string name, string where)
     {
         switch (name)
         {

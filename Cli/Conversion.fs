@@ -1,0 +1,145 @@
+/// A checkpoint in another format, or in other types: what `export` and `convert` do.
+module Legato.Cli.Conversion
+
+open System.IO
+open System.Text.Json.Nodes
+open Legato.Cli.ModelSource
+open Legato.Compiler
+open Legato.Models
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Plans
+open Legato.Runtime.Text
+
+/// Files of a folder that belong to the model's text, not to its weights.
+let private companions = [
+    "tokenizer.json"
+    "tokenizer_config.json"
+    "special_tokens_map.json"
+    "added_tokens.json"
+    "vocab.json"
+    "merges.txt"
+    "vocab.txt"
+    "tokenizer.model"
+    "spiece.model"
+    "sentencepiece.bpe.model"
+    "chat_template.jinja"
+    "generation_config.json"
+]
+
+let private description model = (CompiledModel model :> IPlanSource).Model
+
+let private hub (source: Source) = description (guarded (fun () -> Families.ofConfig source.Config))
+
+let private weightsOf (source: Source) =
+    match source.Folder with
+    | Some path -> path
+    | None ->
+        let remedy = "give a checkpoint's or a run's folder, or a GGUF file"
+        raise (LegatoException("a preset has no weights", source.Name, remedy))
+
+let private isThere path =
+    File.Exists path
+    || Directory.Exists path && Seq.isEmpty (Directory.EnumerateFileSystemEntries path) |> not
+
+let private requireNew path =
+    if isThere path then
+        raise (LegatoException("there is something already", path, "give --out a name that is free"))
+
+let private scalar precision =
+    match precision with
+    | StoredPrecision.Fp32 -> ScalarType.F32
+    | StoredPrecision.Bf16 -> ScalarType.BF16
+    | StoredPrecision.Fp16 -> ScalarType.F16
+    | StoredPrecision.Q8 ->
+        raise (
+            LegatoException(
+                "a folder of safetensors can't hold q8",
+                "--precision",
+                "use fp32, bf16 or fp16, or give --out a .gguf"
+            )
+        )
+
+let private typeNames = [ ScalarType.F32, "float32"; ScalarType.BF16, "bfloat16"; ScalarType.F16, "float16" ]
+
+/// The config with the type that the weights are written in, under the key that it has for it.
+let private retyped (precision: ScalarType option) (config: string) =
+    match precision with
+    | None -> config
+    | Some precision ->
+        let json = JsonNode.Parse(config).AsObject()
+        let key = if json.ContainsKey "dtype" then "dtype" else "torch_dtype"
+        json[key] <- JsonValue.Create(typeNames |> List.find (fst >> (=) precision) |> snd)
+        Config.text json
+
+let private holdsTokenizer (path: string) =
+    use file = new GgufFile(path)
+    file.Metadata.Keys |> Seq.exists _.StartsWith("tokenizer.")
+
+let private copyText (from: string) folder =
+    if GgufFile.IsNamed from then
+        if holdsTokenizer from then
+            (Tokenizer.Load from).Save folder
+    else
+        for name in companions do
+            let file = Path.Combine(from, name)
+
+            if File.Exists file then
+                File.Copy(file, Path.Combine(folder, name))
+
+/// Writes a folder in the Hugging Face layout: config.json, weights, and the tokenizer's files where there are any.
+/// <exception cref="LegatoException">The source can't be read or doesn't fit its config, or the folder can't be written.</exception>
+let toFolder (source: Source) (precision: StoredPrecision option) (shardBytes: int64) (folder: string) =
+    requireNew folder
+    let from = weightsOf source
+    let precision = precision |> Option.map scalar
+    use weights = HubCheckpoint.Open from
+    let stored = description (definition source)
+
+    AtomicWrite.Folder(
+        folder,
+        fun path ->
+            File.WriteAllText(Path.Combine(path, CheckpointFolder.ConfigFile), retyped precision source.Config)
+            copyText from path
+            CheckpointConversion.ToFolder(weights, stored, hub source, path, Option.toNullable precision, shardBytes)
+    )
+
+/// A matrix's type in GGUF, and the number that the file as a whole is marked with (llama_ftype).
+let private encoding precision =
+    match precision with
+    | StoredPrecision.Fp32 -> TensorType.F32, 0u
+    | StoredPrecision.Fp16 -> TensorType.F16, 1u
+    | StoredPrecision.Q8 -> TensorType.Q8_0, 7u
+    | StoredPrecision.Bf16 -> TensorType.BF16, 32u
+
+let private tokenizerEntries (from: string) =
+    let isThere =
+        if GgufFile.IsNamed from then
+            holdsTokenizer from
+        else
+            companions
+            |> List.exists (fun name -> name.StartsWith "tokenizer" && File.Exists(Path.Combine(from, name)))
+
+    if isThere then List.ofSeq ((Tokenizer.Load from).ToGguf()) else []
+
+/// Writes a GGUF file, the tokenizer in it where there is one.
+/// <exception cref="LegatoException">The source can't be read or doesn't fit its config, GGUF has no words for the model, or
+/// the file can't be written.</exception>
+let toGguf (source: Source) (precision: StoredPrecision option) (file: string) =
+    requireNew file
+    let from = weightsOf source
+    let model = guarded (fun () -> Families.ofConfig source.Config)
+    let renamed = guarded (fun () -> description (GgufModel.named model))
+    let name = Path.GetFileNameWithoutExtension file
+    let metadata, constants = guarded (fun () -> GgufModel.describe name source.Config)
+    use weights = HubCheckpoint.Open from
+
+    let matrices, mark =
+        match precision with
+        | Some precision ->
+            let matrices, mark = encoding precision
+            System.Nullable matrices, [ System.Collections.Generic.KeyValuePair("general.file_type", box mark) ]
+        | None -> System.Nullable(), []
+
+    let entries = metadata @ mark @ tokenizerEntries from
+    CheckpointConversion.ToGguf(weights, description (definition source), renamed, file, matrices, entries, constants)

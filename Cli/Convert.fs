@@ -1,0 +1,55 @@
+/// `legato convert`: weights between safetensors and GGUF, and between types.
+module Legato.Cli.Convert
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+
+type ConvertArgument =
+    | [<MainCommand>] Model of model: string
+    | Out of path: string
+    | Precision of StoredPrecision
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Model _ -> "a checkpoint folder, a run folder or a GGUF file"
+            | Out _ -> "what to write: a folder of safetensors, or a GGUF file if the name ends in .gguf"
+            | Precision _ ->
+                "the type of the weights; q8 is GGUF's Q8_0 (default: what holds the stored ones without loss)"
+
+type ConvertOptions = {
+    Model: string
+    Out: string
+    /// None: what holds the stored weights without loss.
+    Precision: StoredPrecision option
+}
+
+let private where = "legato convert"
+
+let private apply options argument =
+    match argument with
+    | Model name -> { options with Model = name }
+    | Out path -> { options with Out = path }
+    | Precision precision -> { options with Precision = Some precision }
+
+let private checks options = [ Limits.given "MODEL" options.Model; Limits.given "--out" options.Out ]
+
+let options (given: ParseResults<ConvertArgument>) : Result<ConvertOptions, LegatoException list> =
+    result {
+        let! arguments = Arguments.gather where Arguments.noConfig given
+        let options = List.fold apply { Model = ""; Out = ""; Precision = None } arguments
+        return! Limits.hold where (checks options) options
+    }
+
+let run (options: ConvertOptions) =
+    let source = ModelSource.find options.Model
+
+    if GgufFile.IsNamed options.Out then
+        Conversion.toGguf source options.Precision options.Out
+    else
+        Conversion.toFolder source options.Precision HubCheckpoint.ShardBytes options.Out
+
+    printfn "%s" options.Out
+    0

@@ -1,0 +1,58 @@
+/// `legato export`: a run's or a checkpoint's model as a folder in the Hugging Face layout, which other programs load.
+module Legato.Cli.Export
+
+open Argu
+open FsToolkit.ErrorHandling
+open Legato.Runtime
+open Legato.Runtime.Checkpoints
+
+type ExportArgument =
+    | [<MainCommand>] Model of model: string
+    | Out of dir: string
+    | Precision of StoredPrecision
+    | Shard_Size of bytes: int64
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Model _ -> "a run folder (its latest checkpoint), a checkpoint folder or a GGUF file"
+            | Out _ -> "the folder to write: config.json, safetensors, the tokenizer's files"
+            | Precision _ -> "the type of the weights (default: the stored one)"
+            | Shard_Size _ -> "the most bytes a weights file holds (default: 5000000000)"
+
+type ExportOptions = {
+    Model: string
+    Out: string
+    /// None: as stored.
+    Precision: StoredPrecision option
+    ShardBytes: int64
+}
+
+let private where = "legato export"
+
+let private apply options argument =
+    match argument with
+    | Model name -> { options with Model = name }
+    | Out folder -> { options with Out = folder }
+    | Precision precision -> { options with Precision = Some precision }
+    | Shard_Size bytes -> { options with ShardBytes = bytes }
+
+let private defaults = { Model = ""; Out = ""; Precision = None; ShardBytes = HubCheckpoint.ShardBytes }
+
+let private checks options = [
+    Limits.given "MODEL" options.Model
+    Limits.given "--out" options.Out
+    Limits.above 0.0 "--shard-size" (float options.ShardBytes)
+]
+
+let options (given: ParseResults<ExportArgument>) : Result<ExportOptions, LegatoException list> =
+    result {
+        let! arguments = Arguments.gather where Arguments.noConfig given
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where (checks options) options
+    }
+
+let run (options: ExportOptions) =
+    Conversion.toFolder (ModelSource.find options.Model) options.Precision options.ShardBytes options.Out
+    printfn "%s" options.Out
+    0

@@ -1,0 +1,89 @@
+/// What training makes of text: the objective that flags name, with the tokens that it needs.
+module Legato.Cli.TrainObjective
+
+open Legato.Cli.Train
+open Legato.Runtime
+open Legato.Runtime.Data
+open Legato.Runtime.Plans
+open Legato.Runtime.Text
+
+let private masks = [ "<mask>"; "[MASK]" ]
+let private mostSentinels = 100
+let private sentinel n = $"<extra_id_{n}>"
+
+/// Prefix, suffix and middle, as published tokenizers spell them.
+let private fillMarks = [
+    [ "<|fim_prefix|>"; "<|fim_suffix|>"; "<|fim_middle|>" ]
+    [ "<fim_prefix>"; "<fim_suffix>"; "<fim_middle>" ]
+    [ "<PRE>"; "<SUF>"; "<MID>" ]
+]
+
+/// Tokens that frame a text, which are never masked.
+let private frames = [ "<s>"; "</s>"; "<pad>"; "[CLS]"; "[SEP]"; "[PAD]" ]
+
+let private sentenceEnds = [ "."; "!"; "?"; "\n"; "Ċ" ]
+
+/// The special tokens that a tokenizer is given that is trained for an objective.
+let tokens objective : string list =
+    match objective with
+    | TrainingObjective.Causal -> []
+    | TrainingObjective.Masked -> [ masks.Head ]
+    | TrainingObjective.Spans -> List.init 33 sentinel
+    | TrainingObjective.Denoise -> [ masks.Head; "</s>" ]
+    | TrainingObjective.Fim -> fillMarks.Head
+
+let private word (objective: TrainingObjective) = $"--objective {objective.ToString().ToLowerInvariant()}"
+
+let private lacking objective (names: string list) =
+    let what = $"the tokenizer has no {List.head names}, which {word objective} needs"
+    raise (LegatoException(what, "--tokenizer", "use one that has it, or let one be trained: --tokenizer bpe"))
+
+let private ids (tokenizer: Tokenizer) (names: string list) = names |> List.choose (tokenizer.IdOf >> Option.ofNullable)
+
+let private required objective (tokenizer: Tokenizer) names =
+    match ids tokenizer names with
+    | first :: _ -> first
+    | [] -> lacking objective names
+
+let private sentinels objective (tokenizer: Tokenizer) =
+    let found = Seq.init mostSentinels sentinel |> Seq.map tokenizer.IdOf |> Seq.takeWhile _.HasValue
+
+    match [| for id in found -> id.Value |] with
+    | [||]
+    | [| _ |] -> lacking objective [ sentinel 0; sentinel 1 ]
+    | several -> several
+
+let private fill objective (tokenizer: Tokenizer) rate =
+    match fillMarks |> List.map (ids tokenizer) |> List.tryFind (fun marks -> marks.Length = 3) with
+    | Some marks -> FillInTheMiddle(rate, 0.5, marks[0], marks[1], marks[2])
+    | None -> lacking objective fillMarks.Head
+
+let private separator objective (tokenizer: Tokenizer) =
+    Option.ofNullable tokenizer.EndOfSequenceId
+    |> Option.defaultWith (fun () -> required objective tokenizer [ "</s>" ])
+
+let private requireTask objective (model: ModelDescription) =
+    if objective = TrainingObjective.Masked then
+        let what =
+            $"{word objective} needs a model that reads in both directions, and {model.Name} tells what comes next"
+
+        raise (LegatoException(what, "--objective", "use causal, spans, denoise or fim, or an encoder such as bert"))
+
+/// The objective, for a model and its tokenizer; rates are those of the papers where none is given.
+/// <exception cref="LegatoException">The tokenizer lacks a token that it needs, or the model can't be trained so.</exception>
+let find (options: TrainOptions) (model: ModelDescription) (tokenizer: Tokenizer) : Objective =
+    let objective = options.Objective
+    requireTask objective model
+    let rate usual = Option.defaultValue usual options.ObjectiveRate
+
+    match objective with
+    | TrainingObjective.Causal -> Objective.Causal
+    | TrainingObjective.Masked ->
+        let mask = required objective tokenizer masks
+        MaskedObjective(rate 0.15, mask, tokenizer.VocabularySize, Array.ofList (ids tokenizer frames))
+    | TrainingObjective.Spans -> SpanCorruption(rate 0.15, 3.0, sentinels objective tokenizer)
+    | TrainingObjective.Denoise ->
+        let mask = required objective tokenizer masks
+        let ends = Array.ofList (ids tokenizer sentenceEnds)
+        Denoising(rate 0.3, 3.0, mask, separator objective tokenizer, ends)
+    | TrainingObjective.Fim -> fill objective tokenizer (rate 0.5)

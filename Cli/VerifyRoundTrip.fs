@@ -1,0 +1,72 @@
+/// Exports a model, loads what was written, and compares it with what it was written from.
+module Legato.Cli.VerifyRoundTrip
+
+open System
+open System.IO
+open Legato.Compiler
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Devices
+open Legato.Runtime.Plans
+
+/// Positions of the text that both are given.
+let private longest = 32
+
+/// Every token in its turn, in strides that meet neighbours seldom.
+let private text (model: ModelDescription) =
+    Array.init (int (min (int64 longest) model.Context)) (fun i -> int ((7919L * int64 i + 13L) % model.Vocabulary))
+
+let private logits (device: IDevice) precision (source: ModelSource.Source) =
+    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
+    let tokens = text plans.Model
+    let length = int64 tokens.Length
+    use memory = new ModelMemory(device)
+    use executable = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, length, length, precision)))
+    HubCheckpoint.Load(source.Folder.Value, plans.Model, fun path -> memory.Parameter path)
+    VerifyInference.forward executable tokens
+
+/// Bytes that are compared at a time.
+let private chunk = 1L <<< 24
+
+let private isSameFrom (a: StoredTensor) (b: StoredTensor) start =
+    let length = int (min chunk (a.Info.Bytes - start))
+    let theirs = b.File.Span(b.Info.Offset + start, length)
+    (a.File.Span(a.Info.Offset + start, length)).SequenceEqual theirs
+
+let private isSame (a: ITensorSource) (b: ITensorSource) name =
+    match a.Find name, b.Find name with
+    | null, _
+    | _, null -> false
+    | a, b ->
+        a.Info.Type = b.Info.Type
+        && Seq.toList a.Info.Shape = Seq.toList b.Info.Shape
+        && List.forall (isSameFrom a b) [ 0L .. chunk .. a.Info.Bytes - 1L ]
+
+/// How many of the written tensors are not those that were read. GGUF's names and types are others.
+let private otherTensors (before: string) (after: string) =
+    use a = HubCheckpoint.Open before
+    use b = HubCheckpoint.Open after
+    b.Names |> Seq.filter (isSame a b >> not) |> Seq.length |> float
+
+/// <exception cref="LegatoException">The model has no weights, or can't be read or written.</exception>
+let compare (device: IDevice) precision (model: string) : Comparison list =
+    let source = ModelSource.find model
+    let home = Directory.CreateTempSubdirectory "legato-round-trip-"
+
+    try
+        let copy = Path.Combine(home.FullName, "model")
+        Conversion.toFolder source None HubCheckpoint.ShardBytes copy
+        let before = logits device precision source
+        let after = logits device precision (ModelSource.find copy)
+        let largest = Array.map2 Comparison.between before after |> Comparison.largest
+
+        [
+            { Name = "logits"; Difference = largest; Allowed = Some 0.0 }
+            if not (GgufFile.IsNamed model) then
+                {
+                    Name = "tensors"
+                    Difference = otherTensors source.Folder.Value copy
+                    Allowed = Some 0.0
+                }
+        ]
+    finally
+        home.Delete true

@@ -1,0 +1,143 @@
+namespace Legato.Models
+
+open System.Text.Json.Nodes
+open Legato.Dsl
+
+/// A value of a GGUF file's metadata.
+type GgufValue =
+    | Whole of int64
+    | Real of float
+    | Word of string
+    | Flag of bool
+
+/// A kind of model as GGUF files name it, beside the family that config.json names.
+type GgufArchitecture = {
+    /// general.architecture, which also begins the keys of the model's sizes.
+    Name: string
+    ModelType: string
+    /// Modules of a checkpoint in the Hugging Face layout, and what GGUF calls them.
+    Modules: (string * string) list
+    /// Modules whose rows GGUF keeps with rotary pairs side by side, and the keys of how many heads they have.
+    Paired: (string * string list) list
+    /// Tensors that hold nothing of their own.
+    Ignored: string list
+}
+
+/// Names of tensors (the specification of GGUF, "Standardized tensor names").
+[<RequireQualifiedAccess>]
+module GgufNames =
+    let private inLayer hub gguf modules =
+        modules |> List.map (fun (from, into) -> $"{hub}.{{0}}.{from}", $"blk.{{0}}.{into}")
+
+    let private llamaModules =
+        [ "model.embed_tokens", "token_embd"; "model.norm", "output_norm"; "lm_head", "output" ]
+        @ inLayer "model.layers" "blk" [
+            "input_layernorm", "attn_norm"
+            "self_attn.q_proj", "attn_q"
+            "self_attn.k_proj", "attn_k"
+            "self_attn.v_proj", "attn_v"
+            "self_attn.o_proj", "attn_output"
+            "self_attn.q_norm", "attn_q_norm"
+            "self_attn.k_norm", "attn_k_norm"
+            "post_attention_layernorm", "ffn_norm"
+            "mlp.gate_proj", "ffn_gate"
+            "mlp.up_proj", "ffn_up"
+            "mlp.down_proj", "ffn_down"
+        ]
+
+    let private gpt2Modules =
+        [ "wte", "token_embd"; "wpe", "position_embd"; "ln_f", "output_norm" ]
+        @ inLayer "h" "blk" [
+            "ln_1", "attn_norm"
+            "attn.c_attn", "attn_qkv"
+            "attn.c_proj", "attn_output"
+            "ln_2", "ffn_norm"
+            "mlp.c_fc", "ffn_up"
+            "mlp.c_proj", "ffn_down"
+        ]
+
+    let internal heads = [ "num_attention_heads"; "n_head" ]
+    let internal keyHeads = "num_key_value_heads" :: heads
+
+    let private llamaLike name = { Name = name; ModelType = name; Modules = llamaModules; Paired = []; Ignored = [] }
+
+    let all = [
+        {
+            llamaLike "llama" with
+                Paired = [ "blk.{0}.attn_q", heads; "blk.{0}.attn_k", keyHeads ]
+                Ignored = [ "rope_freqs.weight" ]
+        }
+        llamaLike "qwen2"
+        llamaLike "qwen3"
+        // The head is the embedding; some writers repeat it.
+        {
+            Name = "gpt2"
+            ModelType = "gpt2"
+            Modules = gpt2Modules
+            Paired = []
+            Ignored = [ "output.weight" ]
+        }
+    ]
+
+    let private known choose = all |> List.map choose |> String.concat ", "
+
+    /// The architecture that general.architecture names.
+    /// <exception cref="ModelError">Legato has no such.</exception>
+    let ofName name =
+        match all |> List.tryFind (fun a -> a.Name = name) with
+        | Some found -> found
+        | None ->
+            raise (
+                ModelError(
+                    $"the architecture '{name}' is not known",
+                    "general.architecture",
+                    $"known are: {known _.Name}"
+                )
+            )
+
+    /// The architecture of a config's family.
+    /// <exception cref="ModelError">GGUF's names for it are not known.</exception>
+    let ofModelType modelType =
+        match all |> List.tryFind (fun a -> a.ModelType = modelType) with
+        | Some found -> found
+        | None ->
+            let what = $"what GGUF calls the parts of a '{modelType}' is not known"
+            raise (ModelError(what, "model_type", $"known are: {known _.ModelType}"))
+
+    let private renamed architecture heads (line: WeightName) =
+        let cut = line.Name.LastIndexOf '.'
+        let hub, suffix = line.Name[.. cut - 1], line.Name[cut..]
+
+        match architecture.Modules |> List.tryFind (fun (name, _) -> name = hub) with
+        | None ->
+            let what = $"GGUF has no name for {line.Name} of a {architecture.Name}"
+            raise (ModelError(what, line.Path, "keep this model in the Hugging Face layout"))
+        | Some(_, name) -> {
+            // GGUF keeps every matrix as [out, in]; what was cut along the columns of the other is cut along rows.
+            line with
+                Name = name + suffix
+                Transposed = false
+                Part = line.Part |> Option.map (fun p -> if line.Transposed then { p with Axis = 1 - p.Axis } else p)
+                PairedHeads =
+                    architecture.Paired
+                    |> List.tryFind (fun (paired, _) -> paired = name)
+                    |> Option.map (snd >> heads)
+                    |> Option.defaultValue 0
+          }
+
+    /// The model under GGUF's names.
+    /// <exception cref="ModelError">GGUF has no name for one of its tensors.</exception>
+    let rename architecture (model: ModelDef) : ModelDef =
+        let config = JsonNode.Parse(model.Config).AsObject()
+
+        let number (keys: string list) =
+            keys |> List.pick (fun key -> config[key] |> Option.ofObj |> Option.map _.GetValue<int>())
+
+        {
+            model with
+                Weights = {
+                    Names = model.Weights.Names |> List.map (renamed architecture number)
+                    Prefixes = [ "" ]
+                    Ignored = architecture.Ignored
+                }
+        }

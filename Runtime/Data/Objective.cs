@@ -1,0 +1,49 @@
+using System.Text.Json.Serialization;
+
+namespace Legato.Runtime.Data;
+
+/// <summary>
+/// What a stretch of text becomes in training: the tokens that the model reads, and at each place the one that it is to
+/// tell, or <see cref="Ignored"/>. Every choice is a pure function of the row's own random numbers.
+/// </summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(CausalObjective), "causal")]
+[JsonDerivedType(typeof(MaskedObjective), "masked")]
+[JsonDerivedType(typeof(SpanCorruption), "spans")]
+[JsonDerivedType(typeof(Denoising), "denoise")]
+[JsonDerivedType(typeof(FillInTheMiddle), "fim")]
+public abstract record Objective
+{
+    /// <summary>A label that doesn't count.</summary>
+    public const int Ignored = -100;
+
+    /// <summary>Every token tells the one after it.</summary>
+    public static Objective Causal { get; } = new CausalObjective();
+
+    /// <summary>What a reader of logs calls it; equal for equal objectives.</summary>
+    [JsonIgnore]
+    public abstract string Description { get; }
+
+    /// <summary>Tokens of the shortest row that the objective makes sense of.</summary>
+    [JsonIgnore]
+    public virtual int ShortestRow => 1;
+
+    /// <summary>Fills a row.</summary>
+    /// <param name="text">The row's text: as many tokens as the row has, and one more.</param>
+    public abstract void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels);
+
+    /// <summary>A sequence as tokens that each tell the next.</summary>
+    protected static void Shift(ReadOnlySpan<int> sequence, Span<int> tokens, Span<int> labels)
+    {
+        sequence[..^1].CopyTo(tokens);
+        sequence[1..].CopyTo(labels);
+    }
+}
+
+/// <summary>Every token tells the one after it.</summary>
+public sealed record CausalObjective : Objective
+{
+    public override string Description => "causal";
+
+    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels) => Shift(text, tokens, labels);
+}

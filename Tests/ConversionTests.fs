@@ -1,0 +1,216 @@
+/// `legato export`, `legato convert` and `legato verify --round-trip`: what is written is what was read.
+module Legato.Tests.ConversionTests
+
+open System
+open System.IO
+open System.Text.Json.Nodes
+open NUnit.Framework
+open Legato.Cli
+open Legato.Compiler
+open Legato.Models
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Cpu
+open Legato.Runtime.Plans
+open Legato.Runtime.Text.Training
+
+/// A reference checkpoint: one of the repository's own, or one that lies beside it.
+let private checkpoint name =
+    let own = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name)
+    if Directory.Exists own then own else Repository.shared $"goldens/{name}"
+
+let private inFolder (work: string -> unit) =
+    let folder = Directory.CreateTempSubdirectory "legato-conversion-"
+
+    try
+        work folder.FullName
+    finally
+        folder.Delete true
+
+let private succeeds words =
+    let outcome = Invocation.legato words
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
+    outcome.Output
+
+/// The logits of a few tokens.
+let private logits (model: string) =
+    let source = ModelSource.find model
+    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
+    use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
+    use memory = new ModelMemory(device)
+    use executable = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
+    HubCheckpoint.Load(model, plans.Model, fun path -> memory.Parameter path)
+    VerifyInference.forward executable [| for i in 0..15 -> 37 * i % 256 |]
+
+let private weights folder = File.ReadAllBytes(Path.Combine(folder, "model.safetensors"))
+
+/// What GGUF has names for.
+let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3" ]
+
+[<TestCaseSource(nameof models)>]
+let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
+    inFolder (fun folder ->
+        let file, back = Path.Combine(folder, "m.gguf"), Path.Combine(folder, "back")
+        succeeds [ "convert"; checkpoint name; "--out"; file ] |> ignore
+        succeeds [ "convert"; file; "--out"; back ] |> ignore
+        Assert.That((weights back = weights (checkpoint name)), "the files differ")
+        Assert.That(logits file, Is.EqualTo<float32[]>(logits (checkpoint name)))
+        File.Copy(Path.Combine(checkpoint name, "expected.safetensors"), Path.Combine(back, "expected.safetensors"))
+        succeeds [ "verify"; back ] |> ignore)
+
+/// How far the logits of a file are from those of its original, as a share of the largest.
+let private loss name file =
+    let exact = logits (checkpoint name)
+    let difference = Array.map2 Comparison.between exact (logits file) |> Comparison.largest
+    difference / float (exact |> Array.map abs |> Array.max)
+
+let private matrices (folder: string) =
+    use tensors = new CheckpointFolder(folder)
+
+    [
+        for name in Seq.sort tensors.Names do
+            let tensor = tensors.Find name
+
+            if tensor.Info.Shape.Count = 2 && not (name.Contains "wpe") then
+                name, tensor.File.Span(tensor.Info.Offset, int tensor.Info.Bytes).ToArray()
+    ]
+
+[<TestCaseSource(nameof models)>]
+let ``halves in GGUF are those of safetensors`` (name: string) =
+    inFolder (fun folder ->
+        let file, back, other =
+            Path.Combine(folder, "m.gguf"), Path.Combine(folder, "back"), Path.Combine(folder, "other")
+
+        succeeds [ "convert"; checkpoint name; "--out"; file; "--precision"; "fp16" ] |> ignore
+        succeeds [ "convert"; file; "--out"; back ] |> ignore
+        succeeds [ "convert"; checkpoint name; "--out"; other; "--precision"; "fp16" ] |> ignore
+        Assert.That((matrices back = matrices other), "the matrices differ")
+        Assert.That(loss name file, Is.LessThan(2e-3).And.GreaterThan 0.0))
+
+[<TestCaseSource(nameof models)>]
+let ``eight bits lose little`` (name: string) =
+    inFolder (fun folder ->
+        let file = Path.Combine(folder, "m.gguf")
+        succeeds [ "convert"; checkpoint name; "--out"; file; "--precision"; "q8" ] |> ignore
+        Assert.That(loss name file, Is.LessThan(0.05).And.GreaterThan 0.0)
+        Assert.That(succeeds [ "inspect"; file ], Does.Contain "tensors of Q8_0"))
+
+let private shared = [
+    "bert"
+    "bloom"
+    "deepseek_v3"
+    "gemma2"
+    "gpt2"
+    "gpt_neox"
+    "gpt_oss"
+    "llama"
+    "llama3_rope"
+    "mistral"
+    "mixtral"
+    "opt"
+    "phi3"
+    "qwen2"
+    "qwen3"
+    "t5"
+]
+
+[<TestCaseSource(nameof shared)>]
+let ``import and export give the same bytes`` (name: string) =
+    let folder = Repository.shared $"goldens/{name}"
+    let family = Families.modelType (File.ReadAllText(Path.Combine(folder, "config.json")))
+
+    if Families.all |> List.forall (fun (known, _) -> known <> family) then
+        Assert.Ignore $"the family {family} is not known yet"
+
+    inFolder (fun home ->
+        let copy = Path.Combine(home, "copy")
+        succeeds [ "export"; folder; "--out"; copy ] |> ignore
+        Assert.That((weights copy = weights folder), "the files differ")
+        let config folder = File.ReadAllText(Path.Combine(folder, "config.json"))
+        Assert.That(config copy, Is.EqualTo(config folder)))
+
+[<TestCaseSource(nameof models)>]
+let ``a round trip is judged bit for bit`` (name: string) =
+    let output = succeeds [ "verify"; checkpoint name; "--round-trip" ]
+    Assert.That(output, Does.Contain("logits").And.Contain("tensors").And.Not.Contain "differs")
+
+/// A checkpoint with a tokenizer of bytes, as many as its vocabulary has.
+let private withTokenizer name folder =
+    for file in [ "config.json"; "model.safetensors" ] do
+        File.Copy(Path.Combine(checkpoint name, file), Path.Combine(folder, file))
+
+    let tokenizer = TokenizerTrainer.Train(TokenizerKind.Byte, [])
+    tokenizer.Save folder
+
+let private spoken model =
+    let text = succeeds [ "generate"; model; "--prompt"; "abc"; "--greedy"; "--max-tokens"; "12"; "--json" ]
+    let json = JsonNode.Parse text
+    json["samples"].ToJsonString()
+
+[<TestCaseSource(nameof models)>]
+let ``a GGUF file speaks as its folder does`` (name: string) =
+    inFolder (fun home ->
+        let folder, file, back =
+            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
+
+        Directory.CreateDirectory folder |> ignore
+        withTokenizer name folder
+        succeeds [ "convert"; folder; "--out"; file ] |> ignore
+        succeeds [ "convert"; file; "--out"; back ] |> ignore
+        Assert.That(spoken file, Is.EqualTo(spoken folder))
+        Assert.That(spoken back, Is.EqualTo(spoken folder)))
+
+[<Test>]
+let ``an export is cut into shards and takes the tokenizer along`` () =
+    inFolder (fun home ->
+        let folder, copy = Path.Combine(home, "m"), Path.Combine(home, "copy")
+        Directory.CreateDirectory folder |> ignore
+        withTokenizer "llama" folder
+        let words = [ "export"; folder; "--out"; copy; "--precision"; "bf16"; "--shard-size"; "100000" ]
+        succeeds words |> ignore
+        let files = Directory.GetFiles copy |> Array.map Path.GetFileName
+
+        Assert.That(
+            files,
+            Does.Contain("model.safetensors.index.json").And.Contain("tokenizer.json").And.Contain
+                "model-00001-of-00003.safetensors"
+        )
+
+        let config = JsonNode.Parse(File.ReadAllText(Path.Combine(copy, "config.json")))
+        Assert.That(string config["dtype"], Is.EqualTo "bfloat16")
+        Assert.That(spoken copy, Is.Not.Empty))
+
+let private mistakes = [
+    TestCaseData([ "export"; "gpt2-124m"; "--out"; "x" ], "no weights").SetArgDisplayNames "a preset"
+    TestCaseData([ "export"; checkpoint "llama" ], "--out is not given").SetArgDisplayNames "no place"
+    TestCaseData([ "export"; checkpoint "llama"; "--out"; checkpoint "gpt2" ], "something already").SetArgDisplayNames
+        "a place that is taken"
+    TestCaseData([ "export"; checkpoint "llama"; "--out"; "x"; "--precision"; "q8" ], "q8").SetArgDisplayNames
+        "blocks in a folder"
+    TestCaseData([ "generate"; "nowhere.gguf" ], "nowhere.gguf").SetArgDisplayNames "no such file"
+    TestCaseData([ "train"; "nowhere.gguf"; "--steps"; "1" ], "nowhere.gguf").SetArgDisplayNames "training from GGUF"
+]
+
+[<TestCaseSource(nameof mistakes)>]
+let ``a mistake ends with 2 and its remedy`` (words: string list) (part: string) =
+    let outcome = Invocation.legato words
+    Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
+    Assert.That(outcome.Errors, Does.Contain(part).And.Contain "remedy: ")
+
+[<Test>]
+let ``a file of another architecture is refused by name`` () =
+    inFolder (fun folder ->
+        let file = Path.Combine(folder, "m.gguf")
+        let entry (key, value: obj) = Collections.Generic.KeyValuePair(key, value)
+
+        let tensor =
+            TensorToWrite(
+                "token_embd.weight",
+                TensorType.F32,
+                [| 4L; 2L |],
+                fun stream -> stream.Write(ReadOnlySpan(Array.zeroCreate<byte> 32))
+            )
+
+        GgufWriter.Write(file, [ entry ("general.architecture", "rwkv6") ], [ tensor ])
+        let outcome = Invocation.legato [ "inspect"; file ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "'rwkv6'"))

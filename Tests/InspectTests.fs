@@ -1,0 +1,60 @@
+/// `legato models` and `legato inspect`.
+module Legato.Tests.InspectTests
+
+open System.IO
+open System.Text.Json
+open NUnit.Framework
+open Legato.Models
+
+let private json words =
+    let outcome = Invocation.legato (words @ [ "--json" ])
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    JsonDocument.Parse(outcome.Output).RootElement
+
+[<Test>]
+let ``every family and every preset is listed with its size`` () =
+    let models = json [ "models" ]
+
+    let names = [
+        for preset in models.GetProperty("presets").EnumerateArray() -> preset.GetProperty("name").GetString()
+    ]
+
+    Assert.That(names, Is.EqualTo<string list>(Presets.all |> List.map _.Name))
+    Assert.That(models.GetProperty("families").GetArrayLength(), Is.EqualTo Families.all.Length)
+
+    let gpt2 =
+        models.GetProperty("presets").EnumerateArray()
+        |> Seq.find (fun p -> p.GetProperty("name").GetString() = "gpt2-124m")
+
+    Assert.That(gpt2.GetProperty("parameters").GetInt64(), Is.EqualTo 124_439_808L)
+    Assert.That((Invocation.legato [ "models" ]).Output, Does.Contain("gpt2-124m").And.Contain "124,439,808")
+
+[<Test>]
+let ``a model's tree is held`` () =
+    Golden.hold "inspect/gpt2-tiny.txt" (Invocation.legato [ "inspect"; "gpt2-tiny" ]).Output
+
+[<Test>]
+let ``the parts of a layer add up, and the files' bytes are told`` () =
+    let checkpoint = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", "llama")
+    let model = json [ "inspect"; checkpoint ]
+
+    let parts = [
+        for part in model.GetProperty("parts").EnumerateArray() ->
+            part.GetProperty("path").GetString(), part.GetProperty("parameters").GetInt64()
+    ]
+
+    let sizes = Map.ofList parts
+
+    let inside (path: string) =
+        parts
+        |> List.filter (fun (p, _) -> p.StartsWith(path + ".") && not (p.Substring(path.Length + 1).Contains '.'))
+
+    for path, size in parts do
+        match inside path with
+        | [] -> ()
+        | children -> Assert.That(children |> List.sumBy snd, Is.EqualTo size, path)
+
+    Assert.That(model.GetProperty("parameters").GetInt64(), Is.EqualTo sizes["model"])
+    let stored = model.GetProperty("stored")[0]
+    Assert.That(stored.GetProperty("bytes").GetInt64(), Is.EqualTo(4L * sizes["model"]))
+    Assert.That(stored.GetProperty("type").GetString(), Is.EqualTo "F32")
