@@ -187,9 +187,10 @@ module Composites =
         | Attend form, q :: k :: v :: past :: extras -> attend form q k v past extras
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras
-        | GroupedProduct form, [ x; table; index ] -> [
-            Node.contract form.Summed x (Node.gather form.Group table index)
-          ]
+        | GroupedProduct form, [ x; table; index ] ->
+            let matrices = Node.gather form.Group table index
+            let kept = matrices.Dims |> List.filter (fun d -> not (List.contains d.Name form.Summed))
+            [ Node.contract form.Summed x matrices |> Node.broadcast kept ]
         | GroupedGradient table, [ gradient; x; index ] -> [ groupedGradient table gradient x index ]
         | _ ->
             raise (

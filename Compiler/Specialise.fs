@@ -49,9 +49,10 @@ let crossEntropy (logits: Node) (labels: Node) : Node =
         Node.map (whereAsked (Un(Log, Arg 1) + Un(Detach, Arg 2) - Arg 3)) [ labels; total; peak; picked ]
 
     let asked = Node.map1 (fun _ -> whereAsked (Num 1.0)) labels
-    let sum node = Node.reduce Sum (axesOf node) node
-    // The count comes first: the loss and its gradient then go over the logits once.
-    Node.map2 (fun count total -> Num 1.0 / Bin(Max, count, Num 1.0) * total) (sum asked) (sum losses)
+    // Axis by axis, so that the count is no part of the loss's own sum: loss and gradient go over the logits once.
+    let count = axesOf asked |> List.fold (fun sum axis -> Node.reduce Sum [ axis ] sum) asked
+    let total = Node.reduce Sum (axesOf losses) losses
+    Node.map2 (fun total count -> total / Bin(Max, count, Num 1.0)) total count
 
 let private tokensOf dims = Node.input "tokens" dims Integer
 let private labelsOf dims = Node.input "labels" dims Integer
@@ -100,7 +101,9 @@ let private accumulated (call: Elaborated) (parameters: Node list) (request: Pla
     let loss = crossEntropy call.Logits labels :: Balance.losses tokens call.Routers |> List.reduce Node.add
     let forward = uncached (loss :: List.map (Balance.shares tokens) call.Routers)
     let loss, shares = forward.Head, forward.Tail
-    let result = Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] shares loss parameters
+
+    let result =
+        Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] shares loss parameters
 
     if request.Accumulate = 1L then
         result

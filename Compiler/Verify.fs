@@ -223,8 +223,9 @@ module Verify =
             sameAxes node "the output" output.Dims (fst forward[0])
             sameAxes node "the log-sum-exp" logSumExp.Dims (fst forward[1])
             sameAxes node "the output's gradient" gradient.Dims (fst forward[0])
-        | GroupedProduct form, [ _; table; index ] ->
+        | GroupedProduct form, [ x; table; index ] ->
             wantsType node index Integer
+            subset node (x.Dims |> List.filter (fun d -> not (List.contains d.Name form.Summed))) index.Dims
             grouped node table.Dims form
         | GroupedGradient table, [ gradient; _; index ] ->
             wantsType node index Integer

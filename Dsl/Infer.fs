@@ -165,6 +165,7 @@ let rec outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * E
     | Op.Composite(AttendGradient _) -> [ dims 0, Float; dims 1, Float; dims 2, Float ]
     | Op.Composite(GroupedProduct form) ->
         let picked = outputs (Op.Gather form.Group) inputs.Tail
-        outputs (Op.Contract form.Summed) [ inputs.Head; picked.Head ]
+        outputs (Op.Contract form.Summed) [ inputs.Head; picked.Head ] |> ignore
+        [ without form.Summed (fst picked.Head), Float ]
     | Op.Composite(GroupedGradient table) -> [ table, Float ]
     | Op.Item i -> [ inputs[i] ]

@@ -204,10 +204,10 @@ type LayerBuilder internal (name: string) =
 
 /// Keys and values of earlier positions: a pure value. `Append` gives the extended keys and values.
 [<Sealed>]
-type Cache<'Heads, 'Dim> internal (append: Node -> Node -> Node * Node) =
+type Cache<'Heads, 'Key, 'Value> internal (append: Node -> Node -> Node * Node) =
     member _.Append
-        (k: Tensor<'B * Seq, 'Heads * 'Dim>, v: Tensor<'B * Seq, 'Heads * 'Dim>)
-        : Tensor<'B * Context, 'Heads * 'Dim> * Tensor<'B * Context, 'Heads * 'Dim> =
+        (k: Tensor<'B * Seq, 'Heads * 'Key>, v: Tensor<'B * Seq, 'Heads * 'Value>)
+        : Tensor<'B * Context, 'Heads * 'Key> * Tensor<'B * Context, 'Heads * 'Value> =
         let keys, values = append k.Node v.Node
         Tensor keys, Tensor values
 
@@ -280,8 +280,14 @@ module LayerFunctions =
     let shifted (by: int) (positions: Tensor<'Pos, unit>) : Tensor<'Pos, unit> =
         Tensor(Node.map1 (fun p -> p + Int(int64 by)) positions.Node)
 
-    /// A cache of keys and values for as many positions as the call asks for, at most `context`.
-    let cache name (context: Axis<Context>) (heads: Axis<'Heads>) (dim: Axis<'Dim>) : Layer<Cache<'Heads, 'Dim>> =
+    /// A cache of keys and values of two sizes, for as many positions as the call asks for, at most `context`.
+    let cacheOf
+        name
+        (context: Axis<Context>)
+        (heads: Axis<'Heads>)
+        (key: Axis<'Key>)
+        (value: Axis<'Value>)
+        : Layer<Cache<'Heads, 'Key, 'Value>> =
         Layer(fun scope ->
             checkName name scope
             let limit = int64 context.Size
@@ -314,9 +320,9 @@ module LayerFunctions =
 
             let batch = { Name = "Batch"; Size = scope.Sizes.Batch }
             let context = { Name = "Context"; Size = scope.Sizes.Context }
-            let dims = batch :: context :: heads.Dims @ dim.Dims
-            let keys, tellKeys = scope.State(name + "_k", dims)
-            let values, tellValues = scope.State(name + "_v", dims)
+            let dims feature = batch :: context :: heads.Dims @ feature
+            let keys, tellKeys = scope.State(name + "_k", dims key.Dims)
+            let values, tellValues = scope.State(name + "_v", dims value.Dims)
 
             let append state tell (value: Node) =
                 let updated = Node.make (Op.Append("Context", "Seq")) [ state; value; pastOf [ batch ] ]
@@ -324,6 +330,9 @@ module LayerFunctions =
                 updated
 
             Cache(fun k v -> append keys tellKeys k, append values tellValues v))
+
+    /// A cache of keys and values of one size.
+    let cache name context heads (dim: Axis<'Dim>) = cacheOf name context heads dim dim
 
     let private reported (report: RouterReport) = [ report.Load; report.Probability; report.Spread ]
 

@@ -187,6 +187,8 @@ module Routing =
         let image = Dictionary<int, Node>()
         let isFree axes = not (List.contains expert axes) && not (axes |> List.exists (fun a -> Node.hasAxis a index))
 
+        let isRows axes (x: Node) = x.Axes |> List.forall (fun a -> List.contains a axes || Node.hasAxis a index)
+
         let isParameter (n: Node) =
             match n.Op with
             | Op.Param _
@@ -209,7 +211,9 @@ module Routing =
             match n.Op, n.Inputs with
             | Op.Map scalar, inputs -> Node.map scalar (List.map at inputs)
             | Op.Reduce(reduction, axes), [ x ] when isFree axes -> Node.reduce reduction axes (at x)
-            | Op.Contract axes, [ a; b ] when isFree axes && isParameter b && Node.hasAxis expert b ->
+            | Op.Contract axes, [ a; b ] when
+                isFree axes && isParameter b && Node.hasAxis expert b && isRows axes (at a)
+                ->
                 Node.composite (GroupedProduct { Group = expert; Summed = axes }) [ at a; b; index ]
             | Op.Contract axes, [ a; b ] when isFree axes -> Node.contract axes (at a) (at b)
             | Op.Rename names, [ x ] when isFree (List.map fst names) -> Node.rename names (at x)

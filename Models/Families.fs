@@ -13,6 +13,8 @@ module Families =
         "llama", Llama.ofConfig
         "mistral", Mistral.ofConfig
         "mixtral", Mixtral.ofConfig
+        "deepseek_v2", Deepseek.second
+        "deepseek_v3", Deepseek.third
         "qwen2", Qwen.qwen2
         "qwen3", Qwen.qwen3
         "qwen2_moe", QwenMoe.qwen2
