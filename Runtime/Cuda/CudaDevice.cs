@@ -11,7 +11,7 @@ public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false)
 /// <summary>One NVIDIA GPU of compute capability 8.0 or newer, through CUDA's driver.</summary>
 public sealed class CudaDevice : IDevice
 {
-    private const int OldestArchitecture = 80;
+    private const int OldestArchitecture = 80, FirstOverlappingDriver = 12030;
 
     private readonly nint context;
     private readonly int ordinal;
@@ -36,6 +36,8 @@ public sealed class CudaDevice : IDevice
         Staging = new CudaStaging(this);
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+        CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
+        OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
         MeasuresSteps = options.MeasureSteps || DebugLevel.ShowsTimes;
     }
 
@@ -63,6 +65,9 @@ public sealed class CudaDevice : IDevice
 
     /// <summary>What machine code is made for; Hopper's own instructions are asked for by a letter.</summary>
     internal string Target => Architecture == 90 ? "90a" : Architecture.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+    /// <summary>Whether a kernel may start while those ahead of it end, in graphs too.</summary>
+    internal bool OverlapsLaunches { get; }
 
     /// <summary>All work goes through one stream, in order.</summary>
     internal nint Stream { get; }

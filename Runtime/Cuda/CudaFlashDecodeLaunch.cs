@@ -34,6 +34,7 @@ internal sealed class CudaFlashDecodeLaunch : CudaLaunch
         {
             Threads = Threads,
             SharedBytes = sharedBytes,
+            StartsEarly = lowering.Device.OverlapsLaunches,
         });
         long rows = lowering.Resources.Plan.Maximum(step.Shape.Batch * step.Shape.Heads);
         parts = lowering.Resources.Share("attention's parts", rows * MostSplits * partFloats * sizeof(float));

@@ -43,6 +43,12 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
 
     public int SharedBytes { get; set; }
 
+    /// <summary>
+    /// Whether the kernel may start before those ahead of it have ended. It waits for them itself, before it touches
+    /// what they write.
+    /// </summary>
+    public bool StartsEarly { get; init; }
+
     public void Enqueue(nint stream)
     {
         if (BlocksX * BlocksY * BlocksZ == 0)
@@ -52,9 +58,21 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
         {
             // The driver's words for: a buffer of arguments follows, its size follows, end.
             void** extra = stackalloc void*[] { (void*)1, start, (void*)2, &size, (void*)0 };
-            CudaError.Check(
-                Driver.LaunchKernel(function, (uint)BlocksX, (uint)BlocksY, (uint)BlocksZ, (uint)Threads, 1, 1, (uint)SharedBytes, stream, null, extra),
-                $"launching {name}");
+            var early = new LaunchAttribute { Id = LaunchAttribute.StartsEarly, Value = 1 };
+            var configuration = new LaunchConfiguration
+            {
+                BlocksX = (uint)BlocksX,
+                BlocksY = (uint)BlocksY,
+                BlocksZ = (uint)BlocksZ,
+                ThreadsX = (uint)Threads,
+                ThreadsY = 1,
+                ThreadsZ = 1,
+                SharedBytes = (uint)SharedBytes,
+                Stream = stream,
+                Attributes = &early,
+                AttributeCount = StartsEarly ? 1u : 0,
+            };
+            CudaError.Check(Driver.LaunchKernelEx(&configuration, function, null, extra), $"launching {name}");
         }
     }
 }

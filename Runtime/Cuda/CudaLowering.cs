@@ -166,6 +166,12 @@ internal sealed class CudaLowering
     private void AddProduct(Step.MatrixProduct product)
     {
         CudaView left = View(product.Left.View), right = View(product.Right.View), output = View(product.Output.View);
+        if (CudaSkinnyLaunch.Takes(product, left, right, this) && CudaSkinnyText.Of(product, output.Type, Bounds) is { } text)
+        {
+            bool isParameter = resources.Plan.Purpose != Purpose.Train && buffers[product.Right.View.Buffer].Class == BufferClass.Parameter;
+            Add(new CudaSkinnyLaunch(product, text, left, right, [output, .. Views(product.EpilogueOperands)], isParameter, this));
+            return;
+        }
         Add(() => new CudaProductLaunch(product, left, right, output, this));
         if (product.Epilogue is not { } epilogue)
             return;
