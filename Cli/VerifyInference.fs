@@ -33,50 +33,77 @@ module VerifyInference =
     open Legato.Runtime.Plans
 
     /// input_ids [rows, positions], their logits [rows, positions, vocabulary], and greedy: the first row with the tokens
-    /// that greedy decoding adds to it.
+    /// that greedy decoding adds to it. With an encoder input_ids are the source, decoder_input_ids what the logits are of,
+    /// and greedy starts with the model's begin token.
     let recordFile = "expected.safetensors"
 
     let isRecordedIn folder = File.Exists(Path.Combine(folder, recordFile))
 
     let private largest recorded computed = Comparison.largest (Array.map2 Comparison.between recorded computed)
 
+    /// Rows of tokens, and what an encoder reads beside them: nothing but for models that have one.
+    type private Text = { Rows: int; Tokens: int[]; Source: int[] }
+
     /// The logits of every position, by a plan without a cache.
-    let forward (executable: IExecutable) (tokens: int[]) =
+    let private logitsOf (executable: IExecutable) (text: Text) =
         let plan = executable.Plan
-        let input = executable.Memory(plan.Buffer(BufferClass.Input, "tokens"))
         let output = plan.Buffer(BufferClass.Output, "logits")
         let logits = Array.zeroCreate<float32>(int (plan.Maximum output.Elements))
-        input.Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan tokens))
+
+        let write name (values: int[]) =
+            let memory = executable.Memory(plan.Buffer(BufferClass.Input, name))
+            memory.Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan values))
+
+        write "tokens" text.Tokens
+
+        if text.Source.Length > 0 then
+            write "source" text.Source
+            write "source_lengths" (Array.create text.Rows (text.Source.Length / text.Rows))
+
         executable.Run()
         executable.Memory(output).Read(0L, MemoryMarshal.AsBytes(Span logits))
         logits
 
+    /// The logits of every position of a model that reads tokens alone.
+    let forward (executable: IExecutable) (tokens: int[]) =
+        logitsOf executable { Rows = 1; Tokens = tokens; Source = [||] }
+
     /// Later positions can't be seen by earlier ones, so that one plan of the whole length serves every token.
-    let private uncached (executable: IExecutable) (vocabulary: int) (prompt: int[]) count =
+    let private uncached (executable: IExecutable) (vocabulary: int) (prompt: int[]) source count =
         let tokens = Array.append prompt (Array.zeroCreate count)
 
         for at in prompt.Length .. tokens.Length - 1 do
-            let logits = forward executable tokens
+            let logits = logitsOf executable { Rows = 1; Tokens = tokens; Source = source }
             tokens[at] <- Sampler.Likeliest(ReadOnlySpan(logits, (at - 1) * vocabulary, vocabulary))
 
         tokens[prompt.Length ..]
 
-    let private cached (plans: IPlanSource) memory precision (prompt: int[]) count =
-        let sizes = GeneratorSizes(1, prompt.Length + count, Precision = precision)
+    let private cached (plans: IPlanSource) memory precision (prompt: int[]) (source: int[]) count =
+        let sizes = GeneratorSizes(1, prompt.Length + count, Precision = precision, Source = source.Length)
         use generator = new Generator(plans, memory, sizes)
         let options = GenerationOptions(count, Sampling = Sampling.Greedy, EndTokens = [||])
-        let rows = generator.Generate([| prompt |], options, null, CancellationToken.None)
+        let given = if source.Length > 0 then source else prompt
+        let rows = generator.Generate([| given |], options, null, CancellationToken.None)
         Array.ofSeq rows[0].Tokens
 
     /// How many tokens are others.
     let private others (recorded: int[]) (computed: int[]) =
         Seq.zip recorded computed |> Seq.filter (fun (a, b) -> a <> b) |> Seq.length |> float
 
-    let private greedyTokens (record: SafetensorsFile) (plans: IPlanSource) memory compile precision (prompt: int[]) =
-        let recorded = record.Integers "greedy" |> Array.map int |> Array.skip prompt.Length
-        use executable: IExecutable = compile 1L (int64 (prompt.Length + recorded.Length))
-        let without = uncached executable (int plans.Model.Vocabulary) prompt recorded.Length
-        let from = cached plans memory precision prompt recorded.Length
+    /// `all`: the prompt and the tokens that greedy decoding adds to it.
+    let private greedyTokens
+        (plans: IPlanSource)
+        memory
+        compile
+        precision
+        (all: int[])
+        (prompt: int[])
+        (source: int[])
+        =
+        let recorded = Array.skip prompt.Length all
+        use executable: IExecutable = compile 1L (int64 all.Length) (int64 source.Length)
+        let without = uncached executable (int plans.Model.Vocabulary) prompt source recorded.Length
+        let from = cached plans memory precision prompt source recorded.Length
         let judged name a b = { Name = name; Difference = others a b; Allowed = Some 0.0 }
 
         [
@@ -91,23 +118,41 @@ module VerifyInference =
         use record = new SafetensorsFile(Path.Combine(folder, recordFile))
         use memory = new ModelMemory(device)
 
-        let compile batch sequence =
+        let compile batch sequence source =
             PlanRequest(
                 Purpose.Forward,
                 batch,
                 sequence,
                 sequence,
                 precision,
-                NarrowActivations = device.NarrowsActivations
+                NarrowActivations = device.NarrowsActivations,
+                Source = source
             )
             |> plans.Plan
             |> memory.Compile
 
-        let ids = record.Integers "input_ids" |> Array.map int
-        let shape = (record.Get "input_ids").Shape
-        use executable = compile shape[0] shape[1]
-        HubCheckpoint.Load(folder, plans.Model, fun path -> memory.Parameter path)
-        let difference = largest (record.Singles "logits") (forward executable ids)
+        let ints name = record.Integers name |> Array.map int
+        let hasSource = plans.Model.Task = ModelTask.SequenceToSequence
+        let tokensName = if hasSource then "decoder_input_ids" else "input_ids"
+        let shape = (record.Get tokensName).Shape
+        let rows = int shape[0]
 
-        { Name = "logits"; Difference = difference; Allowed = Some tolerance }
-        :: greedyTokens record plans memory compile precision ids[.. int shape[1] - 1]
+        let text = {
+            Rows = rows
+            Tokens = ints tokensName
+            Source = if hasSource then ints "input_ids" else [||]
+        }
+
+        use executable = compile shape[0] shape[1] (int64 (text.Source.Length / rows))
+        HubCheckpoint.Load(folder, plans.Model, fun path -> memory.Parameter path)
+        let difference = largest (record.Singles "logits") (logitsOf executable text)
+        let logits = { Name = "logits"; Difference = difference; Allowed = Some tolerance }
+
+        if isNull (record.Find "greedy") then
+            [ logits ]
+        else
+            let all = ints "greedy"
+            let prompt = all[.. if hasSource then 0 else int shape[1] - 1]
+
+            logits
+            :: greedyTokens plans memory compile precision all prompt text.Source[.. text.Source.Length / rows - 1]

@@ -10,10 +10,41 @@ let private headTensor (place: Place) heads position =
     let stride axis = place.Stride axis |> Option.defaultValue Extent.Zero
     HeadTensor(place.View, stride "Batch", stride position, stride heads)
 
-let private attentionShape (form: AttendForm) (q: Node) (k: Node) (v: Node) =
+// Where an extra operand has its element for b, h, q and k. Query positions count from the past.
+let private elementOf (form: AttendForm) (past: Expr option) (place: Place) number : Expr =
+    let variable name = Expr.Variable name :> Expr
+
+    let row =
+        match past with
+        | Some p -> Expr.Apply(Operation.Subtract, variable "q", p) :> Expr
+        | None -> variable "q"
+
+    let at axis : Expr =
+        if axis = form.Heads then variable "h"
+        elif axis = form.Sequence then row
+        elif axis = form.Context then variable "k"
+        else variable "b"
+
+    Expr.Load(number, Index [| for axis, stride in place.Strides -> IndexTerm(at axis, stride) |])
+
+let private isIndexed (form: AttendForm) (extra: Node) = Node.hasAxis form.Sequence extra
+
+/// The extra operands of an attention in memory, with how mask and score read each. Those over the query's positions read
+/// the past too.
+let private extrasOf (region: Region) (form: AttendForm) (past: Node option) (extras: Node list) =
+    let places = extras |> List.map region.View
+
+    let needed =
+        past |> Option.filter (fun _ -> extras |> List.exists (isIndexed form)) |> Option.map region.View
+
+    let pastAt = needed |> Option.map (fun place -> elementOf form None place extras.Length)
+    let loads = places |> List.mapi (fun i place -> elementOf form pastAt place i)
+    [| for place in places @ Option.toList needed -> place.View |], loads
+
+let private attentionShape (form: AttendForm) (loads: Expr list) (q: Node) (k: Node) (v: Node) =
     let size axis node = extent (Node.dim axis node).Size
     let batch = if Node.hasAxis "Batch" q then size "Batch" q else Extent.One
-    let expr s = s |> Option.map (Emit.scalar (fun _ -> invalidOp "masks have no operands")) |> Option.toObj
+    let expr s = s |> Option.map (Emit.scalar (fun i -> loads[i])) |> Option.toObj
 
     AttentionShape(
         batch,
@@ -46,14 +77,12 @@ let private attentionFlops (form: AttendForm) (shape: AttentionShape) (products:
 let lower (region: Region) (node: Node) (form: AttendForm) (wantsLogSumExp: bool) =
     let q, k, v = node.Inputs[0], node.Inputs[1], node.Inputs[2]
     let output, lse = Node.item 0 node, Node.item 1 node
-    let shape = attentionShape form q k v
+    let pastNode, extraNodes = form.Split(List.skip 3 node.Inputs)
+    let extras, loads = extrasOf region form pastNode extraNodes
+    let shape = attentionShape form loads q k v
     let pq, pk, pv, po = region.View q, region.View k, region.View v, region.PlaceOf output
 
-    let past =
-        match node.Inputs with
-        | [ _; _; _; p ] -> (region.View p).View
-        | _ -> null
-
+    let past = pastNode |> Option.map (fun p -> (region.View p).View) |> Option.toObj
     let bytes = sumBytes [ pq, q; pk, k; pv, v; po, output ]
 
     region.Steps.Add(
@@ -67,14 +96,15 @@ let lower (region: Region) (node: Node) (form: AttendForm) (wantsLogSumExp: bool
             headTensor po form.Heads form.Sequence,
             (if wantsLogSumExp then (region.PlaceOf lse).View else null),
             past,
-            [||]
+            extras
         )
     )
 
 let lowerGradient (region: Region) (node: Node) (form: AttendForm) =
     let operands = node.Inputs |> List.map (fun n -> region.View n)
     let q, k, v, o, lse, g = operands[0], operands[1], operands[2], operands[3], operands[4], operands[5]
-    let shape = attentionShape form node.Inputs[0] node.Inputs[1] node.Inputs[2]
+    let extras, loads = extrasOf region form None (List.skip 6 node.Inputs)
+    let shape = attentionShape form loads node.Inputs[0] node.Inputs[1] node.Inputs[2]
     let gradients = [ for i in 0..2 -> Node.item i node ]
     let places = gradients |> List.map region.PlaceOf
 
@@ -98,7 +128,7 @@ let lowerGradient (region: Region) (node: Node) (form: AttendForm) =
             headTensor places[1] form.KeyHeads form.Context,
             headTensor places[2] form.KeyHeads form.Context,
             rowDot.View,
-            [||]
+            extras
         )
     )
 

@@ -8,6 +8,31 @@ open Legato.Runtime.Plans
 /// The compiler: from a model and a request to a plan.
 [<RequireQualifiedAccess>]
 module Compile =
+    let private checkTask (model: ModelDef) (request: PlanRequest) =
+        let isGenerating = request.Purpose = Purpose.Prefill || request.Purpose = Purpose.Decode
+        let refuse what remedy = raise (LegatoException(what, model.Name, remedy))
+
+        match model.Task with
+        | MaskedLm
+        | Classification when isGenerating ->
+            refuse $"{model.Name} reads whole texts; it can't continue one" "choose a model that generates"
+        | SequenceToSequence when request.Source < 1L ->
+            refuse $"{model.Name} reads a source; the plan has none" "give the length of the source"
+        | SequenceToSequence when request.Accumulate > 1L ->
+            refuse "sources of several micro-batches are not supported" "accumulate nothing"
+        | SequenceToSequence when request.Source > int64 model.Context ->
+            refuse
+                $"a source of {request.Source} is longer than the context of {model.Name}, {model.Context}"
+                $"use at most {model.Context}"
+        | CausalLm
+        | MaskedLm
+        | Classification when request.Purpose = Purpose.Encode ->
+            refuse $"{model.Name} has no encoder beside its decoder" "ask for another plan"
+        | CausalLm
+        | MaskedLm
+        | Classification
+        | SequenceToSequence -> ()
+
     let private check (model: ModelDef) (request: PlanRequest) =
         let positive name value =
             if value < 1L then
@@ -16,6 +41,7 @@ module Compile =
         positive "batch" request.Batch
         positive "sequence" request.Sequence
         positive "accumulate" request.Accumulate
+        checkTask model request
         let longest = max request.Sequence request.Context
 
         if longest > int64 model.Context then
@@ -42,8 +68,16 @@ module Compile =
             DynamicDimension("batch", 1L, request.Batch)
             DynamicDimension("seq", 1L, request.Sequence)
           |]
+        | Purpose.Encode
         | Purpose.Decode -> [| DynamicDimension("batch", 1L, request.Batch) |]
         | _ -> [||]
+
+    let internal taskOf (model: ModelDef) =
+        match model.Task with
+        | CausalLm -> Plans.ModelTask.CausalLm
+        | MaskedLm -> Plans.ModelTask.MaskedLm
+        | SequenceToSequence -> Plans.ModelTask.SequenceToSequence
+        | Classification -> Plans.ModelTask.Classification
 
     let private initializer (i: Legato.Dsl.Initializer) =
         match i with
@@ -69,10 +103,8 @@ module Compile =
 
     /// The parameters that a model declares, without compiling anything.
     let declaredBy (model: ModelDef) : Declared list =
-        let sizes = { Batch = Fixed 1L; Sequence = Fixed 1L; Context = Fixed 1L }
-
         try
-            (ModelDef.elaborate sizes model).Parameters
+            ModelDef.parameters model
         with ModelError(what, where, remedy) as mistake ->
             raise (LegatoException(what, where, remedy, mistake))
 
@@ -154,7 +186,8 @@ type CompiledModel(model: ModelDef) =
                 Option.toNullable model.BeginToken,
                 List.toArray model.EndTokens,
                 Compile.parametersOf model,
-                weightMap (Compile.declaredBy model)
+                weightMap (Compile.declaredBy model),
+                Compile.taskOf model
             )
 
     member _.Definition = model

@@ -79,8 +79,8 @@ module Composites =
     /// The scores of all pairs of query and key, and scalars over their operands.
     type private Scores = {
         Operands: Node list
-        /// Whether a query sees a key.
-        Visible: Scalar
+        /// Whether a query sees a key; None: every query sees every key.
+        Visible: Scalar option
         /// The score that the softmax takes.
         Score: Scalar
         /// Its derivative with respect to the plain product of query and key.
@@ -92,9 +92,10 @@ module Composites =
             let first = this.Operands.Length
             Node.map (scalar (more |> List.mapi (fun i _ -> Arg(first + i)))) (this.Operands @ more)
 
-    let private scores (form: AttendForm) (q: Node) (k: Node) past (extras: Node list) =
+    let private scores (form: AttendForm) (q: Node) (k: Node) (past: Node option) (extras: Node list) =
         let product = Node.contract [ form.Feature ] (grouped form k q) k |> ungrouped form
-        let query = Node.add past (Node.iota (Node.dim form.Sequence q))
+        let place = Node.iota (Node.dim form.Sequence q)
+        let query = past |> Option.fold (fun query past -> Node.add past query) place
         // The last position that has been written to the context.
         let last = Node.reduce Maximum [ form.Sequence ] query
         let key = Node.iota (Node.dim form.Context k)
@@ -120,33 +121,40 @@ module Composites =
                 | other ->
                     raise (ModelError($"a mask has no variable {other}", string form.Mask, "use b, h, q, k or score")))
 
-        let written = Bin(LessOrEqual, Arg 2, Arg 3)
+        let written = past |> Option.map (fun _ -> Bin(LessOrEqual, Arg 2, Arg 3))
+        let admitted = form.Mask |> Option.map resolve
         let score = form.Score |> Option.map resolve |> Option.defaultValue scaled
 
         {
             Operands = [ product; query; key; last; head; row ] @ extras
-            Visible = form.Mask |> Option.map (fun m -> Bin(And, written, resolve m)) |> Option.defaultValue written
+            Visible =
+                Option.map2 (fun a b -> Bin(And, a, b)) written admitted
+                |> Option.orElse written
+                |> Option.orElse admitted
             Score = score
             Slope = Scalar.derivative ((=) (Arg 0)) score
         }
 
-    // Where positions begin without a cache.
-    let private start = Node.map (Int 0L) []
-    let private orZero visible x = If(visible, x, Num 0.0)
+    let private where visible x otherwise =
+        match visible with
+        | Some condition -> If(condition, x, Num otherwise)
+        | None -> x
+
+    let private orZero visible x = where visible x 0.0
 
     /// Scaled dot product attention (Vaswani et al. 2017, section 3.2.1). A query that sees no key gives zeros, and its
     /// log-sum-exp is −∞.
     let private attend (form: AttendForm) (q: Node) k (v: Node) past extras =
         let s = scores form q k past extras
-        let lowest = Num System.Double.NegativeInfinity
-        let peak = s.Map([], fun _ -> If(s.Visible, s.Score, lowest)) |> Node.reduce Maximum [ form.Context ]
+        let lowest = System.Double.NegativeInfinity
+        let peak = s.Map([], fun _ -> where s.Visible s.Score lowest) |> Node.reduce Maximum [ form.Context ]
         let weights = s.Map([ peak ], fun arg -> orZero s.Visible (Un(Exp, s.Score - Un(Detach, arg[0]))))
         let total = Node.reduce Sum [ form.Context ] weights
         let empty = Bin(Equal, Arg 1, Num 0.0)
         let shares = Node.map (If(empty, Num 0.0, Arg 0 / Arg 1)) [ weights; total ]
         let rows = q.Dims |> List.filter (fun d -> d.Name <> form.Feature)
         let output = Node.contract [ form.Context ] (grouped form k shares) v |> ungrouped form
-        let sum = Node.map (If(empty, lowest, Un(Detach, Arg 0) + Un(Log, Arg 1))) [ peak; total ]
+        let sum = Node.map (If(empty, Num lowest, Un(Detach, Arg 0) + Un(Log, Arg 1))) [ peak; total ]
         let sumRows = rows |> List.filter (fun d -> d.Name <> form.Heads && d.Name <> form.Sequence)
 
         [
@@ -157,7 +165,7 @@ module Composites =
     /// The gradient of attention from its log-sum-exp alone, scores computed anew (Dao et al. 2022, appendix B.2).
     /// Sequences begin at position 0: what is trained has no cache.
     let private attendGradient (form: AttendForm) (q: Node) (k: Node) (v: Node) output logSumExp gradient extras =
-        let s = scores form q k start extras
+        let s = scores form q k None extras
         let shares = s.Map([ logSumExp ], fun arg -> orZero s.Visible (Un(Exp, s.Score - arg[0])))
         let value = Node.contract [ form.ValueFeature ]
         let toShares = value (grouped form k gradient) v |> ungrouped form
@@ -183,8 +191,7 @@ module Composites =
     let decompose (composite: Composite) (inputs: Node list) : Node list =
         match composite, inputs with
         | Rope form, [ x; cos; sin ] -> [ rope form x cos sin ]
-        | Attend form, [ q; k; v ] -> attend form q k v start []
-        | Attend form, q :: k :: v :: past :: extras -> attend form q k v past extras
+        | Attend form, q :: k :: v :: rest -> form.Split rest ||> attend form q k v
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras
         | GroupedProduct form, [ x; table; index ] ->

@@ -208,10 +208,11 @@ let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
                 x, Node.reduce Sum [ rank.Name ] (Node.map chosen [ g; Node.item 1 node; Node.iota (Node.dim axis x) ])
             ]
         | None -> []
-    | Op.Composite(Attend form), [ q; k; v ] ->
-        match tape.Find(node, 0), tape.Find(node, 1) with
-        | Some g, None ->
-            let gradient = Node.composite (AttendGradient form) [ q; k; v; Node.item 0 node; Node.item 1 node; g ]
+    | Op.Composite(Attend form), q :: k :: v :: rest ->
+        match tape.Find(node, 0), form.Split rest with
+        | Some g, (None, extras) ->
+            let inputs = [ q; k; v; Node.item 0 node; Node.item 1 node; g ] @ extras
+            let gradient = Node.composite (AttendGradient form) inputs
             [ q, Node.item 0 gradient; k, Node.item 1 gradient; v, Node.item 2 gradient ]
         | _ -> withoutGradient node
     | _ ->
@@ -228,6 +229,15 @@ let private widen (loops: Dictionary<int, Op>) (roots: Node list) =
             let loop = Node.make op inputs
             Some(if node.Outputs.Length = 1 then Node.item 0 loop else loop)
         | _ -> None)
+
+// An attention whose gradient asks for more than AttendGradient gives: that of its extras, or of its log-sum-exp.
+let private isDecomposed (tape: Tape) (node: Node) =
+    match node.Op, node.Inputs with
+    | Op.Composite(Attend form), _ :: _ :: _ :: rest ->
+        match form.Split rest with
+        | None, extras -> (tape.Find(node, 1)).IsSome || extras |> List.exists (fun e -> e.Type = Float)
+        | _ -> false
+    | _ -> false
 
 /// Runs the tape back from seeds (node, cotangent). Gives the cotangents of `wrt`, and the loops that were replaced by
 /// ones with more outputs, which the forward graph must use too.
@@ -252,6 +262,7 @@ let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : No
                     let forward, contributions = scanGradient policy tape node scan
                     widened[node.Id] <- forward.Op
                     contributions
+                | Op.Composite attend when isDecomposed tape node -> decomposedGradient policy tape node attend
                 | _ -> pullBackMany tape node
 
             for input, cotangent in contributions do
@@ -262,6 +273,17 @@ let rec private reverse policy (seeds: (Node * Node) list) (wrt: Node list) : No
     let rebuilt = widen widened (List.choose id found)
     let queue = Queue rebuilt
     found |> List.map (Option.map (fun _ -> queue.Dequeue())), widened
+
+// What a composite's meaning in plain nodes has as its gradient.
+and private decomposedGradient policy (tape: Tape) (node: Node) composite : (Node * Node) list =
+    let seeds =
+        Composites.decompose composite node.Inputs
+        |> List.indexed
+        |> List.choose (fun (i, part) -> tape.Find(node, i) |> Option.map (fun g -> part, g))
+
+    let inputs = node.Inputs |> List.filter (fun input -> input.Type = Float) |> List.distinct
+    let gradients, _ = reverse policy seeds inputs
+    List.zip inputs gradients |> List.choose (fun (input, g) -> g |> Option.map (fun g -> input, g))
 
 and private scanGradient policy (tape: Tape) (node: Node) (scan: Scan) : Node * (Node * Node) list =
     let count = scan.Carries.Length

@@ -116,7 +116,20 @@ let private usedOutputs (roots: Node list) =
 
 let private keepWhere flags items = List.zip flags items |> List.filter fst |> List.map snd
 
-/// Drops stacked results, slices and captures that nobody reads, inside and out.
+/// Which carries count: those whose end is read, and those that what counts depends on.
+let rec private liveCarries (scan: Scan) (live: bool list) (stacks: Node list) : bool list =
+    let needed =
+        HashSet<int>(Node.topological (keepWhere live scan.CarryResults @ stacks) |> List.map (fun n -> n.Id))
+
+    let next = List.map2 (fun isLive (carry: Node) -> isLive || needed.Contains carry.Id) live scan.Carries
+    if next = live then live else liveCarries scan next stacks
+
+/// The new numbers of the outputs that stay; -1 for the others.
+let private numbered (keep: bool list) =
+    let places = keep |> List.scan (fun n kept -> if kept then n + 1 else n) 0
+    [| for kept, place in List.zip keep (List.take keep.Length places) -> if kept then place else -1 |]
+
+/// Drops carries, stacked results, slices and captures that nobody reads, inside and out.
 let rec private prune (roots: Node list) : Node list =
     let used = usedOutputs roots
     // Where an old output is among the new ones.
@@ -129,34 +142,31 @@ let rec private prune (roots: Node list) : Node list =
             let count = scan.Carries.Length
             let read = used[node.Id]
             let keepStack = scan.StackResults |> List.mapi (fun j _ -> read.Contains(count + j))
-            let results = prune (scan.CarryResults @ keepWhere keepStack scan.StackResults)
+            let keepCarry = liveCarries scan (List.init count read.Contains) (keepWhere keepStack scan.StackResults)
+            let results = prune (keepWhere keepCarry scan.CarryResults @ keepWhere keepStack scan.StackResults)
             let inner = HashSet<int>(Node.topological results |> List.map (fun n -> n.Id))
             let alive (p: Node) = inner.Contains p.Id
             let starts, rest = List.splitAt count inputs
             let whole, captured = List.splitAt scan.Slices.Length rest
             let keepSlices, keepCaptures = List.map alive scan.Slices, List.map alive scan.Captures
+            let carryResults, stackResults = results |> List.splitAt (keepCarry |> List.filter id).Length
 
             let pruned = {
                 scan with
+                    Carries = keepWhere keepCarry scan.Carries
                     Slices = keepWhere keepSlices scan.Slices
                     Captures = keepWhere keepCaptures scan.Captures
-                    CarryResults = List.take count results
-                    StackResults = List.skip count results
+                    CarryResults = carryResults
+                    StackResults = stackResults
             }
 
-            let mutable next = count
+            places[node.Id] <- numbered (keepCarry @ keepStack)
 
-            places[node.Id] <- [|
-                yield! [ 0 .. count - 1 ]
-                for keep in keepStack do
-                    if keep then
-                        yield next
-                        next <- next + 1
-                    else
-                        yield -1
-            |]
-
-            Some(Node.make (Op.Scan pruned) (starts @ keepWhere keepSlices whole @ keepWhere keepCaptures captured))
+            Some(
+                Node.make
+                    (Op.Scan pruned)
+                    (keepWhere keepCarry starts @ keepWhere keepSlices whole @ keepWhere keepCaptures captured)
+            )
         | Op.Item i ->
             match places.TryGetValue node.Inputs.Head.Id with
             | true, place -> Some(Node.item place[i] inputs.Head)

@@ -25,13 +25,17 @@ let private withoutCache (roots: Node list) =
         match node.Op, inputs with
         | Op.Append(context, sequence), [ _; value; _ ] -> Some(Node.rename [ sequence, context ] value)
         | Op.Input("past", _, _), _ -> Some zero
-        | Op.Composite(Attend _ as attend), q :: k :: v :: _ -> Some(Node.composite attend [ q; k; v ])
+        | Op.Composite(Attend form), q :: k :: v :: rest ->
+            Some(Node.composite (Attend form) (q :: k :: v :: snd (form.Split rest)))
         | _ -> None)
+
+let private sourceOf (request: PlanRequest) = if request.Source > 0L then Some(Fixed request.Source) else None
 
 let private calls (request: PlanRequest) = {
     Batch = Fixed request.Batch
     Sequence = Fixed request.Sequence
     Context = Fixed request.Sequence
+    Source = sourceOf request
 }
 
 let private axesOf (node: Node) = node.Axes
@@ -80,11 +84,44 @@ let private forward model request =
         Parameters = call.Parameters
     }
 
-let private cached (model: ModelDef) (request: PlanRequest) sequence =
-    let sizes = { Batch = Dynamic "batch"; Sequence = sequence; Context = Fixed request.Context }
+let private isOfSource (state: Node, _) = Node.hasAxis "Memory" state
 
-    let call = elaborated sizes model
-    let last = Node.input "last" [ { Name = "Batch"; Size = sizes.Batch } ] Integer
+/// What an encoder has made of the source is there already.
+let private afterEncoding (call: Elaborated) =
+    let updates = call.Updates |> List.filter (isOfSource >> not)
+    let isMemory (node: Node) = node.Op = Op.Append("Memory", "Source")
+
+    let values =
+        call.Logits :: List.map snd updates
+        |> Simplify.rewriteDeep (fun node inputs -> if isMemory node then Some inputs.Head else None)
+
+    {
+        call with
+            Logits = values.Head
+            Updates = List.map2 (fun (state, _) value -> state, value) updates values.Tail
+    }
+
+let private cachedSizes (request: PlanRequest) sequence = {
+    Batch = Dynamic "batch"
+    Sequence = sequence
+    Context = Fixed request.Context
+    Source = sourceOf request
+}
+
+/// The caches that an encoder fills.
+let private encode (model: ModelDef) (request: PlanRequest) =
+    let call = elaborated (cachedSizes request (Fixed 1L)) model
+
+    {
+        Outputs = []
+        Updates = call.Updates |> List.filter isOfSource
+        Gradients = []
+        Parameters = call.Parameters
+    }
+
+let private cached (model: ModelDef) (request: PlanRequest) sequence =
+    let call = elaborated (cachedSizes request sequence) model |> afterEncoding
+    let last = Node.input "last" [ { Name = "Batch"; Size = Dynamic "batch" } ] Integer
 
     {
         Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
@@ -175,6 +212,7 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
         | Purpose.Train -> train model request
         | Purpose.Evaluate -> evaluate model request
         | Purpose.Forward -> forward model request
+        | Purpose.Encode -> encode model request
         | Purpose.Prefill -> cached model request (Dynamic "seq")
         | _ -> cached model request (Fixed 1L)
 

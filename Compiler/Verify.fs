@@ -209,11 +209,13 @@ module Verify =
 
             part node form.Feature 0L form.Rotary (Node.size form.Feature x)
         | Attend form, q :: k :: v :: rest ->
-            for past in List.truncate 1 rest do
+            let past, extras = form.Split rest
+
+            for past in Option.toList past do
                 wantsType node past Integer
                 subset node past.Dims q.Dims
 
-            attend node form q k v (rest |> List.skip (min 1 rest.Length))
+            attend node form q k v extras
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attend node form q k v extras
 

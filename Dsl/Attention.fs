@@ -33,6 +33,60 @@ module Attention =
 
         Tensor(Node.composite (Composite.Rope form) [ x.Node; turn Cos; turn Sin ])
 
+    let private form scale (mask: Mask) sequence context heads keyHeads feature value : AttendForm = {
+        Sequence = sequence
+        Context = context
+        Heads = heads
+        KeyHeads = keyHeads
+        Feature = feature
+        ValueFeature = value
+        Scale = scale
+        Mask = mask.Mask
+        Score = mask.Score
+    }
+
+    let private one (names: string list) = List.exactlyOne names
+
+    let private evenly heads keyHeads (q: Node) (k: Node) =
+        let m, n = Node.size heads q, Node.size keyHeads k
+
+        if m % n <> 0L then
+            raise (
+                ModelError(
+                    $"{m} {heads} can't share {n} {keyHeads} evenly",
+                    heads,
+                    "make the one a multiple of the other"
+                )
+            )
+
+    let private attention
+        past
+        scale
+        (mask: Mask)
+        (q: Tensor<'B * 'S, 'H * 'D>)
+        (k: Tensor<'B * 'C, 'G * 'D>)
+        (v: Tensor<'B * 'C, 'G * 'V>)
+        : Node =
+        let heads, keyHeads = one axisNames<'H>, one axisNames<'G>
+        evenly heads keyHeads q.Node k.Node
+
+        let form =
+            form
+                scale
+                mask
+                (one axisNames<'S>)
+                (one axisNames<'C>)
+                heads
+                keyHeads
+                (one axisNames<'D>)
+                (one axisNames<'V>)
+
+        Node.composite (Attend form) ([ q.Node; k.Node; v.Node ] @ past @ mask.Operands)
+
+    let private pastOf (q: Tensor<'Pos, 'Feat>) =
+        let batch = q.Node.Dims |> List.filter (fun d -> d.Name = "Batch")
+        [ Node.input "past" batch Integer ]
+
     /// softmax(scale · q kᵀ, masked) v over the context, for each head. Several query heads may share a key head.
     let attendScaled
         (scale: float)
@@ -41,35 +95,7 @@ module Attention =
         (k: Tensor<'B * Context, 'G * 'D>)
         (v: Tensor<'B * Context, 'G * 'V>)
         : Tensor<'B * Seq, 'H * 'V> =
-        let one (names: string list) = List.exactlyOne names
-        let heads, keyHeads = one axisNames<'H>, one axisNames<'G>
-
-        match Node.size heads q.Node, Node.size keyHeads k.Node with
-        | m, n when m % n <> 0L ->
-            raise (
-                ModelError(
-                    $"{m} {heads} can't share {n} {keyHeads} evenly",
-                    heads,
-                    "make the one a multiple of the other"
-                )
-            )
-        | _ -> ()
-
-        let form = {
-            Sequence = "Seq"
-            Context = "Context"
-            Heads = heads
-            KeyHeads = keyHeads
-            Feature = one axisNames<'D>
-            ValueFeature = one axisNames<'V>
-            Scale = scale
-            Mask = mask.Mask
-            Score = mask.Score
-        }
-
-        let batch = q.Node.Dims |> List.filter (fun d -> d.Name = "Batch")
-        let past = Node.input "past" batch Integer
-        Tensor(Node.item 0 (Node.composite (Attend form) ([ q.Node; k.Node; v.Node; past ] @ mask.Operands)))
+        Tensor(Node.item 0 (attention (pastOf q) scale mask q k v))
 
     /// attendScaled with 1/√(head size) (Vaswani et al. 2017).
     let attend
@@ -78,4 +104,36 @@ module Attention =
         (k: Tensor<'B * Context, 'G * 'D>)
         (v: Tensor<'B * Context, 'G * 'V>)
         : Tensor<'B * Seq, 'H * 'V> =
-        attendScaled (1.0 / sqrt (float (Node.size (List.exactlyOne axisNames<'D>) q.Node))) mask q k v
+        attendScaled (1.0 / sqrt (float (Node.size (one axisNames<'D>) q.Node))) mask q k v
+
+    /// attendScaled with one more key for each head, whose score is its sink and whose value is nothing: what a query leaves
+    /// to it is lost (gpt-oss).
+    let attendWithSinks
+        scale
+        mask
+        (sinks: Vector<'H>)
+        (q: Tensor<'B * Seq, 'H * 'D>)
+        (k: Tensor<'B * Context, 'G * 'D>)
+        (v: Tensor<'B * Context, 'G * 'V>)
+        : Tensor<'B * Seq, 'H * 'V> =
+        let attended = attention (pastOf q) scale mask q k v
+        // Σ exp(score) beside Σ exp(score) + exp(sink).
+        let kept =
+            Node.map2 (fun total sink -> Num 1.0 / (Num 1.0 + Un(Exp, sink - total))) (Node.item 1 attended) sinks.Node
+
+        Tensor(Node.mul (Node.item 0 attended) kept)
+
+    /// Attention over positions of any two texts, all of which are there: within an encoder, or from a decoder to what an
+    /// encoder has read.
+    let attendAcross
+        (scale: float)
+        (mask: Mask)
+        (q: Tensor<'B * 'S, 'H * 'D>)
+        (k: Tensor<'B * 'C, 'G * 'D>)
+        (v: Tensor<'B * 'C, 'G * 'V>)
+        : Tensor<'B * 'S, 'H * 'V> =
+        Tensor(Node.item 0 (attention [] scale mask q k v))
+
+    /// The same values at positions of another name: keys of the text that asks.
+    let asPositions<'S, 'C, 'B, 'F> (x: Tensor<'B * 'S, 'F>) : Tensor<'B * 'C, 'F> =
+        Tensor(Node.rename [ one axisNames<'S>, one axisNames<'C> ] x.Node)

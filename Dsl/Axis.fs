@@ -9,6 +9,10 @@ type Batch = interface end
 type Seq = interface end
 /// Positions that attention can see: those of the cache and those of the call.
 type Context = interface end
+/// Positions of the text that an encoder reads.
+type Source = interface end
+/// Positions of an encoder's text as a decoder sees them.
+type Memory = interface end
 type Vocab = interface end
 type Embed = interface end
 type Heads = interface end

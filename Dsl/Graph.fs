@@ -73,7 +73,18 @@ type AttendForm = {
     Scale: float
     Mask: Scalar option
     Score: Scalar option
-}
+} with
+
+    /// How many extra operands mask and score read.
+    member form.Extras =
+        [ form.Mask; form.Score ]
+        |> List.choose id
+        |> List.collect Scalar.args
+        |> List.fold (fun count i -> max count (i + 1)) 0
+
+    /// The past where there is one, and the extras: what an attention has behind q, k and v.
+    member form.Split(rest: 'T list) : 'T option * 'T list =
+        if rest.Length > form.Extras then Some rest.Head, rest.Tail else None, rest
 
 /// A product with the matrix that each row's group has: `Group` is the table's axis that the index picks from, `Summed` those
 /// that the product sums over. The table's first axis is the group's; the axes summed over follow each other.
@@ -83,7 +94,7 @@ type GroupedForm = { Group: string; Summed: string list }
 type Composite =
     /// x, cos, sin → x turned; cos and sin over (…, Pair).
     | Rope of RopeForm
-    /// q, k, v, past → output, log-sum-exp.
+    /// q, k, v, past or none, extras → output, log-sum-exp.
     | Attend of AttendForm
     /// q, k, v, output, log-sum-exp, output gradient → gradients of q, k, v.
     | AttendGradient of AttendForm

@@ -4,7 +4,13 @@ open System
 open System.Collections.Generic
 
 /// The sizes of a call: what batch, sequence and context are for one elaboration.
-type CallSizes = { Batch: Size; Sequence: Size; Context: Size }
+type CallSizes = {
+    Batch: Size
+    Sequence: Size
+    Context: Size
+    /// The length of the text that an encoder reads; None where there is none.
+    Source: Size option
+}
 
 /// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.
 type Declared = {
@@ -279,6 +285,10 @@ module LayerFunctions =
     /// Later rows of a table of positions.
     let shifted (by: int) (positions: Tensor<'Pos, unit>) : Tensor<'Pos, unit> =
         Tensor(Node.map1 (fun p -> p + Int(int64 by)) positions.Node)
+
+    /// The features of the first position.
+    let firstOf (x: Tensor<Batch * Seq, 'Feat>) : Tensor<Batch, 'Feat> =
+        Tensor(Node.slice "Seq" 0L 1L x.Node |> Node.reduce Sum [ "Seq" ])
 
     /// A cache of keys and values of two sizes, for as many positions as the call asks for, at most `context`.
     let cacheOf

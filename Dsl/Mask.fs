@@ -111,3 +111,48 @@ module Masks =
 
     /// ALiBi with the paper's steepest slope of 2⁻⁸.
     let alibi (heads: Axis<'Heads>) = alibiOf 8.0 1.0 heads
+
+    // How many buckets beyond the exact ones a distance has passed: those grow in size like a geometric series.
+    let private thresholds (buckets: int) (farthest: int) =
+        let exact = buckets / 2
+
+        let beyond distance =
+            let share = log (float32 distance / float32 exact) / log (float32 farthest / float32 exact)
+            min (buckets - exact - 1) (int (share * float32 (buckets - exact)))
+
+        [
+            for j in 1 .. buckets - exact - 1 do
+                [ exact..farthest ] |> List.find (fun distance -> beyond distance >= j)
+        ]
+
+    let private bucketOf buckets farthest distance =
+        let passed =
+            thresholds buckets farthest
+            |> List.map (fun t -> If(Bin(LessOrEqual, number t, distance), Int 1L, Int 0L))
+
+        List.fold (+) (Bin(Min, distance, number (buckets / 2))) passed
+
+    /// Each head adds what a table has for the bucket of key's and query's distance: near ones have a bucket each, those up to
+    /// `farthest` share ever wider ones, half of all are for keys behind the query unless none can be (Raffel et al. 2020,
+    /// section 2.1). `queries` and `keys` are positions.
+    let relativeBias
+        (table: Embedding<'Bucket, 'Heads>)
+        (isCausal: bool)
+        (farthest: int)
+        (queries: Tensor<'Q, unit>)
+        (keys: Tensor<'K, unit>)
+        =
+        let index = List.exactlyOne axisNames<'Bucket>
+        let all = int (Node.size index table.Node)
+        let ahead = Arg 1 - Arg 0
+        let behind = Bin(Max, -ahead, Int 0L)
+
+        let bucket =
+            if isCausal then
+                bucketOf all farthest behind
+            else
+                let half = bucketOf (all / 2) farthest (Bin(Max, behind, ahead))
+                half + If(Bin(Less, Int 0L, ahead), number (all / 2), Int 0L)
+
+        let buckets = Node.map bucket [ queries.Node; keys.Node ]
+        Mask(None, Some(Var "score" + Arg 0), [ Node.gather index table.Node buckets ])

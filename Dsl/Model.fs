@@ -76,6 +76,17 @@ type Elaborated = {
     Routers: RouterReport list
 }
 
+/// What a model does with its tokens.
+type ModelTask =
+    /// Tells each position's next token.
+    | CausalLm
+    /// Tells what stands at each position.
+    | MaskedLm
+    /// Tells each next token of a text that goes with the source.
+    | SequenceToSequence
+    /// Scores classes, of each position or of the whole text.
+    | Classification
+
 /// A model, its types erased: what the compiler and the runtime take.
 [<NoComparison; NoEquality>]
 type ModelDef = {
@@ -87,7 +98,10 @@ type ModelDef = {
     Context: int
     BeginToken: int option
     EndTokens: int list
-    Body: Layer<Tokens -> Tensor<Batch * Seq, Vocab>>
+    Task: ModelTask
+    /// The features of its output: the vocabulary, or classes.
+    Output: Dim list
+    Body: Layer<Tokens -> Node>
     Weights: WeightNames
     Placement: PlacementRule list
 }
@@ -105,10 +119,29 @@ module ModelDef =
         Context = context.Size
         BeginToken = None
         EndTokens = []
-        Body = body
+        Task = CausalLm
+        Output = vocab.Dims
+        Body = body |> Layer.map (fun (f: Tokens -> Tensor<Batch * Seq, Vocab>) tokens -> (f tokens).Node)
         Weights = plainNames
         Placement = []
     }
+
+    /// A model of your own that scores classes, of each position or of the whole text.
+    let classifier
+        name
+        (vocab: Axis<Vocab>)
+        (context: Axis<Context>)
+        (classes: Axis<'Class>)
+        (body: Layer<Tokens -> Tensor<'Pos, 'Class>>)
+        =
+        let unused = Layer.value (fun (_: Tokens) -> invalidOp "replaced below")
+
+        {
+            create name vocab context unused with
+                Task = Classification
+                Output = classes.Dims
+                Body = body |> Layer.map (fun f tokens -> (f tokens).Node)
+        }
 
     /// Builds the graph of one call: logits of every position.
     /// <exception cref="ModelError">Sizes that don't fit; the message names the axis and the parameters.</exception>
@@ -119,14 +152,14 @@ module ModelDef =
         let tokens = Node.input "tokens" dims Integer
         let logits = f (Tensor tokens)
 
-        match logits.Node.Dims |> List.filter (fun d -> d.Name <> "Batch" && d.Name <> "Seq") with
-        | [ { Name = "Vocab"; Size = Fixed n } ] when n = int64 model.Vocabulary -> ()
+        match logits.Dims |> List.filter (fun d -> d.Name <> "Batch" && d.Name <> "Seq") with
+        | features when features = model.Output -> ()
         | other ->
-            let found = System.String.Join(", ", other)
+            let show (dims: Dim list) = System.String.Join(", ", dims)
 
             raise (
                 ModelError(
-                    $"the model's output has the features [{found}], not Vocab:{model.Vocabulary}",
+                    $"the model's output has the features [{show other}], not {show model.Output}",
                     model.Name,
                     "end the model in an output head over the vocabulary"
                 )
@@ -134,7 +167,7 @@ module ModelDef =
 
         {
             Tokens = tokens
-            Logits = logits.Node
+            Logits = logits
             Parameters = List.ofSeq scope.Declared
             Updates = List.ofSeq scope.Updates
             Routers = List.ofSeq scope.Reports
@@ -150,7 +183,12 @@ module ModelDef =
     /// The parameters that the model declares.
     /// <exception cref="ModelError">The model does not elaborate.</exception>
     let parameters (model: ModelDef) : Declared list =
-        let sizes = { Batch = Dynamic "batch"; Sequence = Dynamic "sequence"; Context = Dynamic "context" }
+        let sizes = {
+            Batch = Dynamic "batch"
+            Sequence = Dynamic "sequence"
+            Context = Dynamic "context"
+            Source = Some(Dynamic "source")
+        }
 
         (elaborate sizes model).Parameters
 

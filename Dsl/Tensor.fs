@@ -40,6 +40,10 @@ type Embedding<'Index, 'Feat> internal (node: Node, index: string) =
     /// The rows that the tokens name.
     member _.Lookup(tokens: Tensor<'Pos, unit>) : Tensor<'Pos, 'Feat> = Tensor(Node.gather index node tokens.Node)
 
+    /// One row, the same at all positions.
+    member _.Row(number: int) : Vector<'Feat> =
+        Vector(Node.slice index (int64 number) 1L node |> Node.reduce Sum [ index ])
+
     /// The product with every row: the tied output head.
     member _.Unembed(x: Tensor<'Pos, 'Feat>) : Tensor<'Pos, 'Index> =
         Tensor(Node.contract (axisNames<'Feat>) x.Node node)

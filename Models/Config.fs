@@ -135,9 +135,9 @@ module Config =
                 "head_dim"
                 "make the width a multiple of the heads, or give head_dim"
 
-    /// An activation by its name in configs.
-    let activation fallback keys json =
-        match stringOr fallback keys json with
+    /// The activation that a key calls so.
+    let activationNamed key name =
+        match name with
         | "silu"
         | "swish" -> Silu
         | "gelu" -> Gelu
@@ -146,8 +146,10 @@ module Config =
         | "gelu_fast"
         | "gelu_pytorch_tanh" -> GeluTanh
         | "relu" -> Relu
-        | other ->
-            fail $"the activation '{other}' is not known" (List.head keys) "use silu, gelu, gelu_new, relu or relu2"
+        | other -> fail $"the activation '{other}' is not known" key "use silu, gelu, gelu_new, relu or relu2"
+
+    /// An activation by its name in configs.
+    let activation fallback keys json = stringOr fallback keys json |> activationNamed (List.head keys)
 
     // A config cut down from a larger one may still name a token beyond its vocabulary: no text can hold that token.
     let private within (vocab: Axis<Vocab>) token = 0 <= token && token < vocab.Size

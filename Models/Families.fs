@@ -33,6 +33,11 @@ module Families =
         "gptj", GptJ.ofConfig
         "mpt", Mpt.ofConfig
         "falcon", Falcon.ofConfig
+        "bert", Bert.ofConfig
+        "roberta", Roberta.ofConfig
+        "t5", T5.ofConfig
+        "bart", Bart.ofConfig
+        "transformer", Transformer.ofConfig
         "gpt_neox", GptNeoX.ofConfig
         "opt", Opt.ofConfig
         "bloom", Bloom.ofConfig

@@ -17,15 +17,20 @@ module Family =
         on<Layers> PipelineParallel
     ]
 
-    /// A family's decoder with its table of names, as the config describes it.
+    /// A model with what the config says of its tokens, and its table of names.
     /// <exception cref="ModelError">The sizes don't fit, or the table lacks a parameter.</exception>
-    let model modelType (json: ConfigJson) vocab context body table : ModelDef =
-        let model = {
-            ModelDef.create modelType vocab context body with
+    let define (json: ConfigJson) vocab table (model: ModelDef) : ModelDef =
+        let described = {
+            model with
                 Config = Config.text json.Json
                 BeginToken = Config.beginToken vocab json
                 EndTokens = Config.endTokens vocab json
                 Placement = placement
         }
 
-        { model with Weights = Table.resolve table (ModelDef.parameters model) }
+        { described with Weights = Table.resolve table (ModelDef.parameters described) }
+
+    /// A family's decoder with its table of names, as the config describes it.
+    /// <exception cref="ModelError">As of define.</exception>
+    let model modelType json vocab context body table =
+        ModelDef.create modelType vocab context body |> define json vocab table

@@ -195,4 +195,19 @@ let ``what has no gradient says so`` () =
             (node.Inputs @ [ integers "past" [] ])
 
     Assert.That(refused (lossOf [ Node.item 0 past ]), Does.Contain "has no gradient")
-    Assert.That(refused (lossOf [ Node.item 1 node ]), Does.Contain "has no gradient")
+
+[<TestCaseSource(nameof attentionNames)>]
+let ``attention's log-sum-exp`` (name: string) =
+    // Of nothing it is −∞.
+    if name <> "queries that see nothing" then
+        let node = attentionOf name
+        check [] (lossOf [ Node.item 0 node; Node.item 1 node ])
+
+[<Test>]
+let ``a float operand of attention's scores`` () =
+    let bias = floats "bias" [ dim "Heads" 4; dim "Seq" 3; dim "Context" 3 ]
+    let node = attend causal.Mask (Some(Var "score" + Arg 0)) 4 2 3
+
+    match node.Op with
+    | Op.Composite attention -> check [] (lossOf [ Node.item 0 (Node.composite attention (node.Inputs @ [ bias ])) ])
+    | _ -> Assert.Fail "no attention"

@@ -119,7 +119,7 @@ let model body = ModelDef.create "sample" sizes.Vocab sizes.Context body
 
 /// The decoder's logits and its caches after the call.
 let smallDecoder () : (string * Node) list =
-    let calls = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 16L }
+    let calls = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 16L; Source = None }
     let call = ModelDef.elaborate calls (model (decoder sizes))
 
     ("logits", call.Logits)

@@ -38,7 +38,7 @@ let rec private operations (roots: Node list) = [
 ]
 
 let private graph config =
-    let sizes = { Batch = Fixed 1L; Sequence = Fixed 4L; Context = Fixed 8L }
+    let sizes = { Batch = Fixed 1L; Sequence = Fixed 4L; Context = Fixed 8L; Source = None }
 
     operations [ (ModelDef.elaborate sizes (Families.ofConfig config)).Logits ]
 

@@ -5,8 +5,6 @@ open NUnit.Framework
 open Legato.Dsl
 open Legato.Models
 
-let private sizes = { Batch = Dynamic "batch"; Sequence = Dynamic "sequence"; Context = Dynamic "context" }
-
 let private size (dim: Dim) =
     match dim.Size with
     | Fixed n -> n
@@ -42,7 +40,7 @@ let private slices (parameter: Declared) (source: WeightName) =
 let private slicesOf (model: ModelDef) =
     let lines = model.Weights.Names |> List.map (fun line -> line.Path, line) |> Map.ofList
 
-    let parameters = (ModelDef.elaborate sizes model).Parameters
+    let parameters = ModelDef.parameters model
     Assert.That(Map.keys lines, Is.EquivalentTo(parameters |> List.map _.Parameter.Path))
     parameters |> List.collect (fun p -> slices p lines[p.Parameter.Path])
 
@@ -73,6 +71,8 @@ let private joined (slices: Slice list) =
 [<TestCase("gpt_neox", "model.safetensors")>]
 [<TestCase("opt", "model.safetensors")>]
 [<TestCase("bloom", "model.safetensors")>]
+[<TestCase("bert", "model.safetensors")>]
+[<TestCase("t5", "model.safetensors")>]
 [<TestCase("train_gpt2", "initial.safetensors")>]
 [<TestCase("train_llama", "final.safetensors")>]
 let ``a checkpoint's tensors are those of the table, in their shapes`` (golden: string) (file: string) =

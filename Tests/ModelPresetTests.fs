@@ -42,7 +42,7 @@ let ``the demo's model is small enough to train in two minutes`` () =
 let ``a preset gives logits over its vocabulary`` (name: string) =
     let model = Presets.model (Presets.find name)
 
-    let sizes = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 64L }
+    let sizes = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 64L; Source = None }
 
     let call = ModelDef.elaborate sizes model
 
@@ -67,7 +67,7 @@ let ``a model's config gives the model again`` (name: string) =
 
 [<Test>]
 let ``GPT-2's matrices into the residual stream start smaller, by the root of twice the layers`` () =
-    let sizes = { Batch = Fixed 1L; Sequence = Fixed 8L; Context = Fixed 8L }
+    let sizes = { Batch = Fixed 1L; Sequence = Fixed 8L; Context = Fixed 8L; Source = None }
 
     let initial =
         (ModelDef.elaborate sizes (Presets.model (Presets.find "gpt2-124m"))).Parameters

@@ -16,6 +16,7 @@ internal sealed class CachedModel : IDisposable
     private readonly IDeviceMemory past;
     private readonly IDeviceMemory last;
     private readonly IDeviceMemory logits;
+    private readonly IDeviceMemory? sourceLengths;
 
     public CachedModel(IExecutable executable)
     {
@@ -26,7 +27,12 @@ internal sealed class CachedModel : IDisposable
         past = executable.Memory(plan.Buffer(BufferClass.Input, "past"));
         last = executable.Memory(plan.Buffer(BufferClass.Input, "last"));
         logits = executable.Memory(plan.Buffer(BufferClass.Output, "logits"));
+        if (plan.Buffers.FirstOrDefault(b => b is { Class: BufferClass.Input, Name: SourceReader.Lengths }) is { } lengths)
+            sourceLengths = executable.Memory(lengths);
     }
+
+    /// <summary>How many tokens of the source each row has, for models that read one.</summary>
+    public void SetSourceLengths(ReadOnlySpan<int> lengths) => sourceLengths?.Write(0, MemoryMarshal.AsBytes(lengths));
 
     /// <param name="inputs">[rows, sequence] tokens.</param>
     /// <param name="pasts">[rows]: tokens of the row that are in the cache already.</param>

@@ -9,11 +9,13 @@ namespace Legato.Runtime.Generation;
 /// <param name="Batch">Rows that are continued at a time; more prompts are taken one group after another.</param>
 /// <param name="Context">Tokens of a row, prompt and continuation together, that the cache holds.</param>
 /// <param name="Chunk">Tokens of a prompt that one prefill takes; longer prompts take several.</param>
-public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, string Precision = "fp32");
+/// <param name="Source">Tokens of a row that an encoder reads, for models that have one beside a decoder.</param>
+public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, string Precision = "fp32", int Source = 0);
 
 /// <summary>
 /// Continues prompts: prefill fills the cache, decode adds a token a row, the host chooses it. Prompts of one call may
-/// have different lengths.
+/// have different lengths. For a model with an encoder a prompt is the source: the encoder reads it, and the model's own
+/// text starts with its begin token.
 /// </summary>
 public sealed class Generator : IDisposable
 {
@@ -22,6 +24,7 @@ public sealed class Generator : IDisposable
     private readonly Tokenizer? tokenizer;
     private readonly CachedModel prefill;
     private readonly CachedModel decode;
+    private readonly SourceReader? reader;
     private readonly Sampler sampler;
     private readonly int chunk;
     private readonly int[] tokens;
@@ -36,8 +39,13 @@ public sealed class Generator : IDisposable
     {
         (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
         chunk = Math.Min(sizes.Chunk, sizes.Context);
-        prefill = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Prefill, sizes.Batch, chunk, sizes.Context, sizes.Precision, NarrowActivations: memory.Device.NarrowsActivations))));
-        decode = new CachedModel(memory.Compile(plans.Plan(new PlanRequest(Purpose.Decode, sizes.Batch, 1, sizes.Context, sizes.Precision, NarrowActivations: memory.Device.NarrowsActivations))));
+        IExecutable Compile(Purpose purpose, int sequence) => memory.Compile(plans.Plan(new PlanRequest(
+            purpose, sizes.Batch, sequence, sizes.Context, sizes.Precision,
+            NarrowActivations: memory.Device.NarrowsActivations, Source: sizes.Source)));
+        prefill = new CachedModel(Compile(Purpose.Prefill, chunk));
+        decode = new CachedModel(Compile(Purpose.Decode, 1));
+        if (model.Task == ModelTask.SequenceToSequence)
+            reader = new SourceReader(Compile(Purpose.Encode, 1), sizes.Batch, sizes.Source);
         sampler = new Sampler((int)model.Vocabulary);
         tokens = new int[sizes.Batch * chunk];
         past = new int[sizes.Batch];
@@ -72,9 +80,16 @@ public sealed class Generator : IDisposable
         if (options.Stop.Count > 0 && tokenizer is null)
             throw new InvalidOperationException("a generator without a tokenizer has no text to stop at");
         IReadOnlyList<int> ends = options.EndTokens ?? model.EndTokens;
-        RowState[] rows = [.. prompts.Select((prompt, i) => new RowState(i, Checked(prompt, i, options), options, ends, tokenizer))];
+        int[][] sources = reader is null ? [] : [.. prompts.Select(CheckedSource)];
+        IEnumerable<int[]> starts = reader is null ? prompts : prompts.Select(_ => Array.Empty<int>());
+        RowState[] rows = [.. starts.Select((prompt, i) => new RowState(i, Checked(prompt, i, options), options, ends, tokenizer))];
         for (int start = 0; start < rows.Length; start += sizes.Batch)
-            Continue(rows.AsSpan(start, Math.Min(sizes.Batch, rows.Length - start)), options, onToken, cancellation);
+        {
+            int count = Math.Min(sizes.Batch, rows.Length - start);
+            if (reader is not null)
+                Read(sources.AsSpan(start, count));
+            Continue(rows.AsSpan(start, count), options, onToken, cancellation);
+        }
         return [.. rows.Select(r => r.Result())];
     }
 
@@ -82,6 +97,32 @@ public sealed class Generator : IDisposable
     {
         prefill.Dispose();
         decode.Dispose();
+        reader?.Dispose();
+    }
+
+    private void Read(ReadOnlySpan<int[]> sources)
+    {
+        for (int row = 0; row < sources.Length; row++)
+            past[row] = sources[row].Length;
+        ReadOnlySpan<int> lengths = past.AsSpan(0, sources.Length);
+        reader!.Run(sources, lengths);
+        prefill.SetSourceLengths(lengths);
+        decode.SetSourceLengths(lengths);
+    }
+
+    private int[] CheckedSource(int[] source, int row)
+    {
+        CheckTokens(source, row);
+        return source.Length > 0 && source.Length <= sizes.Source ? source : throw new LegatoException(
+            $"prompt {row} has {source.Length} tokens; the encoder reads 1 to {sizes.Source}", remedy: "change the prompt, or the generator's sizes");
+    }
+
+    private void CheckTokens(int[] tokens, int row)
+    {
+        foreach (int token in tokens)
+            if (token < 0 || token >= model.Vocabulary)
+                throw new LegatoException(
+                    $"token {token} of prompt {row} is outside the vocabulary of {model.Vocabulary}", remedy: "use the model's own tokenizer");
     }
 
     private int[] Checked(int[] prompt, int row, GenerationOptions options)
@@ -90,10 +131,7 @@ public sealed class Generator : IDisposable
             throw new LegatoException($"{options.MaxTokens} tokens can't be generated", remedy: "give a number from 0 up");
         int[] tokens = prompt.Length > 0 ? prompt : model.BeginToken is { } begin ? [begin] : throw new LegatoException(
             "the prompt is empty, and the model has no token to begin with", remedy: "give a prompt");
-        foreach (int token in tokens)
-            if (token < 0 || token >= model.Vocabulary)
-                throw new LegatoException(
-                    $"token {token} of prompt {row} is outside the vocabulary of {model.Vocabulary}", remedy: "use the model's own tokenizer");
+        CheckTokens(tokens, row);
         if ((long)tokens.Length + options.MaxTokens > sizes.Context)
             throw new LegatoException(
                 $"prompt {row} has {tokens.Length} tokens; with {options.MaxTokens} more it exceeds the context of {sizes.Context}",

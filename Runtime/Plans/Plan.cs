@@ -24,6 +24,12 @@ public enum Purpose
 
     /// <summary>Prefill of one token a row (seq is the constant 1).</summary>
     Decode,
+
+    /// <summary>
+    /// What an encoder makes of a text, kept for the decoder's plans. Inputs: source [batch, source] (I32),
+    /// source_lengths [batch] (tokens of a row that are no padding), which every plan of such a model has. No output.
+    /// </summary>
+    Encode,
 }
 
 public enum BufferClass

@@ -26,13 +26,15 @@ public sealed record OptimizerSettings(double Beta1, double Beta2, double Epsilo
 /// float32 masters of the parameters beside those that the model reads (<see cref="MasterWeights"/>), and stores
 /// activations and their gradients in that type; inference stores the parameters in it.
 /// </param>
+/// <param name="Source">Tokens a row that an encoder reads; 0 for models that have none beside a decoder.</param>
 /// <param name="Accumulate">Training: micro-batches of Batch rows whose gradients are summed in one step.</param>
 /// <param name="NarrowActivations">
 /// Inference: activations and the cache in the precision's type too, for devices that multiply narrow operands only.
 /// </param>
 public sealed record PlanRequest(
     Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
-    Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null, bool NarrowActivations = false);
+    Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null, bool NarrowActivations = false,
+    long Source = 0);
 
 /// <summary>
 /// The float32 values of parameters that training stores in fewer bytes: optimizer state under the parameter's path
@@ -83,12 +85,28 @@ public sealed record WeightSource(
 /// </summary>
 public sealed record WeightMap(IReadOnlyList<WeightSource> Sources, IReadOnlyList<string> Prefixes, IReadOnlyList<string> Ignored);
 
+/// <summary>What a model does with its tokens.</summary>
+public enum ModelTask
+{
+    /// <summary>Tells each position's next token.</summary>
+    CausalLm,
+
+    /// <summary>Tells what stands at each position of a whole text.</summary>
+    MaskedLm,
+
+    /// <summary>Tells each next token of a text that goes with a source.</summary>
+    SequenceToSequence,
+
+    /// <summary>Scores classes, of each position or of a whole text.</summary>
+    Classification,
+}
+
 /// <summary>What the runtime knows of a model beside its plans.</summary>
 /// <param name="Config">The text of its config.json.</param>
 /// <param name="Context">The longest sequence that it was declared for.</param>
 public sealed record ModelDescription(
     string Name, string Config, long Vocabulary, long Context, int? BeginToken, IReadOnlyList<int> EndTokens,
-    IReadOnlyList<PlanParameter> Parameters, WeightMap Weights);
+    IReadOnlyList<PlanParameter> Parameters, WeightMap Weights, ModelTask Task = ModelTask.CausalLm);
 
 /// <summary>Gives plans: the compiler does, and so does a folder of saved ones.</summary>
 public interface IPlanSource

@@ -54,6 +54,8 @@ public sealed class SavedPlans : IPlanSource
     public static string FileName(PlanRequest request)
     {
         string name = $"{request.Purpose.ToString().ToLowerInvariant()}-{request.Precision}-batch{request.Batch}-seq{request.Sequence}-context{request.Context}";
+        if (request.Source != 0)
+            name += $"-source{request.Source}";
         if (request.Accumulate != 1)
             name += $"-accumulate{request.Accumulate}";
         if (request.Rematerialisation != Rematerialisation.None)
