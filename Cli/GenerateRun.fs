@@ -84,7 +84,8 @@ let private smaller plans (options: GenerateOptions) (sizes: GeneratorSizes) =
 
     seq {
         if sizes.Batch > 1 then
-            "--samples 1", (fun () -> needOf options plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
+            "--samples 1",
+            (fun () -> needOf options plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
 
         if options.Precision = Precision.Fp32 then
             "--precision bf16",

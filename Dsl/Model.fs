@@ -30,7 +30,14 @@ type WeightNames = {
 [<AutoOpen>]
 module WeightTable =
     /// The parameter at the path lies in the tensor of that name, as it is.
-    let named path name = { Path = path; Name = name; Transposed = false; Part = None; Numbers = []; PairedHeads = 0 }
+    let named path name = {
+        Path = path
+        Name = name
+        Transposed = false
+        Part = None
+        Numbers = []
+        PairedHeads = 0
+    }
 
     /// The checkpoint stores the matrix as [in, out].
     let transposed source = { source with Transposed = true }

@@ -61,7 +61,9 @@ let private expected () =
 let ``the loss is the mean over the labels that count`` () =
     let loss =
         withPlans (fun plans memory ->
-            use executable = memory.Compile(plans.Plan(PlanRequest(Purpose.Train, int64 rows, int64 length, int64 length)))
+            use executable =
+                memory.Compile(plans.Plan(PlanRequest(Purpose.Train, int64 rows, int64 length, int64 length)))
+
             load plans memory
             TrainingStep(executable, OptimizerSettings.Default, 1L).Run(0L, tokens, labels, 0.0).Loss)
 
