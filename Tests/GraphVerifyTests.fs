@@ -183,8 +183,7 @@ let ``attentions must have sound masks and axes`` () =
     attend { form with Mask = Some(Bin(Less, Var "score", Num 0.0)) } [ q; k; k; past ]
     |> tells "the variable score has no meaning here"
 
-    attend { form with Score = Some(Arg 0) } [ q; k; k ]
-    |> tells "the attention has no extra operand 0"
+    attend { form with Score = Some(Arg 0) } [ q; k; k ] |> tells "the attention has no extra operand 0"
 
     let three = floats "k3" [ batch; dim "Context" 5; dim "KvHeads" 3; dim "D" 4 ]
     attend form [ q; three; three; past ] |> tells "4 Heads can't share 3 KvHeads"
