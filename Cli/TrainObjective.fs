@@ -62,12 +62,24 @@ let private separator objective (tokenizer: Tokenizer) =
     Option.ofNullable tokenizer.EndOfSequenceId
     |> Option.defaultWith (fun () -> required objective tokenizer [ "</s>" ])
 
-let private requireTask objective (model: ModelDescription) =
-    if objective = TrainingObjective.Masked then
-        let what =
-            $"{word objective} needs a model that reads in both directions, and {model.Name} tells what comes next"
+let private refuse objective (model: ModelDescription) needs does remedy =
+    let what = $"{word objective} needs a model that {needs}, and {model.Name} {does}"
+    raise (LegatoException(what, "--objective", remedy))
 
-        raise (LegatoException(what, "--objective", "use causal, spans, denoise or fim, or an encoder such as bert"))
+let private requireTask objective (model: ModelDescription) =
+    match objective, model.Task with
+    | TrainingObjective.Masked, ModelTask.MaskedLm -> ()
+    | TrainingObjective.Masked, _ ->
+        refuse
+            objective
+            model
+            "reads in both directions"
+            "doesn't"
+            "use causal, spans, denoise or fim, or an encoder such as bert"
+    | _, ModelTask.CausalLm -> ()
+    | _, ModelTask.MaskedLm -> refuse objective model "tells what comes next" "fills gaps" "use --objective masked"
+    | _ ->
+        refuse objective model "tells what comes next" "doesn't" "train a decoder; other models can be run and verified"
 
 /// The objective, for a model and its tokenizer; rates are those of the papers where none is given.
 /// <exception cref="LegatoException">The tokenizer lacks a token that it needs, or the model can't be trained so.</exception>

@@ -268,6 +268,32 @@ let private tokenizerOf place (options: TrainOptions) =
     | New _ -> options
     | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
 
+/// Refused before the first step, not at the first evaluation.
+let private requirePrompt (tokenizer: Tokenizer) context (options: TrainOptions) =
+    let flag = "--sample-prompt"
+
+    let refuse what =
+        raise (LegatoException(what, flag, "choose a prompt in the words of the data, or leave it out"))
+
+    match options.SamplePrompt with
+    | None -> ()
+    | Some prompt ->
+        let ids =
+            try
+                tokenizer.EncodeIds prompt
+            with :? LegatoException as e ->
+                refuse e.Message
+
+        if ids.Length >= context then
+            refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
+
+let private requireStepsLeft place (options: TrainOptions) =
+    match place with
+    | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
+        let what = $"the run is finished: it has taken all of its {options.Steps} steps"
+        raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
+    | _ -> ()
+
 /// Trains the model, whatever declares it.
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let choice = choose options
@@ -279,6 +305,8 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
     let training = trainingOptions options objective sequence
+    requirePrompt tokenizer (int plans.Model.Context) options
+    requireStepsLeft place options
     requireMemory plans objective options sequence
 
     let job = {
@@ -294,6 +322,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let run = openRun place options
 
     try
+        use _ = run.Lock()
         announce job run
         use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
         use tokens = TrainData.tokens run tokenizer text

@@ -182,6 +182,29 @@ module Presets =
     // At a width of 96 matrices that start at 0.07 learn several times as fast as at the 0.02 of wide models.
     let private demo = { llamaTiny with Layers = 4; Embed = 96; KvHeads = 4; Mlp = 256; Deviation = 0.07 }
 
+    let private bert name about vocab context layers embed heads = {
+        Name = name
+        About = about
+        Config =
+            $"""{{
+  "architectures": [ "BertForMaskedLM" ],
+  "model_type": "bert",
+  "vocab_size": {vocab},
+  "max_position_embeddings": {context},
+  "type_vocab_size": 2,
+  "num_hidden_layers": {layers},
+  "hidden_size": {embed},
+  "num_attention_heads": {heads},
+  "intermediate_size": {4 * embed},
+  "hidden_act": "gelu",
+  "layer_norm_eps": 1e-12,
+  "initializer_range": 0.02,
+  "pad_token_id": 0,
+  "tie_word_embeddings": true
+}}
+"""
+    }
+
     let all = [
         llama "demo" "the small LLaMA of the main job: under two minutes of training on two cores" demo
         gpt2 "124m" 12 768 12
@@ -198,6 +221,8 @@ module Presets =
         gpt3 "6.7b" 32 4096 32
         gpt3 "13b" 40 5120 40
         gpt3 "175b" 96 12288 96
+        bert "bert-110m" "BERT base (Devlin et al. 2019), for --objective masked" 30522 512 12 768 12
+        bert "bert-tiny" "a BERT for tests" 512 128 2 64 4
         llama "llama-3-8b" "LLaMA 3 8B (Grattafiori et al. 2024)" llama3of8b
         llama "llama-1b" "a LLaMA of 1.1 billion parameters" llama1b
         llama "llama-100m" "a LLaMA of 100 million parameters, its head tied" llama100m

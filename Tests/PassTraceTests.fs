@@ -28,8 +28,9 @@ let ``the third level prints the stage and its graph`` () =
     Assert.That(written 3 sound, Does.StartWith("simplified:").And.Contains("Reduce Sum A"))
 
 [<Test>]
-let ``every level but none checks the graph`` ([<Values(1, 2, 3, 4)>] level: int) =
+let ``a level that shows what was compiled checks the graph`` ([<Values(1, 2, 3)>] level: int) =
     Assert.That(message (fun () -> written level broken |> ignore), Is.Not.Empty)
 
 [<Test>]
-let ``without a level nothing is checked`` () = Assert.That(written 0 broken, Is.Empty)
+let ``nothing is checked without a level, nor where times are taken`` ([<Values(0, 4)>] level: int) =
+    Assert.That(written level broken, Is.Empty)

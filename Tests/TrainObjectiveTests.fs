@@ -91,7 +91,7 @@ let private usual = [
     "--schedule", "constant"
 ]
 
-let private train folder name (flags: (string * string) list) =
+let private trainModel model folder name (flags: (string * string) list) =
     let data = Path.Combine(folder, "text.txt")
     File.WriteAllText(data, text)
     let isOwn (flag, _) = flags |> List.exists (fun (own, _) -> own = flag)
@@ -101,17 +101,19 @@ let private train folder name (flags: (string * string) list) =
             yield! [ flag; value ]
     ]
 
-    Invocation.legato (
-        [ "train"; "llama-tiny"; "--data"; data; "--out"; Path.Combine(folder, name); "--quiet" ] @ words
-    )
+    Invocation.legato ([ "train"; model; "--data"; data; "--out"; Path.Combine(folder, name); "--quiet" ] @ words)
+
+let private train = trainModel "llama-tiny"
 
 let private weights folder run =
     File.ReadAllBytes(Path.Combine(folder, run, "checkpoints", "step-000004", "model.safetensors"))
 
 [<Test>]
 let ``an objective trains, and a resumed run goes the same way``
-    ([<Values("spans", "denoise", "fim")>] objective: string)
+    ([<Values("masked", "spans", "denoise", "fim")>] objective: string)
     =
+    let train = if objective = "masked" then trainModel "bert-tiny" else train
+
     inFolder (fun folder ->
         let whole = train folder "whole" [ "--objective", objective; "--steps", "4" ]
         Assert.That(whole.ExitCode, Is.Zero, whole.Errors)
@@ -131,6 +133,13 @@ let private mistakes = [
     TestCaseData([ "--objective-rate", "0.3" ], "--objective causal").SetArgDisplayNames "a rate of nothing"
     TestCaseData([ "--objective", "spans"; "--seq", "8" ], "at least 16").SetArgDisplayNames "rows too short"
 ]
+
+[<Test>]
+let ``an encoder isn't trained to tell what comes next`` () =
+    inFolder (fun folder ->
+        let outcome = trainModel "bert-tiny" folder "run" []
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
+        Assert.That(outcome.Errors, Does.Contain "use --objective masked"))
 
 [<TestCaseSource(nameof mistakes)>]
 let ``a mistake ends with 2 and its remedy`` (flags: (string * string) list) (part: string) =

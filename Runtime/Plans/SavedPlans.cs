@@ -22,7 +22,7 @@ public sealed class SavedPlans : IPlanSource
     public ModelDescription Model { get; }
 
     /// <summary>Saves the plans that a source gives for some requests, and the model's description.</summary>
-    /// <exception cref="LegatoException">A request can't be met, or the folder can't be written.</exception>
+    /// <exception cref="LegatoException">A request can't be met, the folder can't be written, or it holds another model's plans.</exception>
     public static void Save(string folder, IPlanSource source, params IEnumerable<PlanRequest> requests)
     {
         try
@@ -33,7 +33,10 @@ public sealed class SavedPlans : IPlanSource
         {
             throw new LegatoException($"can't make the folder: {e.Message}", folder, "choose a folder that you may write to", e);
         }
-        AtomicWrite.Text(Path.Combine(folder, ModelFile), PlanFile.Write(source.Model));
+        string modelFile = Path.Combine(folder, ModelFile), model = PlanFile.Write(source.Model);
+        if (File.Exists(modelFile) && File.ReadAllText(modelFile) != model)
+            throw new LegatoException("the folder holds the plans of another model", folder, "choose another folder, or empty this one");
+        AtomicWrite.Text(modelFile, model);
         foreach (PlanRequest request in requests)
             PlanFile.Save(Path.Combine(folder, FileName(request)), source.Plan(request));
     }

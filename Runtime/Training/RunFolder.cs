@@ -51,6 +51,22 @@ public sealed class RunFolder
             : throw new LegatoException("there is no training run in this folder", path, "give the folder that `legato train` wrote to");
     }
 
+    /// <summary>Keeps the run to this process until it is disposed.</summary>
+    /// <exception cref="LegatoException">Another process has it, or the folder can't be written.</exception>
+    public IDisposable Lock()
+    {
+        try
+        {
+            return new FileStream(
+                System.IO.Path.Combine(Path, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LegatoException(
+                $"the run's folder can't be had for this run alone: {e.Message}", Path, "wait until the other run in it has ended, or choose a folder that you may write to", e);
+        }
+    }
+
     /// <summary>Where the checkpoint of a step stands.</summary>
     public string Checkpoint(long step) =>
         System.IO.Path.Combine(CheckpointsFolder, StepPrefix + step.ToString("D6", CultureInfo.InvariantCulture));
