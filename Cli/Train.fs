@@ -296,7 +296,11 @@ let private changed (folder: string) before argument =
     let sameAsBefore = List.contains argument before
 
     match argument with
-    | Data paths -> if List.contains (Data(List.map Path.GetFullPath paths)) before then None else Some "--data"
+    | Data paths ->
+        if List.contains (Data(List.map Path.GetFullPath paths)) before then
+            None
+        else
+            Some "--data"
     | Tokenizer _ -> if sameAsBefore then None else Some "--tokenizer"
     | Vocab _ -> if sameAsBefore then None else Some "--vocab"
     | Out out -> if Path.GetFullPath out = Path.GetFullPath folder then None else Some "--out"
@@ -310,17 +314,17 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
         let now = arguments |> List.map parser.GetTag |> Set.ofList
         let folder = Path.GetDirectoryName settings
 
-        let refused before =
-            [
-                for flag in List.choose (changed folder before) arguments ->
-                    let remedy = $"leave {flag} out, or begin a new run without --resume"
-                    LegatoException($"a resumed run keeps what {flag} said when it began", flag, remedy)
-            ]
+        let refused before = [
+            for flag in List.choose (changed folder before) arguments ->
+                let remedy = $"leave {flag} out, or begin a new run without --resume"
+                LegatoException($"a resumed run keeps what {flag} said when it began", flag, remedy)
+        ]
 
         ConfigFile.load parser settings
         |> Result.bind (fun before ->
             match refused before with
-            | [] -> Ok((before |> List.filter (fun argument -> not (now.Contains(parser.GetTag argument)))) @ arguments)
+            | [] ->
+                Ok((before |> List.filter (fun argument -> not (now.Contains(parser.GetTag argument)))) @ arguments)
             | mistakes -> Error mistakes)
 
 /// The run that a command line, the config file that it names, and the run that it resumes ask for; or everything that

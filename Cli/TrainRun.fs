@@ -272,8 +272,7 @@ let private tokenizerOf place (options: TrainOptions) =
 let private requirePrompt (tokenizer: Tokenizer) context (options: TrainOptions) =
     let flag = "--sample-prompt"
 
-    let refuse what =
-        raise (LegatoException(what, flag, "choose a prompt in the words of the data, or leave it out"))
+    let refuse what = raise (LegatoException(what, flag, "choose a prompt in the words of the data, or leave it out"))
 
     match options.SamplePrompt with
     | None -> ()

@@ -79,6 +79,19 @@ let ``a saved plan reads back as the plan that was made`` () =
 
 /// The folder that tests without the compiler run from.
 [<Test>]
+let ``plans of two models don't share a folder`` () =
+    let folder = Directory.CreateTempSubdirectory "legato-plans-"
+
+    try
+        let save model = Invocation.legato [ "plan"; model; "--decode"; "--save"; folder.FullName ]
+        Assert.That((save "llama-tiny").ExitCode, Is.Zero)
+        let other = save "gpt2-tiny"
+        Assert.That(other.ExitCode, Is.EqualTo 2)
+        Assert.That(other.Errors, Does.Contain "plans of another model")
+    finally
+        folder.Delete true
+
+[<Test>]
 let ``saved plans are held`` () =
     let folder = Directory.CreateTempSubdirectory "legato-plan-"
     let model = ModelSource.find "llama-tiny" |> ModelSource.definition

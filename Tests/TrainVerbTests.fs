@@ -5,6 +5,7 @@ open System
 open System.Diagnostics
 open System.IO
 open System.Text.Json
+open Legato.Runtime.Training
 open NUnit.Framework
 
 /// A folder for the length of a test.
@@ -202,6 +203,50 @@ let ``a run goes on only with what it began with`` () =
         let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--batch"; "3"; "--quiet" ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "batch: 2 then, 3 now"))
+
+[<TestCase("--tokenizer", "bytes")>]
+[<TestCase("--vocab", "77")>]
+[<TestCase("--data", "elsewhere.txt")>]
+[<TestCase("--out", "elsewhere")>]
+let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string) (value: string) =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet"; flag; value ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain $"keeps what {flag} said"))
+
+[<Test>]
+let ``a command that began a run goes on with it`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        train folder "run" [ "--steps"; "2"; "--resume"; Path.Combine(folder, "run") ] |> succeed |> ignore)
+
+[<Test>]
+let ``a finished run says so`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "2" ] |> succeed |> ignore
+        let resumed = Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain("all of its 2 steps").And.Contain "--steps N"))
+
+[<Test>]
+let ``a run that another process has is left alone`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        use _ = RunFolder.Open(run).Lock()
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "the other run in it"))
+
+[<Test>]
+let ``a prompt that can't be encoded is refused before the first step`` () =
+    inFolder (fun folder ->
+        let outcome = train folder "run" [ "--steps"; "2"; "--tokenizer"; "char"; "--sample-prompt"; "ZZ" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("where: --sample-prompt").And.Contain "'Z'")
+        Assert.That(Path.Combine(folder, "run"), Does.Not.Exist))
 
 [<Test>]
 let ``a damaged checkpoint is refused`` () =
