@@ -2,6 +2,7 @@
 module Legato.Cli.Verify
 
 open System.Globalization
+open System.IO
 open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
@@ -75,6 +76,8 @@ let private comparisons options device =
         VerifyTraining.compare device precision options.Folder
     elif VerifyInference.isRecordedIn options.Folder then
         VerifyInference.compare device precision options.Tolerance options.Folder
+    elif not (Directory.Exists options.Folder) then
+        raise (Mistake.at options.Folder "check the path" "there is no such folder")
     else
         raise (
             Mistake.at
