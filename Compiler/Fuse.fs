@@ -425,7 +425,12 @@ let units (results: Node list) : Region =
             needs[index] |> Seq.sort |> Seq.iter visit
             sorted.Add((units[index], readsOf units[index]))
 
+    // Constants in memory, the zeros that a loop adds to, are made when they are wanted.
+    let isWanted = HashSet<int>(Seq.concat needs)
+    let waits index = isWanted.Contains index && (readsOf units[index]).IsEmpty
+
     for index in 0 .. units.Count - 1 do
-        visit index
+        if not (waits index) then
+            visit index
 
     { Units = List.ofSeq sorted; InMemory = HashSet<int>(unitOf.Keys); Stored = stored }

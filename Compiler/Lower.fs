@@ -144,10 +144,20 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
         adopts
 
+    /// What a loop has carried to its end, and one anchor alone reads, that anchor may go on with in place.
+    let continuesCarry (anchor: Node) (start: Node) =
+        match start.Op, carries.TryGetValue (maker start).Id with
+        | Op.Item i, (true, places) when i < places.Length && flow.HasOneReader start && not (region.Has anchor) ->
+            region.Assign(anchor, fst places[i])
+            true
+        | _ -> false
+
     let placeStarts (anchor: Node) =
         match anchor.Op with
         | Op.ScatterAdd _ ->
-            if not (adopt anchor.Inputs.Head (region.PlaceOf anchor)) then
+            let start = anchor.Inputs.Head
+
+            if not (continuesCarry anchor start || adopt start (region.PlaceOf anchor)) then
                 startCopies.Add anchor.Id |> ignore
         | Op.Scan scan ->
             let carryPlace i (carry: Node) =

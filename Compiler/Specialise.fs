@@ -38,14 +38,14 @@ let private calls (request: PlanRequest) = {
     Source = sourceOf request
 }
 
-let private axesOf (node: Node) = node.Axes
-
-/// Mean of log Σ exp(logits) − logits[label] over the positions whose label is no negative number.
-let crossEntropy (logits: Node) (labels: Node) : Node =
+/// Each position's log Σ exp(logits) − logits[label], zero where the label is a negative number, and one over the count of
+/// the others: what the losses' sum is multiplied by for their mean.
+let crossEntropy (logits: Node) (labels: Node) : Node * Node =
     let vocab = Node.dim "Vocab" logits
     let peak = Node.reduce Maximum [ "Vocab" ] logits
     let total = Node.reduce Sum [ "Vocab" ] (Node.map2 (fun x m -> Un(Exp, x - Un(Detach, m))) logits peak)
-    let target = Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ Node.iota vocab; labels; logits ]
+    // Labels first: what comes of this without the logits lies token by token too.
+    let target = Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ labels; Node.iota vocab; logits ]
     let picked = Node.reduce Sum [ "Vocab" ] target
     let whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
 
@@ -53,10 +53,9 @@ let crossEntropy (logits: Node) (labels: Node) : Node =
         Node.map (whereAsked (Un(Log, Arg 1) + Un(Detach, Arg 2) - Arg 3)) [ labels; total; peak; picked ]
 
     let asked = Node.map1 (fun _ -> whereAsked (Num 1.0)) labels
-    // Axis by axis, so that the count is no part of the loss's own sum: loss and gradient go over the logits once.
-    let count = axesOf asked |> List.fold (fun sum axis -> Node.reduce Sum [ axis ] sum) asked
-    let total = Node.reduce Sum (axesOf losses) losses
-    Node.map2 (fun total count -> total / Bin(Max, count, Num 1.0)) total count
+    // Axis by axis, so that the count is no part of the losses' own sum: loss and gradient go over the logits once.
+    let count = labels.Axes |> List.fold (fun sum axis -> Node.reduce Sum [ axis ] sum) asked
+    losses, Node.map1 (fun count -> Num 1.0 / Bin(Max, count, Num 1.0)) count
 
 let private tokensOf dims = Node.input "tokens" dims Integer
 let private labelsOf dims = Node.input "labels" dims Integer
@@ -68,11 +67,26 @@ let private elaborated sizes (model: ModelDef) =
 
 let private uncached roots = withoutCache roots |> Simplify.graph
 
+/// The mean loss over chunks of the tokens, and what else was asked for, without caches.
+let private lossOf (call: Elaborated) labels (request: PlanRequest) scale beside =
+    let losses, share = crossEntropy call.Logits labels
+
+    match uncached (losses :: share :: beside) with
+    | losses :: share :: beside ->
+        let isTrained = request.Purpose = Purpose.Train
+        ChunkedLoss.mean "Vocab" request.MostLogits share scale isTrained losses, beside
+    | _ -> invalidOp "a graph keeps its roots"
+
 let private evaluate model request =
     let call = elaborated (calls request) model
-    let loss = uncached [ crossEntropy call.Logits (labelsOf call.Tokens.Dims) ] |> List.exactlyOne
+    let mean, _ = lossOf call (labelsOf call.Tokens.Dims) request (Node.number 1.0) []
 
-    { Outputs = [ "loss", loss ]; Updates = []; Gradients = []; Parameters = call.Parameters }
+    {
+        Outputs = [ "loss", mean.Loss ]
+        Updates = []
+        Gradients = []
+        Parameters = call.Parameters
+    }
 
 let private forward model request =
     let call = elaborated (calls request) model
@@ -135,12 +149,15 @@ let private cached (model: ModelDef) (request: PlanRequest) sequence =
 let private accumulated (call: Elaborated) (parameters: Node list) (request: PlanRequest) scale =
     let labels = labelsOf call.Tokens.Dims
     let tokens = float (request.Batch * request.Sequence)
-    let loss = crossEntropy call.Logits labels :: Balance.losses tokens call.Routers |> List.reduce Node.add
-    let forward = uncached (loss :: List.map (Balance.shares tokens) call.Routers)
-    let loss, shares = forward.Head, forward.Tail
+    let balance = Balance.losses tokens call.Routers
 
-    let result =
-        Differentiate.gradientsFrom request.Rematerialisation [ loss, scale ] shares loss parameters
+    let mean, beside =
+        lossOf call labels request scale (balance @ List.map (Balance.shares tokens) call.Routers)
+
+    let balance, shares = List.splitAt balance.Length beside
+    let loss = mean.Loss :: balance |> List.reduce Node.add
+    let seeds = mean.Seeds @ List.map (fun loss -> loss, scale) balance
+    let result = Differentiate.gradientsFrom request.Rematerialisation seeds shares loss parameters
 
     if request.Accumulate = 1L then
         result

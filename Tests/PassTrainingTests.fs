@@ -62,7 +62,7 @@ let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.1, 1.0)
 let private rows, length = 6L, 5L
 
 /// Loss, norm and all that one training step leaves behind.
-let private trainedOn device precision (model: ModelDef) accumulate keeps =
+let private trainedWith logits device precision (model: ModelDef) accumulate keeps =
     let request =
         PlanRequest(
             Purpose.Train,
@@ -72,7 +72,8 @@ let private trainedOn device precision (model: ModelDef) accumulate keeps =
             Precision = precision,
             Accumulate = accumulate,
             Rematerialisation = keeps,
-            Optimizer = settings
+            Optimizer = settings,
+            MostLogits = logits
         )
 
     let tokens count seed = tokensOf model seed (int (count * length))
@@ -90,6 +91,7 @@ let private trainedOn device precision (model: ModelDef) accumulate keeps =
     ]
     |> Map.ofList
 
+let private trainedOn = trainedWith PlanRequest.DefaultMostLogits
 let private trained = trainedOn processor.Value "fp32"
 
 let private same tolerance (a: Map<string, float list>) (b: Map<string, float list>) =
@@ -102,6 +104,17 @@ let private same tolerance (a: Map<string, float list>) (b: Map<string, float li
 let ``micro-batches add up to the batch`` ([<ValueSource(nameof models)>] name: string) =
     let model = modelOf name
     same 2e-5 (trained model 1L Rematerialisation.None) (trained model 3L Rematerialisation.None)
+
+[<Test>]
+let ``a step over chunks of logits is the step``
+    ([<ValueSource(nameof models)>] name: string)
+    ([<Values(1L, 3L)>] accumulate: int64)
+    =
+    let model = modelOf name
+    let few = 5L * int64 model.Vocabulary
+    let cut keeps = trainedWith few processor.Value "fp32" model accumulate keeps
+    same 2e-5 (trained model 1L Rematerialisation.None) (cut Rematerialisation.None)
+    same 2e-5 (trained model 1L Rematerialisation.None) (cut Rematerialisation.Block)
 
 [<Test>]
 let ``what is computed again is the same`` ([<ValueSource(nameof models)>] name: string) =

@@ -65,6 +65,8 @@ public sealed class SavedPlans : IPlanSource
             name += $"-remat-{request.Rematerialisation.ToString().ToLowerInvariant()}";
         if (request.NarrowActivations)
             name += "-narrow";
+        if (request.MostLogits != PlanRequest.DefaultMostLogits)
+            name += $"-logits{request.MostLogits}";
         if (request.Optimizer is { } o && o != OptimizerSettings.Default)
             name += FormattableString.Invariant($"-adamw-{o.Beta1}-{o.Beta2}-{o.Epsilon}-{o.WeightDecay}-{o.Clip}");
         return name + ".plan.json";
