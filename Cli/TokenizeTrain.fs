@@ -203,8 +203,20 @@ let private training (options: TokenizeTrainOptions) =
 let run options =
     refuseToOverwrite options.Out
     let watch = Stopwatch.StartNew()
-    let texts = TextInput.sources options.Inputs |> Seq.collect TextInput.pieces
+    let isEmpty = ref true
+
+    let texts =
+        TextInput.sources options.Inputs
+        |> Seq.collect TextInput.pieces
+        |> Seq.map (fun text ->
+            isEmpty.Value <- isEmpty.Value && text = ""
+            text)
+
     let tokenizer = TokenizerTrainer.Train(kindOf options.Kind, texts, training options)
+
+    if isEmpty.Value then
+        raise (LegatoException("the text is empty", "the input", "give files or a folder with text to learn from"))
+
     tokenizer.Save options.Out
     printfn "%d tokens in %s (%.1f s)" tokenizer.VocabularySize options.Out watch.Elapsed.TotalSeconds
     0

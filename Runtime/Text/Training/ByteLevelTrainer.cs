@@ -22,6 +22,10 @@ internal static class ByteLevelTrainer
         var merges = new List<(string Left, string Right)>();
         int[] byteIds = ByteIds(tokens);
         AddIndentation(options.Indentation, tokens, merges);
+        if (tokens.Count > options.VocabularySize)
+            throw new LegatoException(
+                $"a vocabulary of {options.VocabularySize} tokens is too small: bytes, special tokens and indentation take {tokens.Count}",
+                "VocabularySize", $"give at least {tokens.Count}");
         Learn(words, byteIds, tokens, merges, options);
         return Build(tokens, merges, options.SpecialTokens, Splitter(pattern));
     }
