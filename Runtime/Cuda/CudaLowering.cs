@@ -172,7 +172,11 @@ internal sealed class CudaLowering
             Add(new CudaSkinnyLaunch(product, text, left, right, [output, .. Views(product.EpilogueOperands)], isParameter, this));
             return;
         }
-        Add(() => new CudaProductLaunch(product, left, right, output, this));
+        foreach (Step.MatrixProduct part in AlignedProducts.Of(product, left.Type))
+        {
+            CudaView partLeft = View(part.Left.View), partRight = View(part.Right.View), partOutput = View(part.Output.View);
+            Add(() => new CudaProductLaunch(part, partLeft, partRight, partOutput, this));
+        }
         if (product.Epilogue is not { } epilogue)
             return;
         Kernel whole = epilogue.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);

@@ -1,5 +1,8 @@
 using Legato.Runtime;
 using Legato.Runtime.Cuda;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Interpreter;
+using Legato.Runtime.Plans;
 using NUnit.Framework;
 
 namespace Legato.Tests;
@@ -62,6 +65,31 @@ public class CudaTests
             Assert.Ignore("this machine has no GPU that CUDA can use");
         LegatoException? mistake = Assert.Throws<LegatoException>(() => new CudaDevice(new CudaDeviceOptions(Index: 99)));
         Assert.That(mistake!.Message, Does.Contain("no GPU 99").And.Contain("choose 0"));
+    }
+
+    [Test]
+    public void LongOddSizesOfNarrowProducts([Values] bool byColumns)
+    {
+        const int m = 3, n = 1031, k = 1035, stride = 1088;
+        PlanFixture fixture = new PlanFixture().Random("a", m * stride, ScalarType.BF16).Random("b", k * stride, ScalarType.BF16).Zeros("c", stride * stride);
+        Matrix output = byColumns ? new Matrix(fixture.View("c"), 1, stride) : new Matrix(fixture.View("c"), stride, 1);
+        (Matrix left, Matrix right) = (new Matrix(fixture.View("a"), stride, 1), new Matrix(fixture.View("b"), stride, 1));
+        Plan plan = fixture.Plan(new Step.MatrixProduct("product", Cost.Zero, m, n, k, left, right, output, Accumulate: false, [], null, []));
+        using IDevice device = TestDevices.Open("cuda");
+        using var interpreter = new InterpreterDevice();
+        Assert.That(fixture.Run(device, plan)["c"], Is.EqualTo(fixture.Run(interpreter, plan)["c"]).Within(1e-3));
+    }
+
+    [Test]
+    public void LongOddSizesAreTakenApart()
+    {
+        PlanFixture fixture = new PlanFixture().Random("x", 1);
+        var whole = new Matrix(fixture.View("x"), 2000, 1);
+        var product = new Step.MatrixProduct("product", Cost.Zero, 8, 1031, 1035, whole, whole, whole, Accumulate: false, [], null, []);
+        Step.MatrixProduct[] parts = [.. AlignedProducts.Of(product, ScalarType.BF16)];
+        Assert.That(parts.Select(p => (p.N.Constant, p.K.Constant)), Is.EqualTo(new[] { (1024L, 11L), (7L, 11L), (1024L, 1024L), (7L, 1024L) }));
+        Assert.That(parts.Select(p => p.Accumulate), Is.EqualTo(new[] { false, false, true, true }));
+        Assert.That(AlignedProducts.Of(product, ScalarType.F32).Count(), Is.EqualTo(1));
     }
 
     [Test]
