@@ -212,9 +212,11 @@ let run options =
             isEmpty.Value <- isEmpty.Value && text = ""
             text)
 
-    let tokenizer = TokenizerTrainer.Train(kindOf options.Kind, texts, training options)
+    let kind = kindOf options.Kind
+    let tokenizer = TokenizerTrainer.Train(kind, texts, training options)
 
-    if isEmpty.Value then
+    // Bytes are known without a text: none is read.
+    if isEmpty.Value && kind <> TokenizerKind.Byte then
         raise (LegatoException("the text is empty", "the input", "give files or a folder with text to learn from"))
 
     tokenizer.Save options.Out
