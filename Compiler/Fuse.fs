@@ -146,6 +146,15 @@ let columnReductions (cluster: Cluster) : Node list =
     |> Seq.filter (fun m -> roleIn cluster.Domain cluster.Inner m |> Option.map fst = Some ColumnReduction)
     |> List.ofSeq
 
+/// What a product's rows are made of.
+let private leftMatrix unit =
+    match unit with
+    | Anchor(node, _) ->
+        match node.Op with
+        | Op.Contract _ -> Some node.Inputs.Head
+        | _ -> None
+    | Kernel _ -> None
+
 let private domainOf (node: Node) = if isReduce node then node.Inputs.Head.Dims else node.Dims
 
 /// A region taken apart.
@@ -418,12 +427,26 @@ let units (results: Node list) : Region =
 
     // Units in an order that respects what they need, the earliest made first.
     let sorted = List<Unit * Node list>()
-    let visited = HashSet<int>()
+    let visited, ended = HashSet<int>(), HashSet<int>()
+
+    // Products of one left matrix that can run follow one another, so that a device may compute them as one.
+    let products = units |> Seq.indexed |> Seq.filter (snd >> leftMatrix >> Option.isSome) |> List.ofSeq
+
+    let beside index =
+        leftMatrix units[index]
+        |> Option.map (fun left ->
+            products |> List.filter (fun (_, other) -> leftMatrix other = Some left) |> List.map fst)
+        |> Option.defaultValue []
 
     let rec visit index =
         if visited.Add index then
             needs[index] |> Seq.sort |> Seq.iter visit
             sorted.Add((units[index], readsOf units[index]))
+            ended.Add index |> ignore
+
+            for other in beside index do
+                if ended.IsSupersetOf needs[other] then
+                    visit other
 
     // Constants in memory, the zeros that a loop adds to, are made when they are wanted.
     let isWanted = HashSet<int>(Seq.concat needs)

@@ -27,7 +27,10 @@ public sealed record Cost(Extent Flops, Extent Bytes)
 }
 
 /// <summary>One operand of a matrix product: a view and its two strides in elements.</summary>
-public sealed record Matrix(BufferView View, Extent RowStride, Extent ColumnStride);
+public sealed record Matrix(BufferView View, Extent RowStride, Extent ColumnStride)
+{
+    internal bool HasStridesOf(Matrix other) => RowStride.Equals(other.RowStride) && ColumnStride.Equals(other.ColumnStride);
+}
 
 /// <summary>An outer loop of a matrix product: how many products, and how far each operand moves for each.</summary>
 public sealed record BatchLoop(Extent Count, Extent LeftStride, Extent RightStride, Extent OutputStride);

@@ -1,8 +1,6 @@
-using Legato.Runtime.Plans;
+namespace Legato.Runtime.Plans;
 
-namespace Legato.Runtime.Cuda;
-
-/// <summary>Questions about indices and loops that decide how a kernel is spread over threads.</summary>
+/// <summary>Questions about indices and loops that decide how a kernel is spread over threads, or run beside others.</summary>
 internal static class KernelAccess
 {
     /// <summary>How far an index moves, in elements, for a step of a variable; null where that isn't a constant.</summary>

@@ -1,0 +1,85 @@
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
+
+namespace Legato.Tests;
+
+/// <summary>Which products may be computed as one.</summary>
+[TestFixture]
+public class ProductRunTests
+{
+    private const long Depth = 8;
+
+    [Test]
+    public void QueriesKeysAndValuesAreChainsOfTheirOwn() =>
+        Assert.That(Chains(Product("q", 6), Product("k", 2), Product("v", 2), Step()), Is.EqualTo("q | k | v"));
+
+    [Test]
+    public void AnEpilogueMayReadTheProductBeforeAtItsOwnElement() =>
+        Assert.That(Chains(Product("gate", 6), Product("other", 6), Product("up", 6, Times("gate", At("m", 6, "n")))), Is.EqualTo("gate, up | other"));
+
+    [Test]
+    public void AnotherElementEndsTheRun() =>
+        Assert.That(Chains(Product("gate", 6), Product("up", 6, Times("gate", At("n", 1, "m")))), Is.EqualTo("gate"));
+
+    [Test]
+    public void AnotherWidthEndsTheRun() =>
+        Assert.That(Chains(Product("gate", 4), Product("up", 6, Times("gate", At("m", 6, "n")))), Is.EqualTo("gate"));
+
+    [Test]
+    public void TwoChainsAreNotFollowedAtOnce() =>
+        Assert.That(
+            Chains(Product("a", 6), Product("b", 6), Product("c", 6, Times("a", At("m", 6, "n")), Times("b", At("m", 6, "n")))), Is.EqualTo("a | b"));
+
+    [Test]
+    public void AResidualOfAnotherStepIsNoHindrance() =>
+        Assert.That(Chains(Product("a", 6, Times("x", At("m", 6, "n"))), Product("b", 6, Times("x", At("m", 6, "n")))), Is.EqualTo("a | b"));
+
+    [TestCase("left")]
+    [TestCase("weight a")]
+    [TestCase("a")]
+    [TestCase("residual")]
+    public void WhatTheFirstUsesIsNotOverwritten(string output) =>
+        Assert.That(
+            Chains(Product("a", 6, Times("residual", At("m", 6, "n"))), Product("b", 6) with { Output = Rows(output, 6) }), Is.EqualTo("a"));
+
+    [TestCase("left")]
+    [TestCase("weight b")]
+    public void WhatTheSecondUsesIsNotWrittenBefore(string output) =>
+        Assert.That(Chains(Product("a", 6) with { Output = Rows(output, 6) }, Product("b", 6)), Is.EqualTo("a"));
+
+    [Test]
+    public void OtherLeftMatricesDepthsAndLoopsEndTheRun()
+    {
+        Step.MatrixProduct a = Product("a", 6), b = Product("b", 6);
+        Assert.That(Chains(a, b with { Left = Rows("other", Depth) }), Is.EqualTo("a"));
+        Assert.That(Chains(a, b with { K = Depth - 1 }), Is.EqualTo("a"));
+        Assert.That(Chains(a, b with { Batch = [new BatchLoop(2, 1, 1, 1)] }), Is.EqualTo("a"));
+        Assert.That(Chains(Step(), a), Is.EqualTo("none"));
+    }
+
+    private static string Chains(params Step[] steps) => new ProductRuns((x, y) => x.Buffer == y.Buffer).At(steps, 0) is { } run
+        ? string.Join(" | ", run.Chains.Select(chain => string.Join(", ", chain.Select(product => product.Name))))
+        : "none";
+
+    private static Step Step() => new Step.Fused("fused", Cost.Zero, Kernel([]), []);
+
+    private static Step.MatrixProduct Product(string name, long width, params (string Operand, Runtime.Plans.Index At)[] factors)
+    {
+        Runtime.Plans.Index own = At("m", width, "n");
+        Expr value = factors.Select((factor, i) => Load(i + 1, factor.At)).Aggregate(Load(0, own), Mul);
+        var epilogue = new Kernel(
+            "epilogue", [InOut("out"), .. factors.Select(factor => In(factor.Operand))], ["m0", "m1", "n0", "n1"],
+            [Loop(LoopKind.Grid, "m", V("m0"), V("m1"), Loop(LoopKind.Vector, "n", V("n0"), V("n1"), Store(0, own, value)))]);
+        return new Step.MatrixProduct(
+            name, Cost.Zero, Extent.Dimension("batch"), width, Depth, Rows("left", Depth), Rows("weight " + name, width), Rows(name, width), false, [],
+            factors.Length == 0 ? null : epilogue, [.. factors.Select(factor => View(factor.Operand))]);
+    }
+
+    private static (string Operand, Runtime.Plans.Index At) Times(string operand, Runtime.Plans.Index at) => (operand, at);
+
+    private static Matrix Rows(string name, long width) => new(View(name), width, Extent.One);
+
+    /// <summary>One buffer a name.</summary>
+    private static BufferView View(string name) => BufferView.Whole(name.GetHashCode(StringComparison.Ordinal));
+}
