@@ -64,3 +64,9 @@ let gather
     }
 
 let noConfig (_: 'Argument) : string option = None
+
+/// "layers=4" as a field and its value; either is empty where the text lacks it.
+let assignment (text: string) =
+    match text.IndexOf '=' with
+    | -1 -> text, ""
+    | middle -> text[.. middle - 1], text[middle + 1 ..]

@@ -15,6 +15,7 @@ type BenchArgument =
     | Device of Device
     | Threads of threads: int
     | Rounds of rounds: int
+    | Set of assignment: string list
     | Config of file: string
     | Json
 
@@ -30,6 +31,7 @@ type BenchArgument =
             | Device _ -> "where to run (train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
+            | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 (train, prefill, decode)"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
             | Json -> "print figures, machine and sizes as JSON"
 
@@ -58,6 +60,8 @@ type BenchOptions = {
     /// None: one a core.
     Threads: int option
     Rounds: int
+    /// Keys of the model's config, and their values.
+    Overrides: (string * string) list
     Json: bool
 }
 
@@ -72,6 +76,7 @@ let private defaults = {
     Device = None
     Threads = None
     Rounds = 5
+    Overrides = []
     Json = false
 }
 
@@ -96,6 +101,7 @@ let private apply options argument =
     | Device device -> { options with Device = Some device }
     | Threads threads -> { options with Threads = Some threads }
     | Rounds rounds -> { options with Rounds = rounds }
+    | Set assignments -> { options with Overrides = options.Overrides @ List.map Arguments.assignment assignments }
     | Json -> { options with Json = true }
     | Suite _
     | Config _ -> options
@@ -112,6 +118,8 @@ let private subject words options =
     | [] -> Error [ Mistake.at where ("known are: " + String.concat ", " known) "no suite is given" ]
     | surplus -> Error [ Mistake.at where "give a suite and a model" $"too many words: {surplus}" ]
 
+let private ofModels = [ Suite.Train; Suite.Prefill; Suite.Decode ]
+
 let private checks options = [
     Limits.atLeast 1 "--batch" options.Batch
     Limits.atLeast 1 "--seq" options.Sequence
@@ -119,6 +127,13 @@ let private checks options = [
     Limits.atLeast 1 "--size" options.Size
     Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
+    Limits.assignments "--set" options.Overrides
+    Limits.readBy
+        (List.contains options.Suite ofModels)
+        "--set"
+        (not options.Overrides.IsEmpty)
+        "this suite"
+        "train, prefill, decode"
 ]
 
 let private configOf argument =
@@ -158,7 +173,8 @@ let private ofModel options model tokens run =
     }
 
     let name = options.Model |> Option.defaultValue model
-    let result: BenchModel.Result = run options.Threads options.Rounds name sizes
+    let source = ModelSource.find name |> ModelSource.withOverrides options.Overrides
+    let result: BenchModel.Result = run options.Threads options.Rounds source sizes
 
     {
         Sizes = [
@@ -166,6 +182,7 @@ let private ofModel options model tokens run =
             "batch", string sizes.Batch
             "tokens", string tokens
             "precision", sizes.Precision
+            yield! options.Overrides
         ]
         Limits = result.Limits
         Figures = [ result.Figure ]

@@ -21,12 +21,11 @@ type Sizes = { Batch: int; Tokens: int; Precision: string; Device: Device }
 let private measure
     threads
     rounds
-    name
+    (source: ModelSource.Source)
     (sizes: Sizes)
     request
     (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject)
     =
-    let source = ModelSource.find name
     let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
@@ -50,7 +49,6 @@ let private measure
             Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds subjects
         | _ -> Rounds.measure threads rounds subjects
 
-
     {
         Limits = limits
         Figure = figures.Head
@@ -62,16 +60,16 @@ let private randomTokens (plan: Plan) (vocabulary: int64) =
     let count = plan.Maximum(plan.Buffer(BufferClass.Input, "tokens").Elements)
     Array.init (int count) (fun _ -> random.Next(int vocabulary))
 
-let private vocabulary name = int64 (ModelSource.find name |> ModelSource.definition).Vocabulary
+let private vocabulary source = int64 (ModelSource.definition source).Vocabulary
 
 /// Optimizer steps, in tokens a second.
-let train threads rounds name (sizes: Sizes) =
+let train threads rounds source (sizes: Sizes) =
     let sequence = int64 sizes.Tokens
 
     PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
     |> fun request ->
-        measure threads rounds name sizes request (fun plan report executable ->
-            let tokens = randomTokens plan (vocabulary name)
+        measure threads rounds source sizes request (fun plan report executable ->
+            let tokens = randomTokens plan (vocabulary source)
             let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
             let mutable done' = 0L
 
@@ -93,7 +91,7 @@ let private write (executable: IExecutable) name (values: int[]) =
     executable.Memory(buffer).Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan values))
 
 /// Whole prompts into an empty cache, in tokens a second.
-let prefill threads rounds name (sizes: Sizes) =
+let prefill threads rounds source (sizes: Sizes) =
     let length = int64 sizes.Tokens
 
     let request =
@@ -106,8 +104,8 @@ let prefill threads rounds name (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds name sizes request (fun plan report executable ->
-        let tokens = randomTokens plan (vocabulary name)
+    measure threads rounds source sizes request (fun plan report executable ->
+        let tokens = randomTokens plan (vocabulary source)
         write executable "tokens" tokens
         write executable "past" (Array.zeroCreate sizes.Batch)
         write executable "last" (Array.create sizes.Batch (sizes.Tokens - 1))
@@ -121,7 +119,7 @@ let prefill threads rounds name (sizes: Sizes) =
         })
 
 /// One token a row after another from an empty cache on, in tokens a second.
-let decode threads rounds name (sizes: Sizes) =
+let decode threads rounds source (sizes: Sizes) =
     let request =
         PlanRequest(
             Purpose.Decode,
@@ -132,8 +130,8 @@ let decode threads rounds name (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds name sizes request (fun plan _ executable ->
-        write executable "tokens" (randomTokens plan (vocabulary name))
+    measure threads rounds source sizes request (fun plan _ executable ->
+        write executable "tokens" (randomTokens plan (vocabulary source))
         write executable "last" (Array.zeroCreate sizes.Batch)
 
         {

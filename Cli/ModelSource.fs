@@ -86,6 +86,12 @@ let private fitted (tokenizer: Tokenizer) config =
     |> Families.withVocabulary tokenizer.VocabularySize
     |> Families.withTokens (beginToken tokenizer) (Option.toList (Option.ofNullable tokenizer.EndOfSequenceId))
 
+/// The source with keys of its config overridden.
+let withOverrides (overrides: (string * string) list) (source: Source) : Source = {
+    source with
+        Config = guarded (fun () -> Families.withOverrides overrides source.Config)
+}
+
 /// The model of a source, some keys of its config overridden.
 let choose (overrides: (string * string) list) (source: Source) : Choice =
     let fit tokenizer =

@@ -203,12 +203,6 @@ let private tokenizer word =
     | "bpe" -> TokenizerSource.BytePairs
     | path -> TokenizerSource.Saved path
 
-/// "layers=4" as a field and its value; either is empty where the text lacks it.
-let private assignment (text: string) =
-    match text.IndexOf '=' with
-    | -1 -> text, ""
-    | middle -> text[.. middle - 1], text[middle + 1 ..]
-
 let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
@@ -245,7 +239,7 @@ let private apply options argument =
     | No_Pin -> { options with Pin = false }
     | Device device -> { options with Device = Some device }
     | Sample_Prompt text -> { options with SamplePrompt = Some text }
-    | Set assignments -> { options with Overrides = options.Overrides @ List.map assignment assignments }
+    | Set assignments -> { options with Overrides = options.Overrides @ List.map Arguments.assignment assignments }
     | Json -> { options with Json = true }
     | Quiet -> { options with Quiet = true }
     | Config _ -> options

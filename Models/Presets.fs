@@ -51,6 +51,8 @@ module Presets =
         KvHeads: int
         Mlp: int
         Theta: float
+        /// LLaMA 3's stretch of the positions, from its first context of 8,192.
+        Stretch: float option
         Tied: bool
         Deviation: float
         Tokens: (int * int) option
@@ -58,6 +60,16 @@ module Presets =
 
     let private llama name about c =
         let token choose = c.Tokens |> Option.map (choose >> string) |> Option.defaultValue "null"
+
+        let scaling factor =
+            $"""
+  "rope_scaling": {{
+    "rope_type": "llama3",
+    "factor": {factor},
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192
+  }},"""
 
         {
             Name = name
@@ -74,7 +86,7 @@ module Presets =
   "num_key_value_heads": {c.KvHeads},
   "intermediate_size": {c.Mlp},
   "hidden_act": "silu",
-  "rope_theta": {c.Theta},
+  "rope_theta": {c.Theta},{c.Stretch |> Option.map scaling |> Option.defaultValue ""}
   "rms_norm_eps": 1e-05,
   "initializer_range": {c.Deviation},
   "bos_token_id": {token fst},
@@ -112,6 +124,7 @@ module Presets =
         KvHeads = 8
         Mlp = 14336
         Theta = 1e6
+        Stretch = None
         Tied = false
         Deviation = 0.02
         Tokens = Some(1, 2)
@@ -126,9 +139,20 @@ module Presets =
         KvHeads = 8
         Mlp = 14336
         Theta = 500000.0
+        Stretch = None
         Tied = false
         Deviation = 0.02
         Tokens = Some(128000, 128001)
+    }
+
+    // Published with its head tied; --set tie_word_embeddings=true gives that.
+    let private llama3of1b = {
+        llama3of8b with
+            Context = 131072
+            Layers = 16
+            Embed = 2048
+            Mlp = 8192
+            Stretch = Some 32.0
     }
 
     let private llama1b = {
@@ -140,6 +164,7 @@ module Presets =
         KvHeads = 8
         Mlp = 8192
         Theta = 10000.0
+        Stretch = None
         Tied = false
         Deviation = 0.02
         Tokens = Some(1, 2)
@@ -224,6 +249,7 @@ module Presets =
         bert "bert-110m" "BERT base (Devlin et al. 2019), for --objective masked" 30522 512 12 768 12
         bert "bert-tiny" "a BERT for tests" 512 128 2 64 4
         llama "llama-3-8b" "LLaMA 3 8B (Grattafiori et al. 2024)" llama3of8b
+        llama "llama-3-1b" "LLaMA 3.2 1B (Meta 2024), its head not tied" llama3of1b
         llama "llama-1b" "a LLaMA of 1.1 billion parameters" llama1b
         llama "llama-100m" "a LLaMA of 100 million parameters, its head tied" llama100m
         llama "llama-small" "a LLaMA as active as mixtral-small, to compare" llamaSmall

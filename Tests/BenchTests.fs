@@ -18,6 +18,7 @@ let private suites = [
     TestCaseData([ "gemm"; "--size"; "96" ], 4)
     TestCaseData([ "train"; "gpt2-tiny"; "--seq"; "32" ], 1)
     TestCaseData([ "prefill"; "llama-tiny"; "--tokens"; "32" ], 1)
+    TestCaseData([ "train"; "llama-tiny"; "--seq"; "16"; "--set"; "num_hidden_layers=1" ], 1)
     TestCaseData([ "decode"; "llama-tiny"; "--tokens"; "8"; "--precision"; "bf16" ], 1)
     TestCaseData([ "tokenize" ], 2)
 ]

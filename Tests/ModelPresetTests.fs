@@ -10,6 +10,8 @@ open Legato.Models
 [<TestCase("gpt2-774m", 774_030_080L)>]
 [<TestCase("gpt2-1.5b", 1_557_611_200L)>]
 [<TestCase("llama-3-8b", 8_030_261_248L)>]
+// 1,235,814,400 with its tied head.
+[<TestCase("llama-3-1b", 1_235_814_400L + 128_256L * 2048L)>]
 let ``a preset learns exactly as many numbers as the published model`` (name: string) (published: int64) =
     Assert.That(Presets.parameters (Presets.find name), Is.EqualTo published)
 
