@@ -1,3 +1,4 @@
+using System.Numerics;
 using Legato.Runtime.Cpu;
 using Legato.Runtime.Plans;
 
@@ -11,14 +12,23 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Fold">The kernel over the smaller parts; its last operands are their partial results.</param>
 /// <param name="Finish">Joins them; its operands are the plan's partial results, then the smaller ones.</param>
 /// <param name="Sums">The operands that hold the plan's partial results.</param>
-/// <param name="Elements">Elements of the smaller parts' partial results, for each of <paramref name="Sums"/>.</param>
-internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int> Sums, IReadOnlyList<Extent> Elements)
+/// <param name="PieceElements">Elements of the smaller parts' partial results, for each of <paramref name="Sums"/>.</param>
+internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int> Sums, IReadOnlyList<Extent> PieceElements)
 {
-    private const long Pieces = 16;
+    /// <summary>Rows that a piece has at least, so that it isn't all beginning and end.</summary>
+    private const long FewestRows = 8;
+
+    /// <summary>
+    /// Elements of a row over all pieces: about as many as the vectors of 8 that a large GPU's threads hold at once. A
+    /// constant, so that the order of summation depends on nothing but sizes.
+    /// </summary>
+    private const long Elements = 1 << 20;
+
     private const string Part = "part", Chunk = "chunk", Row = "row", Piece = "piece";
 
-    /// <summary>Null for other kernels.</summary>
-    public static ColumnSums? Of(Kernel kernel)
+    /// <summary>Null for other kernels, and where the parts need no cutting.</summary>
+    /// <param name="largest">The largest value of a size.</param>
+    public static ColumnSums? Of(Kernel kernel, Func<Extent, long> largest)
     {
         if (kernel.Body is not [Statement.Loop { Kind: LoopKind.Grid, Variable: Part, From: Expr.Integer { Value: 0 }, To: Expr.Integer parts } grid])
             return null;
@@ -31,7 +41,11 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
         if (kernel.Body.SelectMany(s => s.Tree()).SelectMany(s => s.Expressions()).SelectMany(e => e.AllLoads()).Any(l => sums.Contains(l.Operand) && !IsOfPart(l.At, sizes[l.Operand])))
             return null;
 
-        long pieces = parts.Value * Pieces;
+        long each = Math.Min(Elements / sizes.Values.Max(), LaunchValue.Of(count, largest) / FewestRows) / parts.Value;
+        if (each < 2)
+            return null;
+        each = 1L << BitOperations.Log2((ulong)each);
+        long pieces = parts.Value * each;
         var redirect = new Redirection(sums, kernel.Operands.Count);
         Expr smaller = new Expr.Apply(Operation.Divide, new Expr.Apply(Operation.Add, count, new Expr.Integer(pieces - 1)), new Expr.Integer(pieces));
         var fold = kernel with
@@ -40,7 +54,7 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
             Operands = [.. kernel.Operands, .. sums.Select(s => new KernelOperand("pieces", ScalarType.F32, Access.ReadWrite))],
             Body = [grid with { To = new Expr.Integer(pieces), Body = [chunk with { Value = smaller }, .. clears.Select(redirect.Of), redirect.Of(rows)] }],
         };
-        return new ColumnSums(fold, FinishOf(kernel, clears, rows, sums, parts.Value), sums, [.. sums.Select(s => Extent.Of(pieces * sizes[s]))]);
+        return new ColumnSums(fold, FinishOf(kernel, clears, rows, sums, parts.Value, each), sums, [.. sums.Select(s => Extent.Of(pieces * sizes[s]))]);
     }
 
     /// <summary>The number of all rows: the bound that the last part ends at.</summary>
@@ -61,7 +75,7 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
 
     private static bool IsOfPart(Plans.Index index, long stride) => index.StrideOf(Part) == stride;
 
-    private static Kernel FinishOf(Kernel kernel, Statement[] clears, Statement.Loop rows, int[] sums, long parts)
+    private static Kernel FinishOf(Kernel kernel, Statement[] clears, Statement.Loop rows, int[] sums, long parts, long each)
     {
         var body = new List<Statement>();
         KernelOperand[] operands =
@@ -77,10 +91,10 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
             long size = clear.At.StrideOf(Part)!.Value;
             Statement.Loop columns = ColumnLoop(clears, clear);
             var piece = new Plans.Index([.. clear.At.Terms.Where(t => t.Value is not Expr.Variable { Name: Part }),
-                new IndexTerm(new Expr.Variable(Part), Extent.Of(size * Pieces)), new IndexTerm(new Expr.Variable(Piece), Extent.Of(size))]);
+                new IndexTerm(new Expr.Variable(Part), Extent.Of(size * each)), new IndexTerm(new Expr.Variable(Piece), Extent.Of(size))]);
             Operation join = JoinOf(rows, clear.Operand);
             Expr joined = new Expr.Apply(join, new Expr.Load(at, clear.At), new Expr.Load(sums.Length + at, piece));
-            body.Add(new Statement.Loop(LoopKind.Serial, Piece, new Expr.Integer(0), new Expr.Integer(Pieces), [Rewrapped(columns, clears, new Statement.Store(at, clear.At, joined))]));
+            body.Add(new Statement.Loop(LoopKind.Serial, Piece, new Expr.Integer(0), new Expr.Integer(each), [Rewrapped(columns, clears, new Statement.Store(at, clear.At, joined))]));
         }
         return new Kernel(kernel.Name + " parts", operands, [], [new Statement.Loop(LoopKind.Grid, Part, new Expr.Integer(0), new Expr.Integer(parts), body)]);
     }

@@ -73,11 +73,8 @@ internal sealed class CudaHazards
                 return false;
             if (Lanes is null && later.Lanes is null)
                 return !(Writes && later.Writes);
-            return !(Lanes is not null && later.Lanes is not null && SameLanes(Lanes, later.Lanes)
+            return !(Lanes is not null && later.Lanes is not null && VectorLoop.AreAlike(Lanes, later.Lanes)
                 && At.Equals(later.At) && At.StrideOf(Lanes.Variable) is not (null or 0));
         }
-
-        private static bool SameLanes(Statement.Loop x, Statement.Loop y) =>
-            x.Variable == y.Variable && x.From.Equals(y.From) && x.To.Equals(y.To);
     }
 }

@@ -120,12 +120,17 @@ internal sealed partial class CudaKernelWriter
     private void WriteAll(IReadOnlyList<Statement> body)
     {
         var kept = new KeptVectors(this, body);
+        ILookup<Statement.Loop, CarriedVector> sums = Carried(body).ToLookup<CarriedVector, Statement.Loop>(c => c.Rows, ReferenceEqualityComparer.Instance);
         foreach (Statement statement in body)
         {
             if (schedule.Barriers.Contains(statement))
                 WriteBarrier();
+            if (sums.Any(s => s.Any(c => ReferenceEquals(c.Clear, statement))))
+                continue;
             if (statement.IsVector())
                 WriteVectorLoop((Statement.Loop)statement, kept);
+            else if (statement is Statement.Loop rows && sums.Contains(rows))
+                WriteCarrying(rows, [.. sums[rows]]);
             else
                 Write(statement);
             kept.Pass(statement);

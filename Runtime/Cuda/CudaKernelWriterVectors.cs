@@ -43,8 +43,11 @@ internal sealed partial class CudaKernelWriter
     /// <summary>The number of sweeps over a loop whose length is known; 0 where it isn't, or they are many.</summary>
     private int Unrolled(Statement.Loop loop)
     {
-        if (SharesColumns || loop.Length() is not Expr.Integer length || loop.From is not Expr.Integer)
+        if (loop.Length() is not Expr.Integer length || loop.From is not Expr.Integer)
             return 0;
+        // The blocks of a row are as many as one sweep takes.
+        if (SharesColumns)
+            return schedule.Sweep(loop) == schedule.ChunkColumns ? 1 : 0;
         long sweeps = (length.Value + schedule.Sweep(loop) - 1) / schedule.Sweep(loop);
         return sweeps <= MostUnrolled ? (int)sweeps : 0;
     }
@@ -57,11 +60,13 @@ internal sealed partial class CudaKernelWriter
             : CudaExpressions.Constant(((Expr.Integer)loop.To).Value / width * width);
         IntegerRange range = RangeOf(loop);
         string type = range.High < int.MaxValue / 2 ? "int" : "long long", position = names.Fresh("at");
-        string start = CudaExpressions.Integers(Operation.Add, from, CudaValue.Integer(SharesColumns ? "0" : $"(lane * {width})", new IntegerRange(0, 1 << 16))).Text;
+        string own = SharesColumns ? $"((({type})chunk * {schedule.Group} + lane) * {width})" : $"(lane * {width})";
+        string start = CudaExpressions.Integers(Operation.Add, from, CudaValue.Integer(own, new IntegerRange(0, 1 << 16))).Text;
         expressions.Define(loop.Variable, CudaValue.Integer(position, range with { High = type == "int" ? range.High : long.MaxValue / 2 }));
         if (Unrolled(loop) is var sweeps and > 0)
         {
-            bool isExact = ((Expr.Integer)loop.Length()!).Value == (long)sweeps * schedule.Sweep(loop);
+            bool isExact = ((Expr.Integer)loop.Length()!).Value % ((long)sweeps * schedule.Sweep(loop)) == 0
+                && (schedule.Columns is null || schedule.Columns.Equals(loop.Length()));
             text.Line("#pragma unroll");
             text.Open($"for (int sweep = 0; sweep < {sweeps}; sweep++)");
             text.Line($"const {type} {position} = {start} + sweep * {schedule.Sweep(loop)};");
@@ -72,7 +77,7 @@ internal sealed partial class CudaKernelWriter
         }
         if (SharesColumns)
         {
-            text.Open($"for ({type} {position} = {start} + (({type})chunk * {schedule.Group} + lane) * {width}; {position} < {to.Text}; {position} += ({type})chunks * {schedule.Sweep(loop)})");
+            text.Open($"for ({type} {position} = {start}; {position} < {to.Text}; {position} += ({type})chunks * {schedule.Sweep(loop)})");
             return 1;
         }
         text.Line("#pragma unroll 4");
@@ -102,8 +107,9 @@ internal sealed partial class CudaKernelWriter
         var stores = new Dictionary<Statement.Store, string>(ReferenceEqualityComparer.Instance);
         foreach (Statement.Store store in loop.Body.OfType<Statement.Store>().Where(vector.IsContiguous))
         {
-            stores[store] = kept?.OfStore(vector, store) ?? names.Fresh("out");
-            if (kept?.OfStore(vector, store) is null)
+            string? held = CarriedBy(store) ?? kept?.OfStore(vector, store);
+            stores[store] = held ?? names.Fresh("out");
+            if (held is null)
                 text.Line($"Vec<{CudaTypes.Name(kernel.Operands[store.Operand].Type)}, {width}> {stores[store]};");
         }
 
@@ -119,12 +125,14 @@ internal sealed partial class CudaKernelWriter
         foreach ((Expr.Load load, _) in vectors)
             expressions.Forget(load);
         expressions.Define(loop.Variable, position);
-        foreach ((Statement.Store store, string name) in stores)
+        foreach ((Statement.Store store, string name) in stores.Where(s => CarriedBy(s.Key) is null))
             text.Line($"store(p{store.Operand} + {expressions.Offset(store.At).Text}, {name});");
     }
 
     private string FetchVector(Expr.Load load, int width, KeptVectors? kept)
     {
+        if (carried.TryGetValue(load, out string? sum))
+            return sum + "[sweep]";
         if (kept?.Ready(load) is { } ready)
             return ready;
         string fetch = $"fetch<{width}>(p{load.Operand} + {expressions.Offset(load.At).Text})";

@@ -180,7 +180,7 @@ internal sealed class CudaLowering
         if (product.Epilogue is not { } epilogue)
             return;
         Kernel whole = epilogue.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);
-        AddKernel(product.Name, Cost.Zero, whole, [output, .. Views(product.EpilogueOperands)]);
+        AddKernel(product.Name + " epilogue", Cost.Zero, whole, [output, .. Views(product.EpilogueOperands)]);
     }
 
     private static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
@@ -223,9 +223,9 @@ internal sealed class CudaLowering
             AddOne(name, cost, split.Fold, all);
             AddOne(name, Cost.Zero, split.Finish, all);
         }
-        else if (ColumnSums.Of(kernel) is { } sums)
+        else if (ColumnSums.Of(kernel, e => Bounds(e).High) is { } sums)
         {
-            CudaView[] pieces = [.. sums.Elements.Select(Workspace)];
+            CudaView[] pieces = [.. sums.PieceElements.Select(Workspace)];
             AddOne(name, cost, sums.Fold, [.. views, .. pieces]);
             AddOne(name, Cost.Zero, sums.Finish, [.. sums.Sums.Select(s => views[s]), .. pieces]);
         }

@@ -23,8 +23,8 @@ internal sealed record CudaSchedule(
     /// <summary>Vectors of a row that a warp takes by itself.</summary>
     private const int WarpVectors = 256;
 
-    /// <summary>Vectors of a long row that a thread takes, at best.</summary>
-    private const int ThreadVectors = 2;
+    /// <summary>Vectors of a long row that a thread takes, at best; where a block walks over rows and has sums to carry.</summary>
+    private const int ThreadVectors = 2, WalkedVectors = 1;
 
     public int Threads => Group * Rows;
 
@@ -39,9 +39,7 @@ internal sealed record CudaSchedule(
         (List<Statement.Loop> grid, IReadOnlyList<Statement> body) = Shape(kernel);
         int[] aliases = [.. memory.Select(m => m.Alias)];
         Statement.Loop[] loops = [.. body.SelectMany(s => s.Tree()).Where(s => s.IsVector()).Cast<Statement.Loop>()];
-        var widths = new Dictionary<Statement, int>(ReferenceEqualityComparer.Instance);
-        foreach (Statement.Loop loop in loops)
-            widths[loop] = VectorLoop.WidthOf(loop, kernel, memory);
+        IReadOnlyDictionary<Statement, int> widths = VectorLoop.Widths(loops, kernel, memory);
         if (loops.Length == 0)
             return new(grid, body, 1, grid.Count == 0 ? 1 : Block / 2, null, new HashSet<Statement>(), widths);
 
@@ -51,9 +49,10 @@ internal sealed record CudaSchedule(
         long vectors = loops.Max(l => Vectors(l, widths[l], kernel, largest));
         if (columns is not null)
         {
-            int threads = (int)Math.Min(Block, PowerAbove(vectors));
-            bool isShared = vectors > threads;
-            return new(grid, body, threads, grid.Count == 0 ? 1 : Block / threads, isShared ? columns : null, barriers, widths);
+            // Blocks divide a long row evenly, in whole warps; where it's short, threads take neighbouring rows.
+            long blocks = (vectors + Block - 1) / Block;
+            int threads = (int)(blocks == 1 ? vectors : WholeWarps((vectors + blocks - 1) / blocks));
+            return new(grid, body, threads, grid.Count == 0 ? 1 : Block / threads, blocks > 1 ? columns : null, barriers, widths);
         }
         bool hasRows = grid.Count > 0 && !body.Any(s => s is Statement.Loop && !s.IsVector());
         if (hasRows && vectors <= WarpVectors)
@@ -61,7 +60,8 @@ internal sealed record CudaSchedule(
             int threads = (int)Math.Min(Warp, PowerAbove(vectors));
             return new(grid, body, threads, Block / threads, null, barriers, widths);
         }
-        int group = (int)Math.Clamp(PowerAbove((vectors + ThreadVectors - 1) / ThreadVectors), 2 * Warp, LargestBlock);
+        long most = grid.Count > 0 && body.Any(s => s is Statement.Loop && !s.IsVector()) ? WalkedVectors : ThreadVectors;
+        int group = (int)Math.Clamp(WholeWarps((vectors + most - 1) / most), 2 * Warp, LargestBlock);
         return new(grid, body, group, 1, null, barriers, widths);
     }
 
@@ -102,6 +102,8 @@ internal sealed record CudaSchedule(
         long columns = loop.Length() is { } length && length.IsLaunchConstant(kernel) ? LaunchValue.Of(length, largest) : Unknown;
         return Math.Max(1, (columns + width - 1) / width);
     }
+
+    private static long WholeWarps(long threads) => (threads + Warp - 1) / Warp * Warp;
 
     private static long PowerAbove(long value) => (long)BitOperations.RoundUpToPowerOf2((ulong)Math.Max(1, value));
 }

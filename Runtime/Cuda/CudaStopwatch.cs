@@ -29,6 +29,9 @@ internal sealed class CudaStopwatch : IDisposable
             Seconds[i] += Read(i);
     }
 
+    /// <summary>Begins the sums anew.</summary>
+    public void Clear() => Array.Clear(Seconds);
+
     /// <summary>Seconds of one stretch alone.</summary>
     public double Read(int stretch)
     {

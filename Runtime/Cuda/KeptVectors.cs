@@ -39,7 +39,7 @@ internal sealed partial class CudaKernelWriter
 
         /// <summary>The vector, at the present sweep, of what an earlier loop has kept.</summary>
         public string? Ready(Expr.Load load) =>
-            kept.TryGetValue(load, out (string Name, Statement.Loop Source) found) && HasSameColumns(found.Source, current!) ? found.Name + "[sweep]" : null;
+            kept.TryGetValue(load, out (string Name, Statement.Loop Source) found) && VectorLoop.AreAlike(found.Source, current!) ? found.Name + "[sweep]" : null;
 
         /// <summary>The vector that a load of this loop is to fill.</summary>
         public string? ToFill(Expr.Load load) => filling.TryGetValue(load, out string? name) ? name + "[sweep]" : null;
@@ -81,7 +81,7 @@ internal sealed partial class CudaKernelWriter
             bool isReached = false;
             foreach (Statement statement in body)
             {
-                if (isReached && statement.IsVector() && HasSameColumns((Statement.Loop)statement, current!)
+                if (isReached && statement.IsVector() && VectorLoop.AreAlike((Statement.Loop)statement, current!)
                     && VectorLoop.Of((Statement.Loop)statement, writer.memory).Contiguous.Contains(load))
                     return true;
                 isReached |= ReferenceEquals(statement, current);
@@ -90,8 +90,5 @@ internal sealed partial class CudaKernelWriter
             }
             return false;
         }
-
-        private bool HasSameColumns(Statement.Loop x, Statement.Loop y) =>
-            x.Variable == y.Variable && x.From.Equals(y.From) && x.To.Equals(y.To) && writer.schedule.Widths[x] == writer.schedule.Widths[y];
     }
 }

@@ -61,27 +61,39 @@ internal sealed class VectorLoop
     /// <summary>Whether the loop is so long that the elements beyond its last whole vector can have a loop of their own.</summary>
     public static bool HasTail(Statement.Loop loop) => loop is { From: Expr.Integer { Value: 0 }, To: Expr.Integer { Value: >= LongLoop } };
 
-    /// <summary>How many neighbouring elements a thread takes: as many as all accesses allow.</summary>
-    public static int WidthOf(Statement.Loop loop, Kernel kernel, IReadOnlyList<OperandMemory> memory)
+    /// <summary>
+    /// How many neighbouring elements of each loop a thread takes: as many as all accesses allow. Loops over the same
+    /// columns take equally many, so that a thread finds its own elements again.
+    /// </summary>
+    public static IReadOnlyDictionary<Statement, int> Widths(IEnumerable<Statement.Loop> loops, Kernel kernel, IReadOnlyList<OperandMemory> memory)
     {
-        VectorLoop vector = Of(loop, memory);
-        if (vector.StoresAtOnce)
-            return 1;
-        (int Operand, Plans.Index At)[] accesses =
-        [
-            .. vector.Contiguous.Select(l => (l.Operand, l.At)),
-            .. loop.Body.OfType<Statement.Store>().Where(vector.IsContiguous).Select(s => (s.Operand, s.At)),
-        ];
-        if (accesses.Length == 0)
-            return 1;
-        int narrowest = accesses.Min(a => kernel.Operands[a.Operand].Type.Size());
-        int widest = accesses.Max(a => kernel.Operands[a.Operand].Type.Size());
-        int width = Math.Min(AccessBytes / narrowest, WidestAccess / widest);
-        while (width > 1 && !Suits(width))
-            width /= 2;
-        return width;
-
-        bool Suits(int w) => loop.From.IsMultiple(w) && (loop.To.IsMultiple(w) || HasTail(loop))
-            && accesses.All(a => memory[a.Operand].Alignment % w == 0 && a.At.IsAligned(loop.Variable, w));
+        var widths = new Dictionary<Statement, int>(ReferenceEqualityComparer.Instance);
+        foreach (IGrouping<(string, Expr, Expr), Statement.Loop> same in loops.GroupBy(l => (l.Variable, l.From, l.To)))
+        {
+            VectorLoop[] vectors = [.. same.Select(l => Of(l, memory))];
+            int width = vectors.Max(v => v.PreferredWidth(kernel));
+            while (width > 1 && !vectors.All(v => v.Suits(width, kernel, memory)))
+                width /= 2;
+            foreach (Statement.Loop loop in same)
+                widths[loop] = width;
+        }
+        return widths;
     }
+
+    /// <summary>Whether two loops run over the same columns.</summary>
+    public static bool AreAlike(Statement.Loop x, Statement.Loop y) => x.Variable == y.Variable && x.From.Equals(y.From) && x.To.Equals(y.To);
+
+    private IEnumerable<(int Operand, Plans.Index At)> Accesses() =>
+        Contiguous.Select(l => (l.Operand, l.At)).Concat(Loop.Body.OfType<Statement.Store>().Where(IsContiguous).Select(s => (s.Operand, s.At)));
+
+    private int PreferredWidth(Kernel kernel)
+    {
+        int[] sizes = [.. Accesses().Select(a => kernel.Operands[a.Operand].Type.Size())];
+        return sizes.Length == 0 ? 1 : Math.Min(AccessBytes / sizes.Min(), WidestAccess / sizes.Max());
+    }
+
+    private bool Suits(int width, Kernel kernel, IReadOnlyList<OperandMemory> memory) => !StoresAtOnce
+        && Loop.From.IsMultiple(width) && (Loop.To.IsMultiple(width) || HasTail(Loop))
+        && Accesses().All(a => width * kernel.Operands[a.Operand].Type.Size() <= WidestAccess
+            && memory[a.Operand].Alignment % width == 0 && a.At.IsAligned(Loop.Variable, width));
 }

@@ -19,7 +19,10 @@ public class CudaTextTests
     public void NormOfShortRows() => Hold("norm-short-rows", NormOf(ScalarType.F32, 64));
 
     [Test]
-    public void NormGradient() => Hold("norm-gradient", NormGradientOf(768));
+    public void NormGradient([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type) => Hold($"norm-gradient-{type}".ToLowerInvariant(), NormGradientOf(type, 768));
+
+    [Test]
+    public void SumsOfColumns() => Hold("column-sums", ColumnSumsOf(3072));
 
     [Test]
     public void CrossEntropy() => Hold("cross-entropy", CrossEntropyOf(50257, 50257, ScalarType.F32));
@@ -33,9 +36,9 @@ public class CudaTextTests
     [Test]
     public void ColumnSumsAreCutIntoSmallerParts()
     {
-        ColumnSums sums = ColumnSums.Of(NormGradientOf(768)) ?? throw new AssertionException("no column sums were found");
+        ColumnSums sums = ColumnSums.Of(NormGradientOf(ScalarType.F32, 768), e => e.Constant) ?? throw new AssertionException("no column sums were found");
         Assert.That(sums.Sums, Is.EqualTo(new[] { 2 }));
-        Assert.That(sums.Elements, Is.EqualTo(new[] { Extent.Of(32 * 16 * 768) }));
+        Assert.That(sums.PieceElements, Is.EqualTo(new[] { Extent.Of(32 * 2 * 768) }));
         Hold("norm-gradient-parts", sums.Finish);
     }
 
@@ -50,6 +53,14 @@ public class CudaTextTests
         Assert.That(blocks / chunks * text.Schedule.Rows, Is.InRange(rows, rows + text.Schedule.Rows - 1));
         if (text.Schedule.Columns is not null)
             Assert.That(chunks * text.Schedule.ChunkColumns, Is.InRange(width, width + text.Schedule.ChunkColumns - 1));
+    }
+
+    [Test]
+    public void AThreadFindsItsOwnElementsAgain([Values(96, 768, 3072, 4096)] int width, [Values(ScalarType.F32, ScalarType.BF16)] ScalarType type)
+    {
+        // Sums in float32 are cleared in one loop and added to, beside narrower elements, in another.
+        foreach (Kernel kernel in new[] { NormGradientOf(type, width), ColumnSumsOf(width, type) })
+            Assert.That(CudaSchedule.Of(kernel, Apart(kernel), e => e.Constant).Widths.Values.Distinct().Count(), Is.EqualTo(1), kernel.Text);
     }
 
     [Test]
@@ -71,11 +82,22 @@ public class CudaTextTests
             Vector("j", N(width), Store(2, at, Mul(Mul(Load(0, at), V("r")), Load(1, At("j")))))));
     }
 
-    private static Kernel NormGradientOf(int width)
+    private static Kernel ColumnSumsOf(int width, ScalarType type = ScalarType.BF16)
     {
         Runtime.Plans.Index at = At("row", width, "j"), part = At("part", width, "j");
         Expr start = Mul(V("part"), V("chunk"));
-        return Kernel([In("x"), In("dy"), InOut("partial"), Out("dx")], Grid("part", N(32),
+        return Kernel([In("x", type), InOut("partial")], Grid("part", N(32),
+            Let("chunk", Div(Add(N(Rows), N(31)), N(32))),
+            Vector("j", N(width), Store(1, part, F(0))),
+            Loop(LoopKind.Serial, "row", start, Op(Operation.Minimum, Add(start, V("chunk")), N(Rows)),
+                Vector("j", N(width), Store(1, part, Add(Load(1, part), Load(0, at)))))));
+    }
+
+    private static Kernel NormGradientOf(ScalarType type, int width)
+    {
+        Runtime.Plans.Index at = At("row", width, "j"), part = At("part", width, "j");
+        Expr start = Mul(V("part"), V("chunk"));
+        return Kernel([In("x", type), In("dy", type), InOut("partial"), Out("dx", type)], Grid("part", N(32),
             Let("chunk", Div(Add(N(Rows), N(31)), N(32))),
             Vector("j", N(width), Store(2, part, F(0))),
             Loop(LoopKind.Serial, "row", start, Op(Operation.Minimum, Add(start, V("chunk")), N(Rows)),

@@ -5,7 +5,9 @@ extern "C" __global__ void __launch_bounds__(256) fused(const float* __restrict_
   const bool first = lane == 0 && chunk == 0;
   const float clip_1 = minimum(1.0f, (1.0f / p0[0]));
   {
-    for (int at_1 = 0 + ((int)chunk * 256 + lane) * 4; at_1 < 1048576; at_1 += (int)chunks * 1024) {
+    #pragma unroll
+    for (int sweep = 0; sweep < 1; sweep++) {
+      const int at_1 = (((int)chunk * 256 + lane) * 4) + sweep * 1024;
       const Vec<float, 4> in_1 = fetch<4>(p1 + at_1);
       const Vec<float, 4> in_2 = fetch<4>(p3 + at_1);
       const Vec<float, 4> in_3 = fetch<4>(p4 + at_1);

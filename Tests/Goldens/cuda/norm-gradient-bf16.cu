@@ -1,0 +1,62 @@
+// 32 blocks of 96 threads, 96 a row
+extern "C" __global__ void __launch_bounds__(96) fused(const bf16* __restrict__ p0, const bf16* __restrict__ p1, float* __restrict__ p2, bf16* __restrict__ p3) {
+  __shared__ float slots[2][1][3];
+  int turn = 0;
+  const int lane = threadIdx.x;
+  const bool first = lane == 0;
+  int row = (int)(blockIdx.x);
+  const int part_1 = row;
+  const int chunk_1 = (543 / 32);
+  Vec<float, 8> carried_1[1];
+  #pragma unroll
+  for (int sweep = 0; sweep < 1; sweep++) {
+    const int at_1 = (lane * 8) + sweep * 768;
+    for (int v = 0; v < 8; v++) carried_1[sweep].e[v] = 0.0f;
+  }
+  for (int row_1 = (part_1 * chunk_1); row_1 < lesser<int>(((part_1 * chunk_1) + chunk_1), 512); row_1++) {
+    float s_1 = 0.0f;
+    Vec<bf16, 8> kept_1[1];
+    Vec<bf16, 8> kept_2[1];
+    {
+      float partial_1[8];
+      #pragma unroll
+      for (int v = 0; v < 8; v++) partial_1[v] = 0.0f;
+      #pragma unroll
+      for (int sweep = 0; sweep < 1; sweep++) {
+        const int at_2 = (lane * 8) + sweep * 768;
+        kept_1[sweep] = fetch<8>(p0 + ((row_1 * 768) + at_2));
+        kept_2[sweep] = fetch<8>(p1 + ((row_1 * 768) + at_2));
+        #pragma unroll
+        for (int v = 0; v < 8; v++) {
+          partial_1[v] = partial_1[v] + (widen(kept_1[sweep].e[v]) * widen(kept_2[sweep].e[v]));
+          carried_1[sweep].e[v] = (carried_1[sweep].e[v] + widen(kept_2[sweep].e[v]));
+        }
+      }
+      #pragma unroll
+      for (int v = 1; v < 8; v++) partial_1[0] = partial_1[0] + partial_1[v];
+      partial_1[0] = sum_of_warp<32>(partial_1[0], 0xffffffffu);
+      if (threadIdx.x % 32 == 0) slots[turn][0][threadIdx.x / 32] = partial_1[0];
+      __syncthreads();
+      partial_1[0] = sum_of_slots<3>(slots[turn][0]);
+      turn ^= 1;
+      s_1 = s_1 + partial_1[0];
+    }
+    {
+      #pragma unroll
+      for (int sweep = 0; sweep < 1; sweep++) {
+        const int at_3 = (lane * 8) + sweep * 768;
+        Vec<bf16, 8> out_1;
+        #pragma unroll
+        for (int v = 0; v < 8; v++) {
+          out_1.e[v] = narrow<bf16>((widen(kept_2[sweep].e[v]) - (s_1 * widen(kept_1[sweep].e[v]))));
+        }
+        store(p3 + ((row_1 * 768) + at_3), out_1);
+      }
+    }
+  }
+  #pragma unroll
+  for (int sweep = 0; sweep < 1; sweep++) {
+    const int at_4 = (lane * 8) + sweep * 768;
+    store(p2 + ((part_1 * 768) + at_4), carried_1[sweep]);
+  }
+}
