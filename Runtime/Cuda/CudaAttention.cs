@@ -83,7 +83,7 @@ internal sealed class CudaAttention
                 kinds[i * columns + j] = (byte)mask.Classify(new MaskTile(
                     allBatch, allHeads, Part(i, queries.Evaluate(dimensions)), Part(j, keys.Evaluate(dimensions))));
         if (tiles is null || tiles.Bytes < kinds.Length)
-            tiles = lowering.Resources.AddWorkspace(kinds.Length);
+            tiles = lowering.Resources.Keep(kinds.Length);
         tiles.Write(0, kinds);
         return tiles.Address;
     }

@@ -28,6 +28,13 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
         return new StreamReader(stream).ReadToEnd();
     }
 
+    /// <summary>The sources that were asked for.</summary>
+    public IEnumerable<string> Sources => modules.Keys;
+
+    /// <summary>What NVRTC is told.</summary>
+    /// <param name="target">As <see cref="CudaDevice.Target"/>.</param>
+    public static string[] Options(string target) => [$"--gpu-architecture=sm_{target}", "--std=c++17", "--prec-div=false", "--prec-sqrt=false"];
+
     /// <summary>A source compiled and loaded.</summary>
     /// <exception cref="LegatoException">NVRTC is missing, or the source doesn't compile.</exception>
     public CudaModule Load(string source) => modules.GetOrAdd(source, _ => new Lazy<CudaModule>(() => Make(source))).Value;
@@ -42,13 +49,15 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 
     private CudaModule Make(string source)
     {
+        if (device.IsOnPaper)
+            return CudaModule.OnPaper(device);
         if (DebugLevel.ShowsKernels)
             Console.Error.WriteLine(source);
         string key = $"{device.Architecture}\n{version.Value}\n{source}";
         device.MakeCurrent();
         if (CubinCache.Find(key) is { } kept && CudaModule.TryLoad(device, kept) is { } module)
             return module;
-        byte[] image = Nvrtc.Compile(source, $"--gpu-architecture=sm_{device.Target}", "--std=c++17", "--prec-div=false", "--prec-sqrt=false");
+        byte[] image = Nvrtc.Compile(source, Options(device.Target));
         CubinCache.Keep(key, image);
         return CudaModule.Load(device, image);
     }

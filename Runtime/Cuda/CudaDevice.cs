@@ -11,12 +11,16 @@ public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false)
 /// <summary>One NVIDIA GPU of compute capability 8.0 or newer, through CUDA's driver.</summary>
 public sealed class CudaDevice : IDevice
 {
-    private const int OldestArchitecture = 80, FirstOverlappingDriver = 12030;
+    /// <summary>The stream of a GPU on paper: launches that are given to it are checked, and go nowhere.</summary>
+    internal const nint PaperStream = -1;
+
+    private const int OldestArchitecture = 80, FirstOverlappingDriver = 12030, PaperAlignment = 256;
 
     private readonly nint context;
     private readonly int ordinal;
     private readonly Lazy<CudaProducts> products;
-    private long bytesAllocated;
+    private readonly CudaStaging? staging;
+    private long bytesAllocated, nextAddress = PaperAlignment;
     private bool disposed;
 
     /// <exception cref="LegatoException">There is no such GPU, it is too old, or a library that it takes is missing.</exception>
@@ -24,21 +28,27 @@ public sealed class CudaDevice : IDevice
     {
         options ??= new CudaDeviceOptions();
         Information = CudaMachine.Gpu(options.Index);
-        if (Information.Architecture < OldestArchitecture)
-            throw new LegatoException(
-                $"{Information.Name} has compute capability {Information.Capability}, and Legato's kernels take 8.0 or newer",
-                $"GPU {options.Index}", "use a GPU of the Ampere generation or newer, or --device cpu");
+        RequireArchitecture(Information);
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
         CudaError.Check(Driver.StreamCreate(out nint stream, 1), "making a stream");
         Stream = stream;
-        Staging = new CudaStaging(this);
+        staging = new CudaStaging(this);
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
         OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
         MeasuresSteps = options.MeasureSteps || DebugLevel.ShowsTimes;
+    }
+
+    private CudaDevice(CudaGpu gpu)
+    {
+        RequireArchitecture(gpu);
+        (Information, IsOnPaper, Stream) = (gpu, true, PaperStream);
+        Compiler = new CudaCompiler(this);
+        products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+        OverlapsLaunches = Architecture >= 90;
     }
 
     public string Name => "cuda";
@@ -55,6 +65,8 @@ public sealed class CudaDevice : IDevice
     {
         get
         {
+            if (IsOnPaper)
+                return Information.MemoryBytes - BytesAllocated;
             MakeCurrent();
             CudaError.Check(Driver.MemGetInfo(out nuint free, out _), "asking for free memory");
             return (long)free;
@@ -72,13 +84,33 @@ public sealed class CudaDevice : IDevice
     /// <summary>All work goes through one stream, in order.</summary>
     internal nint Stream { get; }
 
-    internal CudaStaging Staging { get; }
+    /// <summary>Whether plans are only prepared: launches can be looked at and are checked, nothing runs.</summary>
+    internal bool IsOnPaper { get; }
+
+    internal CudaStaging Staging => staging ?? throw new InvalidOperationException("a GPU on paper holds no bytes");
 
     internal CudaCompiler Compiler { get; }
 
     internal CudaProducts Products => products.Value;
 
     internal bool MeasuresSteps { get; }
+
+    /// <summary>
+    /// A GPU that needn't be there: plans are prepared for it, so that their kernels, launches and memory can be looked at.
+    /// </summary>
+    /// <exception cref="LegatoException">The GPU is too old.</exception>
+    public static CudaDevice OnPaper(CudaGpu gpu) => new(gpu);
+
+    /// <summary>Bytes that the plan's steps take beside its buffers.</summary>
+    public long WorkingBytes(Plan plan)
+    {
+        using CudaDevice paper = OnPaper(Information);
+        Dictionary<string, IDeviceMemory> persistent = plan.Buffers.Where(b => b.IsPersistent)
+            .ToDictionary(b => b.Name, b => paper.Allocate(plan.Maximum(b.Bytes)));
+        long kept = paper.BytesAllocated;
+        using IExecutable executable = paper.Compile(plan, persistent);
+        return paper.BytesAllocated - kept - plan.ArenaBytes;
+    }
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
 
@@ -90,19 +122,76 @@ public sealed class CudaDevice : IDevice
         if (disposed)
             return;
         disposed = true;
+        if (IsOnPaper)
+            return;
         MakeCurrent();
         if (products.IsValueCreated)
             products.Value.Dispose();
         Compiler.Dispose();
-        Staging.Dispose();
+        staging!.Dispose();
         _ = Driver.StreamDestroy(Stream);
         _ = Driver.PrimaryContextRelease(ordinal);
     }
 
     /// <summary>The driver keeps a context for each thread.</summary>
-    internal void MakeCurrent() => CudaError.Check(Driver.ContextSetCurrent(context), "entering the GPU's context");
+    internal void MakeCurrent()
+    {
+        if (!IsOnPaper)
+            CudaError.Check(Driver.ContextSetCurrent(context), "entering the GPU's context");
+    }
 
-    internal void Synchronize(string doing) => CudaError.Check(Driver.StreamSynchronize(Stream), doing);
+    internal void Synchronize(string doing)
+    {
+        if (!IsOnPaper)
+            CudaError.Check(Driver.StreamSynchronize(Stream), doing);
+    }
 
-    internal void Count(long bytes) => Interlocked.Add(ref bytesAllocated, bytes);
+    /// <summary>Waits until all that was asked of the GPU is done.</summary>
+    internal void Finish() => staging?.Finish();
+
+    /// <summary>Zeroed memory's address.</summary>
+    /// <exception cref="LegatoException">The GPU has not so much.</exception>
+    internal nint Take(long bytes)
+    {
+        nint address;
+        if (IsOnPaper)
+        {
+            long room = (Math.Max(1, bytes) + PaperAlignment - 1) / PaperAlignment * PaperAlignment;
+            address = (nint)(Interlocked.Add(ref nextAddress, room) - room);
+        }
+        else
+        {
+            MakeCurrent();
+            int result = Driver.MemAlloc(out address, (nuint)Math.Max(1, bytes));
+            if (result == Driver.ErrorOutOfMemory)
+                throw CudaError.OutOfMemory(bytes, BytesFree, this);
+            CudaError.Check(result, "allocating memory");
+            CudaError.Check(Driver.MemsetAsync(address, 0, (nuint)bytes, Stream), "clearing memory");
+        }
+        Count(bytes);
+        return address;
+    }
+
+    /// <summary>Gives memory back, once what uses it is done.</summary>
+    internal void Free(nint address, long bytes)
+    {
+        if (!IsOnPaper)
+        {
+            MakeCurrent();
+            _ = Driver.StreamSynchronize(Stream);
+            _ = Driver.MemFree(address);
+        }
+        Count(-bytes);
+    }
+
+    /// <exception cref="LegatoException">The GPU is too old.</exception>
+    internal static void RequireArchitecture(CudaGpu gpu)
+    {
+        if (gpu.Architecture < OldestArchitecture)
+            throw new LegatoException(
+                $"{gpu.Name} has compute capability {gpu.Capability}, and Legato's kernels take 8.0 or newer",
+                $"GPU {gpu.Ordinal}", "use a GPU of the Ampere generation or newer, or --device cpu");
+    }
+
+    private void Count(long bytes) => Interlocked.Add(ref bytesAllocated, bytes);
 }

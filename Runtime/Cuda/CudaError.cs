@@ -14,6 +14,10 @@ internal static class CudaError
 
     public static LegatoException Of(int result, string doing) => new($"CUDA failed while {doing}: {Describe(result)}", remedy: Remedy(result));
 
+    public static LegatoException OutOfMemory(long bytes, long free, CudaDevice device) => new(
+        $"{bytes} bytes of GPU memory can't be had: {free} are free on {device.Information.Name}, Legato holds {device.BytesAllocated}",
+        remedy: Remedy(Driver.ErrorOutOfMemory));
+
     private static string Describe(int result)
     {
         string? name = Driver.GetErrorName(result, out nint n) == 0 ? Marshal.PtrToStringUTF8(n) : null;

@@ -34,7 +34,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
             using (CudaProgram setup = Prepare(plan.Setup, measures: false))
             {
                 setup.Run();
-                device.Staging.Finish();
+                device.Finish();
             }
             program = Prepare(plan.Steps, device.MeasuresSteps);
         }
@@ -65,7 +65,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
             boundVersion = resources.Bindings.Version;
         }
         program.Run();
-        resources.Device.Staging.Finish();
+        resources.Device.Finish();
     }
 
     public void Dispose()

@@ -140,8 +140,8 @@ internal sealed class CudaFlashAttentionGradientLaunch : CudaLaunch
         for (int i = 0; i < operands.Length; i++)
         {
             operands[i].Heads.Bind(place, dimensions);
-            CudaTensorMap.Write(
-                call.Map(i), query.View.Type, place, sizes.Batch, operands[i].Positions, operands[i].Count, operands[i].Size, operands[i].Rows);
+            call.Map(
+                i, query.View.Type, place, sizes.Batch, operands[i].Positions, operands[i].Count, operands[i].Size, operands[i].Rows);
         }
     }
 }

@@ -47,11 +47,11 @@ internal sealed class CudaFlashAttentionLaunch : CudaLaunch
             return;
         Span<long> place = stackalloc long[CudaHeads.Arguments];
         query.Bind(place, dimensions);
-        CudaTensorMap.Write(call.Map(0), query.View.Type, place, sizes.Batch, sizes.Queries, sizes.Heads, attention.HeadSize, call.Rows);
+        call.Map(0, query.View.Type, place, sizes.Batch, sizes.Queries, sizes.Heads, attention.HeadSize, call.Rows);
         key.Bind(place, dimensions);
-        CudaTensorMap.Write(call.Map(1), key.View.Type, place, sizes.Batch, sizes.Keys, sizes.KeyHeads, attention.HeadSize, tile.Streamed);
+        call.Map(1, key.View.Type, place, sizes.Batch, sizes.Keys, sizes.KeyHeads, attention.HeadSize, tile.Streamed);
         value.Bind(place, dimensions);
-        CudaTensorMap.Write(call.Map(2), value.View.Type, place, sizes.Batch, sizes.Keys, sizes.KeyHeads, attention.ValueSize, tile.Streamed);
+        call.Map(2, value.View.Type, place, sizes.Batch, sizes.Keys, sizes.KeyHeads, attention.ValueSize, tile.Streamed);
 
         Span<long> arguments = call.Arguments;
         arguments[0] = CudaFlashAttention.Pair(sizes.Queries, sizes.Keys);

@@ -37,8 +37,8 @@ internal sealed class CudaFlashDecodeLaunch : CudaLaunch
             StartsEarly = lowering.Device.OverlapsLaunches,
         });
         long rows = lowering.Resources.Plan.Maximum(step.Shape.Batch * step.Shape.Heads);
-        parts = lowering.Resources.Share("attention's parts", rows * MostSplits * partFloats * sizeof(float));
-        counters = lowering.Resources.Share("attention's parts to come", rows * sizeof(int));
+        parts = lowering.Scratch(rows * MostSplits * partFloats * sizeof(float));
+        counters = lowering.Resources.Keep("attention's parts to come", rows * sizeof(int));
     }
 
     public static bool Takes(Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output)

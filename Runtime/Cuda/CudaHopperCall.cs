@@ -1,3 +1,5 @@
+using Legato.Runtime.Plans;
+
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
@@ -26,7 +28,7 @@ internal sealed unsafe class CudaHopperCall
         values = GC.AllocateArray<long>(maps * CudaTensorMap.Words + words, pinned: true);
         lowering.Want(source);
         function = new Lazy<nint>(() => lowering.Device.Compiler.Load(source).Function(entry, this.sharedBytes));
-        Counter = lowering.Resources.Share("attention's work", 2 * sizeof(int)).Address;
+        Counter = lowering.Resources.Keep("attention's work", 2 * sizeof(int)).Address;
     }
 
     /// <summary>Rows of a block's tile.</summary>
@@ -38,8 +40,12 @@ internal sealed unsafe class CudaHopperCall
     /// <summary>The structure after the maps.</summary>
     public Span<long> Arguments => values.AsSpan(maps * CudaTensorMap.Words);
 
-    /// <summary>Where a map is written.</summary>
-    public Span<long> Map(int index) => values.AsSpan(index * CudaTensorMap.Words, CudaTensorMap.Words);
+    /// <summary>Writes the map of an operand, as <see cref="CudaTensorMap.Write"/> takes it.</summary>
+    public void Map(int index, ScalarType type, ReadOnlySpan<long> place, long batch, long positions, long heads, long elements, int boxRows)
+    {
+        if (!lowering.Device.IsOnPaper)
+            CudaTensorMap.Write(values.AsSpan(index * CudaTensorMap.Words, CudaTensorMap.Words), type, place, batch, positions, heads, elements, boxRows);
+    }
 
     /// <summary>Tiles of a block's rows that cover so many.</summary>
     public long Tiles(long rows) => (rows + Rows - 1) / Rows;
@@ -54,6 +60,9 @@ internal sealed unsafe class CudaHopperCall
     public void Enqueue(nint stream)
     {
         if (blocks == 0)
+            return;
+        LaunchLimits.Require(name, blocks, 1, 1, threads);
+        if (stream == CudaDevice.PaperStream)
             return;
         fixed (long* start = values)
         {

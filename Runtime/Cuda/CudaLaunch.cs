@@ -25,6 +25,19 @@ internal abstract class CudaLaunch(string name, Cost cost, CudaLowering lowering
     public abstract void Enqueue(nint stream);
 }
 
+/// <summary>What every GPU takes of a launch.</summary>
+internal static class LaunchLimits
+{
+    private const long MostBlocks = int.MaxValue, MostRows = 65535, MostThreads = 1024;
+
+    /// <exception cref="InvalidOperationException">The launch would fail.</exception>
+    public static void Require(string name, long x, long y, long z, int threads)
+    {
+        if (x is < 1 or > MostBlocks || y is < 1 or > MostRows || z is < 1 or > MostRows || threads is < 1 or > (int)MostThreads)
+            throw new InvalidOperationException($"no GPU takes the launch of {name}: {x} × {y} × {z} blocks of {threads} threads");
+    }
+}
+
 /// <summary>A function with its arguments, all of 64 bits.</summary>
 internal sealed unsafe class CudaCall(nint function, int arguments, string name)
 {
@@ -52,6 +65,9 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
     public void Enqueue(nint stream)
     {
         if (BlocksX * BlocksY * BlocksZ == 0)
+            return;
+        LaunchLimits.Require(name, BlocksX, BlocksY, BlocksZ, Threads);
+        if (stream == CudaDevice.PaperStream)
             return;
         nuint size = (nuint)(arguments * sizeof(long));
         fixed (long* start = values)

@@ -39,6 +39,7 @@ internal sealed class CudaLowering
         var lowering = new CudaLowering(resources);
         foreach (Step step in steps)
             lowering.Add(step);
+        resources.Scratch.Allocate();
         lowering.CompileKernels();
         return [.. lowering.pending.Select(make => make())];
     }
@@ -74,18 +75,21 @@ internal sealed class CudaLowering
         PlanBuffer buffer = buffers[view.Buffer];
         CudaMemory memory = resources.Memories[buffer.Id];
         return new CudaView(
-            memory, buffer.Name, buffer.Type, memory.Address, memory.Address + (nint)memory.Bytes, Extent(offset),
-            Alignment(memory.Address / buffer.Type.Size(), offset));
+            memory, buffer.Name, buffer.Type, memory.Place, memory.Place + (nint)memory.Bytes, Extent(offset),
+            Alignment(memory.Place / buffer.Type.Size(), offset));
     }
 
     public CudaView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
 
-    /// <summary>float32 memory beside the plan's, for one step.</summary>
+    /// <summary>Bytes beside the plan's, which the step has to itself while it runs.</summary>
+    public CudaMemory Scratch(long bytes) => resources.Scratch.Take(bytes);
+
+    /// <summary>The same as float32.</summary>
     public CudaView Workspace(Extent elements)
     {
-        CudaMemory memory = resources.AddWorkspace(resources.Plan.Maximum(elements) * sizeof(float));
+        CudaMemory memory = Scratch(resources.Plan.Maximum(elements) * sizeof(float));
         return new CudaView(
-            memory, "workspace", ScalarType.F32, memory.Address, memory.Address + (nint)memory.Bytes, Extent(Plans.Extent.Zero), LargestAlignment);
+            memory, "workspace", ScalarType.F32, memory.Place, memory.Place + (nint)memory.Bytes, Extent(Plans.Extent.Zero), LargestAlignment);
     }
 
     /// <summary>A kernel's source for operands that lie like these.</summary>
@@ -136,6 +140,7 @@ internal sealed class CudaLowering
 
     private void Add(Step step)
     {
+        resources.Scratch.NextStep();
         switch (step)
         {
             case Step.Loop loop:

@@ -6,7 +6,8 @@ namespace Legato.Runtime.Cuda;
 /// <summary>A GPU as the driver describes it.</summary>
 /// <param name="Architecture">Compute capability without the point: 90.</param>
 /// <param name="MemoryBytesPerSecond">What the memory moves at most, by its clock and its width.</param>
-public sealed record CudaGpu(int Ordinal, string Name, int Architecture, int Multiprocessors, long MemoryBytes, double MemoryBytesPerSecond)
+/// <param name="SharedBytes">Shared memory that a block may have.</param>
+public sealed record CudaGpu(int Ordinal, string Name, int Architecture, int Multiprocessors, long MemoryBytes, double MemoryBytesPerSecond, int SharedBytes)
 {
     public string Capability => string.Create(CultureInfo.InvariantCulture, $"{Architecture / 10}.{Architecture % 10}");
 }
@@ -39,22 +40,14 @@ public static unsafe class CudaMachine
         CudaLibraries.Require(CudaLibrary.Driver);
         CudaError.Check(Driver.Initialize(0), "starting");
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
-        if (version < OldestDriver)
-            throw new LegatoException($"the NVIDIA driver knows CUDA {version / 1000}.{version % 1000 / 10}, and Legato takes 12.0 or newer", remedy: CudaLibrary.Driver.Install);
+        RequireDriver(version);
         CudaError.Check(Driver.DeviceGetCount(out int count), "counting GPUs");
         return [.. Enumerable.Range(0, count).Select(Describe)];
     }
 
     /// <summary>The GPU of an index.</summary>
     /// <exception cref="LegatoException">There is none.</exception>
-    public static CudaGpu Gpu(int index)
-    {
-        IReadOnlyList<CudaGpu> gpus = Gpus();
-        return index >= 0 && index < gpus.Count
-            ? gpus[index]
-            : throw new LegatoException(
-                $"there is no GPU {index}", remedy: gpus.Count == 0 ? "use --device cpu" : $"choose 0 to {gpus.Count - 1}: {string.Join(", ", gpus.Select(g => g.Name))}");
-    }
+    public static CudaGpu Gpu(int index) => Choose(Gpus(), index);
 
     /// <summary>Bytes that may still be allocated on a GPU, by this program and all others together.</summary>
     /// <exception cref="LegatoException">There is no such GPU.</exception>
@@ -73,8 +66,26 @@ public static unsafe class CudaMachine
     {
         CudaLibraries.Require(CudaLibrary.Driver);
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
-        return string.Create(CultureInfo.InvariantCulture, $"{version / 1000}.{version % 1000 / 10}");
+        return Version(version);
     }
+
+    /// <exception cref="LegatoException">The driver is too old.</exception>
+    internal static void RequireDriver(int version)
+    {
+        if (version < OldestDriver)
+            throw new LegatoException($"the NVIDIA driver knows CUDA {Version(version)}, and Legato takes 12.0 or newer", remedy: CudaLibrary.Driver.Install);
+    }
+
+    /// <exception cref="LegatoException">There is no GPU of that index.</exception>
+    internal static CudaGpu Choose(IReadOnlyList<CudaGpu> gpus, int index) => index >= 0 && index < gpus.Count
+        ? gpus[index]
+        : throw new LegatoException(
+            gpus.Count == 0 ? "the driver finds no GPU" : $"there is no GPU {index}",
+            remedy: gpus.Count == 0
+                ? "use --device cpu, or see `nvidia-smi` for what keeps the GPU away (CUDA_VISIBLE_DEVICES hides GPUs)"
+                : $"choose {(gpus.Count == 1 ? "0" : $"0 to {gpus.Count - 1}")}: {string.Join(", ", gpus.Select(g => g.Name))}");
+
+    private static string Version(int version) => string.Create(CultureInfo.InvariantCulture, $"{version / 1000}.{version % 1000 / 10}");
 
     private static CudaGpu Describe(int ordinal)
     {
@@ -91,6 +102,7 @@ public static unsafe class CudaMachine
         int architecture = 10 * Attribute(DeviceAttribute.ComputeCapabilityMajor) + Attribute(DeviceAttribute.ComputeCapabilityMinor);
         double bandwidth = 2e3 * Attribute(DeviceAttribute.MemoryClockRate) * Attribute(DeviceAttribute.MemoryBusWidth) / 8;
         return new CudaGpu(
-            device, Marshal.PtrToStringUTF8((nint)name) ?? "", architecture, Attribute(DeviceAttribute.MultiprocessorCount), (long)bytes, bandwidth);
+            device, Marshal.PtrToStringUTF8((nint)name) ?? "", architecture, Attribute(DeviceAttribute.MultiprocessorCount), (long)bytes, bandwidth,
+            Attribute(DeviceAttribute.SharedMemoryPerBlockOptIn));
     }
 }

@@ -6,7 +6,9 @@ namespace Legato.Runtime.Cuda;
 internal sealed class CudaMemory : IDeviceMemory
 {
     private readonly CudaDevice device;
-    private readonly bool isOwner;
+    private readonly CudaMemory? whole;
+    private readonly long offset;
+    private readonly bool comesLater;
     private nint address;
 
     /// <summary>An allocation of its own, counted by the device.</summary>
@@ -14,35 +16,49 @@ internal sealed class CudaMemory : IDeviceMemory
     public CudaMemory(CudaDevice device, long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        (this.device, Bytes, isOwner) = (device, bytes, true);
-        device.MakeCurrent();
-        int result = Driver.MemAlloc(out address, (nuint)Math.Max(1, bytes));
-        if (result == Driver.ErrorOutOfMemory)
-            throw new LegatoException(
-                $"{bytes} bytes of GPU memory can't be had: {device.BytesFree} are free on {device.Information.Name}, Legato holds {device.BytesAllocated}",
-                remedy: "choose a smaller batch or context, or end the other programs on the GPU (nvidia-smi lists them)");
-        CudaError.Check(result, "allocating memory");
-        CudaError.Check(Driver.MemsetAsync(address, 0, (nuint)bytes, device.Stream), "clearing memory");
-        device.Count(bytes);
+        (this.device, Bytes, address) = (device, bytes, device.Take(bytes));
     }
 
-    private CudaMemory(CudaDevice device, nint address, long bytes) => (this.device, this.address, Bytes) = (device, address, bytes);
+    private CudaMemory(CudaDevice device) => (this.device, comesLater) = (device, true);
 
-    public long Bytes { get; }
+    private CudaMemory(CudaMemory whole, long offset, long bytes) =>
+        (device, this.whole, this.offset, Bytes) = (whole.device, whole, offset, bytes);
 
-    public nint Address => address != 0 ? address : throw new ObjectDisposedException(nameof(CudaMemory));
+    public long Bytes { get; private set; }
+
+    public nint Address => whole is not null
+        ? whole.Address + (nint)offset
+        : address != 0 ? address : throw new ObjectDisposedException(nameof(CudaMemory));
+
+    /// <summary>Where it lies among all memory: its address, or, as long as it has none, apart from all else.</summary>
+    public nint Place => whole is not null ? whole.Place + (nint)offset : comesLater ? nint.MinValue : Address;
+
+    /// <summary>Memory of which parts may be given away before it is there.</summary>
+    public static CudaMemory Later(CudaDevice device) => new(device);
+
+    /// <summary>Has it hold so many bytes, zeroed where it didn't before; its parts move with it.</summary>
+    /// <exception cref="LegatoException">The GPU has not so much memory.</exception>
+    public void Reserve(long bytes)
+    {
+        if (bytes <= Bytes)
+            return;
+        Dispose();
+        (address, Bytes) = (device.Take(bytes), bytes);
+    }
 
     /// <summary>A part of this memory; it is freed with the whole.</summary>
-    public CudaMemory Slice(long offset, long bytes)
+    public CudaMemory Slice(long start, long bytes)
     {
-        Check(offset, bytes);
-        return new CudaMemory(device, Address + (nint)offset, bytes);
+        if (!comesLater)
+            Check(start, bytes);
+        return new CudaMemory(this, start, bytes);
     }
 
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         Check(offset, source.Length);
-        device.Staging.Write(Address + (nint)offset, source);
+        if (!device.IsOnPaper)
+            device.Staging.Write(Address + (nint)offset, source);
     }
 
     public void Read(long offset, Span<byte> target)
@@ -53,13 +69,10 @@ internal sealed class CudaMemory : IDeviceMemory
 
     public void Dispose()
     {
-        if (!isOwner || address == 0)
+        if (address == 0)
             return;
-        device.MakeCurrent();
-        _ = Driver.StreamSynchronize(device.Stream);
-        _ = Driver.MemFree(address);
-        address = 0;
-        device.Count(-Bytes);
+        device.Free(address, Bytes);
+        (address, Bytes) = (0, comesLater ? 0 : Bytes);
     }
 
     private void Check(long offset, long bytes)

@@ -11,6 +11,9 @@ internal sealed unsafe class CudaModule : IDisposable
 
     private CudaModule(CudaDevice device, nint handle) => (this.device, this.handle) = (device, handle);
 
+    /// <summary>A module of a GPU on paper.</summary>
+    public static CudaModule OnPaper(CudaDevice device) => new(device, 0);
+
     /// <exception cref="LegatoException">The driver doesn't take it.</exception>
     public static CudaModule Load(CudaDevice device, byte[] image)
     {
@@ -25,6 +28,12 @@ internal sealed unsafe class CudaModule : IDisposable
     /// <summary>A function by its name, ready for a block's shared memory of that size.</summary>
     public nint Function(string name, int sharedBytes = 0) => functions.GetOrAdd(name, _ =>
     {
+        if (sharedBytes > device.Information.SharedBytes)
+            throw new LegatoException(
+                $"{name} takes {sharedBytes} bytes of shared memory a block, and {device.Information.Name} has {device.Information.SharedBytes}",
+                remedy: "use --precision bf16, a GPU with more of it (an A100, an H100), or --device cpu");
+        if (device.IsOnPaper)
+            return 0;
         device.MakeCurrent();
         CudaError.Check(Driver.ModuleGetFunction(out nint function, handle, name), $"looking for the function {name}");
         if (sharedBytes > 48 << 10)

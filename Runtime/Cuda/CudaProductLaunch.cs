@@ -48,6 +48,11 @@ internal sealed class CudaProductLaunch : CudaLaunch
         if (Shape(dimensions) is { } shape)
         {
             CudaProducts products = lowering.Device.Products;
+            if (lowering.Device.IsOnPaper)
+            {
+                calls.Clear();
+                return;
+            }
             product = new CudaProduct(shape);
             algorithm = products.Choose(shape, product);
         }

@@ -22,8 +22,11 @@ internal sealed unsafe class CudaProducts : IDisposable
     public CudaProducts(CudaDevice device)
     {
         this.device = device;
-        CudaLibraries.Require(CudaLibrary.Products);
-        CublasLt.Check(CublasLt.Create(out handle), "starting");
+        if (!device.IsOnPaper)
+        {
+            CudaLibraries.Require(CudaLibrary.Products);
+            CublasLt.Check(CublasLt.Create(out handle), "starting");
+        }
         workspace = new CudaMemory(device, WorkspaceBytes);
     }
 

@@ -40,7 +40,7 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
             RunMeasured();
         else if (current != 0)
             CudaError.Check(Driver.GraphLaunch(current, device.Stream), "replaying a plan");
-        else if (seen.Add(key))
+        else if (seen.Add(key) || device.IsOnPaper)
             Enqueue();
         else
             Capture();

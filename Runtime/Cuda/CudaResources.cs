@@ -7,7 +7,7 @@ namespace Legato.Runtime.Cuda;
 /// <summary>What the steps of a plan on a GPU share.</summary>
 internal sealed class CudaResources(CudaDevice device, Plan plan) : IDisposable
 {
-    private readonly List<CudaMemory> workspaces = [];
+    private readonly List<CudaMemory> kept = [];
     private readonly Dictionary<string, CudaMemory> shared = [];
 
     public CudaDevice Device => device;
@@ -19,25 +19,29 @@ internal sealed class CudaResources(CudaDevice device, Plan plan) : IDisposable
 
     public DimensionBindings Bindings { get; } = new(plan);
 
-    /// <summary>Memory that a step has to itself beside the plan's.</summary>
-    public CudaMemory AddWorkspace(long bytes)
+    /// <summary>Memory that each step has for itself while it runs.</summary>
+    public CudaScratch Scratch { get; } = new(device);
+
+    /// <summary>Memory beside the plan's that keeps what a step writes there until its next launch.</summary>
+    public CudaMemory Keep(long bytes)
     {
-        workspaces.Add(new CudaMemory(device, bytes));
-        return workspaces[^1];
+        kept.Add(new CudaMemory(device, bytes));
+        return kept[^1];
     }
 
-    /// <summary>Memory that steps of one use take in turn, one after the other: as large as the largest asks for.</summary>
-    public CudaMemory Share(string use, long bytes)
+    /// <summary>Memory that all steps of one use keep together: as large as the largest asks for.</summary>
+    public CudaMemory Keep(string use, long bytes)
     {
         if (shared.TryGetValue(use, out CudaMemory? memory) && memory.Bytes >= bytes)
             return memory;
-        return shared[use] = AddWorkspace(bytes);
+        return shared[use] = Keep(bytes);
     }
 
     public void Dispose()
     {
-        foreach (CudaMemory workspace in workspaces)
-            workspace.Dispose();
+        foreach (CudaMemory memory in kept)
+            memory.Dispose();
+        Scratch.Dispose();
     }
 }
 

@@ -1,0 +1,44 @@
+using System.Xml.Linq;
+using NUnit.Framework.Api;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Legato.Tests;
+
+/// <summary>
+/// Runs tests without the SDK, as on a machine that has a GPU and little else: <c>dotnet Legato.Tests.CSharp.dll [PATTERN]</c>, a regular
+/// expression of full names. Prints what fails, and how many passed and were skipped.
+/// </summary>
+internal static class Program
+{
+    public static int Main(string[] arguments)
+    {
+        var filter = new XElement("filter", new XElement("test", new XAttribute("re", 1), arguments.FirstOrDefault() ?? "."));
+        var runner = new NUnitTestAssemblyRunner(new DefaultTestAssemblyBuilder());
+        runner.Load(typeof(Program).Assembly, new Dictionary<string, object>());
+        ITestResult result = runner.Run(new FailurePrinter(), TestFilter.FromXml(filter.ToString()));
+        Console.WriteLine($"{result.PassCount} passed, {result.FailCount} failed, {result.SkipCount} skipped");
+        return result.FailCount == 0 && result.PassCount > 0 ? 0 : 1;
+    }
+
+    private sealed class FailurePrinter : ITestListener
+    {
+        public void TestStarted(ITest test)
+        {
+        }
+
+        public void TestFinished(ITestResult result)
+        {
+            if (!result.Test.IsSuite && result.ResultState.Status == TestStatus.Failed)
+                Console.WriteLine($"FAILED {result.FullName}\n{result.Message}\n{result.StackTrace}");
+        }
+
+        public void TestOutput(TestOutput output)
+        {
+        }
+
+        public void SendMessage(TestMessage message)
+        {
+        }
+    }
+}
