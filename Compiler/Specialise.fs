@@ -19,7 +19,7 @@ type Call = {
 let private zero = Node.map (Int 0L) []
 
 /// Without a cache the context is the call itself: appended keys and values are all there are, and positions start at 0.
-let private withoutCache (roots: Node list) =
+let withoutCache (roots: Node list) =
     roots
     |> Simplify.rewriteDeep (fun node inputs ->
         match node.Op, inputs with

@@ -123,6 +123,17 @@ module Attention =
 
         Tensor(Node.mul (Node.item 0 attended) kept)
 
+    /// Linear attention of queries and keys that a feature map, such as eluPlusOne, has made positive: a key weighs φ(q)·φ(k)
+    /// over the sum of all that the query sees (Katharopoulos et al. 2020, equation 4). Computed as a softmax of the products'
+    /// logarithms, so that masks, caches and shared key heads are attention's, and its cost is too.
+    let attendLinear
+        (mask: Mask)
+        (q: Tensor<'B * Seq, 'H * 'D>)
+        (k: Tensor<'B * Context, 'G * 'D>)
+        (v: Tensor<'B * Context, 'G * 'V>)
+        : Tensor<'B * Seq, 'H * 'V> =
+        attendScaled 1.0 (shares + mask) q k v
+
     /// Attention over positions of any two texts, all of which are there: within an encoder, or from a decoder to what an
     /// encoder has read.
     let attendAcross

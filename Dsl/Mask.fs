@@ -90,6 +90,9 @@ module Masks =
     /// Scores become cap · tanh(score / cap) (Gemma 2).
     let scoreCap (cap: float) = scored (Num cap * Un(Tanh, Var "score" * Num(1.0 / cap)))
 
+    /// The softmax of scores becomes their share: scores must be positive.
+    let internal shares = scored (Un(Log, Var "score"))
+
     /// Scores fall with distance, in head h by weight · 2^(−steepest (h+1) / heads) a position. Beyond the largest power of
     /// two, heads take the slopes halfway between the others' (Press et al. 2022, with its authors' code for other numbers).
     let alibiOf (steepest: float) (weight: float) (heads: Axis<'Heads>) =

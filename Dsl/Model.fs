@@ -7,6 +7,7 @@ type Part = { Axis: int; Start: int; Length: int; Period: int option }
 /// Where a parameter lies in a checkpoint: `Name` holds {0}, {1}, … for the indices of stacked axes.
 type WeightName = {
     Path: string
+    /// An axis of `stack` or `routed` that has no placeholder is the first axis of the tensor.
     Name: string
     /// The checkpoint stores the matrix with its two axes swapped.
     Transposed: bool
@@ -51,7 +52,8 @@ module WeightTable =
     /// The parameter is the n-th of equal parts of the tensor along one of the tensor's axes.
     let nthPart axis length n source = source |> part axis (n * length) length
 
-    /// The parameter is `length` elements, from `start` on, of every `period` along the tensor's first axis.
+    /// The parameter is `length` elements, from `start` on, of every `period` along the tensor's first axis; single columns
+    /// of a transposed matrix.
     let every period start length source = {
         source with
             Part = Some { Axis = 0; Start = start; Length = length; Period = Some period }

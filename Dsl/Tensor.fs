@@ -60,6 +60,12 @@ module Operators =
     let sigmoid x = lift logistic x
     /// x · σ(x) (Hendrycks and Gimpel 2016; Ramachandran et al. 2017).
     let silu x = lift (fun a -> a * logistic a) x
+    /// elu(x) + 1: x + 1 above zero, eˣ below, and so always positive (Katharopoulos et al. 2020, equation 7).
+    let eluPlusOne x = lift (fun a -> If(Bin(Less, Num 0.0, a), a + Num 1.0, Un(Exp, Bin(Min, a, Num 0.0)))) x
+    /// The smaller of each value and the limit.
+    let atMost (limit: float) x = lift (fun a -> Bin(Min, a, Num limit)) x
+    /// The larger of each value and the limit.
+    let atLeast (limit: float) x = lift (fun a -> Bin(Max, a, Num limit)) x
     let relu x = lift (fun a -> Bin(Max, a, Num 0.0)) x
     /// x · Φ(x), exact.
     let gelu x = lift (fun a -> Num 0.5 * a * (Num 1.0 + Un(Erf, a * Num(1.0 / sqrt 2.0)))) x

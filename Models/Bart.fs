@@ -77,6 +77,7 @@ let choices json : EncoderDecoder.Config =
         Tied = true
         FeedForward = {
             Gated = false
+            Clamp = None
             Biased = true
             Activation = Config.activation "gelu" [ "activation_function" ] json
             Deviation = deviation

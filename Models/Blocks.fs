@@ -86,8 +86,27 @@ let around
                     x |> add attention n1 p1 |> add feedForward n2 p2
     }
 
+/// gpt-oss's gate: its sigmoid steeper by the slope, both sides kept within the limit, the gated one counted from −1.
+type Clamp = { Limit: float; Slope: float }
+
 /// The feed-forward of a block: a function between two matrices, or gated (Shazeer 2020), SwiGLU where it is SiLU.
-type FeedForward = { Gated: bool; Biased: bool; Activation: Activation; Deviation: float; Projection: float }
+type FeedForward = {
+    Gated: bool
+    /// Of a gate, in the activation's place.
+    Clamp: Clamp option
+    Biased: bool
+    Activation: Activation
+    Deviation: float
+    Projection: float
+}
+
+let private gated c (gate: Tensor<'Pos, 'Mlp>) (up: Tensor<'Pos, 'Mlp>) =
+    match c.Clamp with
+    | None -> activate c.Activation gate * up
+    | Some clamp ->
+        let gate = atMost clamp.Limit gate
+        let open' = gate * sigmoid (gate * clamp.Slope)
+        open' * (up |> atMost clamp.Limit |> atLeast -clamp.Limit) + open'
 
 let feedForward (c: FeedForward) (embed: Axis<Embed>) (mlp: Axis<'Mlp>) = layer "mlp" {
     let! gate =
@@ -102,6 +121,6 @@ let feedForward (c: FeedForward) (embed: Axis<Embed>) (mlp: Axis<'Mlp>) = layer 
     return
         fun x ->
             match gate with
-            | Some gate -> activate c.Activation (gate x) * up x |> down
+            | Some gate -> gated c (gate x) (up x) |> down
             | None -> up x |> activate c.Activation |> down
 }

@@ -55,6 +55,8 @@ type Config = {
     /// What a score is multiplied by; None: 1/√(head size).
     ScoreScale: float option
     ScoreCap: float option
+    /// Each head has one more key, which takes attention and gives nothing (gpt-oss).
+    Sinks: bool
     LogitCap: float option
     QkvBias: bool
     OutBias: bool
@@ -81,6 +83,15 @@ let private qkNorm c name (heads: Axis<'Heads>) =
     | WholeNorm kind -> Blocks.norm kind c.Epsilon name (heads ^* c.HeadDim)
     | GainPerHead -> layerNormPerHead c.Epsilon name heads c.HeadDim
 
+/// What queries take of keys and values.
+let private attended c kind =
+    let scale = c.ScoreScale |> Option.defaultValue (1.0 / sqrt (float c.HeadDim.Size))
+
+    if c.Sinks then
+        vectorOf (Normal c.Deviation) "sinks" c.Heads |> Layer.map (attendWithSinks scale (mask c kind))
+    else
+        Layer.value (attendScaled scale (mask c kind))
+
 let attention c kind = layer "attn" {
     let! q = linear c.QkvBias c.Deviation "q" c.Embed (c.Heads ^* c.HeadDim)
     and! k = linear c.QkvBias c.Deviation "k" c.Embed (c.KvHeads ^* c.HeadDim)
@@ -88,14 +99,14 @@ let attention c kind = layer "attn" {
     and! o = linear c.OutBias c.FeedForward.Projection "o" (c.Heads ^* c.HeadDim) c.Embed
     and! normQ = qkNorm c "q_norm" c.Heads
     and! normK = qkNorm c "k_norm" c.KvHeads
+    and! attended = attended c kind
     and! kv = cache "kv" c.Context c.KvHeads c.HeadDim
-    let scale = c.ScoreScale |> Option.defaultValue (1.0 / sqrt (float c.HeadDim.Size))
 
     return
         fun x ->
             let turn t = kind.Rope |> Option.map (fun r -> rope r t) |> Option.defaultValue t
             let keys, values = kv.Append(k x |> normK |> turn, v x)
-            attendScaled scale (mask c kind) (q x |> normQ |> turn) keys values |> o
+            attended (q x |> normQ |> turn) keys values |> o
 }
 
 /// A block of the decoder's order and norms around an attention and a feed-forward.
@@ -177,12 +188,14 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         QkNorm = Unnormed
         ScoreScale = None
         ScoreCap = None
+        Sinks = false
         LogitCap = None
         QkvBias = false
         OutBias = false
         HeadBias = false
         FeedForward = {
             Gated = true
+            Clamp = None
             Biased = false
             Activation = Silu
             Deviation = deviation

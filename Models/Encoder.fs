@@ -120,6 +120,7 @@ let ofConfig firstPosition json =
         Epsilon = Config.floatOr 1e-12 [ "layer_norm_eps" ] json
         FeedForward = {
             Gated = false
+            Clamp = None
             Biased = true
             Activation = Config.activation "gelu" [ "hidden_act" ] json
             Deviation = deviation

@@ -13,6 +13,7 @@ module Families =
         "llama", Llama.ofConfig
         "mistral", Mistral.ofConfig
         "mixtral", Mixtral.ofConfig
+        "gpt_oss", GptOss.ofConfig
         "deepseek_v2", Deepseek.second
         "deepseek_v3", Deepseek.third
         "qwen2", Qwen.qwen2

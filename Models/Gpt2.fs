@@ -46,6 +46,7 @@ let ofConfig json =
             OutBias = true
             FeedForward = {
                 Gated = false
+                Clamp = None
                 Biased = true
                 Activation = Config.activation "gelu_new" [ "activation_function" ] json
                 Deviation = c.Deviation

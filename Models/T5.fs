@@ -49,6 +49,7 @@ let private feedForward json : FeedForward =
 
     {
         Gated = isGated
+        Clamp = None
         Biased = false
         Activation = Config.activationNamed "feed_forward_proj" name
         Deviation = 0.02

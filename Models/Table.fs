@@ -7,7 +7,7 @@ open Legato.Dsl
 type Table = {
     /// Lines from the path of a module to its name; a part's axis is that of the outputs.
     Modules: WeightName list
-    /// Lines from the path of a parameter to the name of its tensor.
+    /// Lines from the path of a parameter to the name of its tensor; a part's axis is that of the outputs here too.
     Tensors: WeightName list
     /// What a checkpoint may put before every name; the first is written.
     Prefixes: string list
@@ -47,6 +47,7 @@ module Table =
 
         table.Tensors
         |> List.tryFind (fun line -> line.Path = path)
+        |> Option.map (fun line -> lineOf parameter line "")
         |> Option.orElseWith (fun () -> List.tryPick ofModule table.Modules)
 
     /// The table's lines for the parameters that a model declares.

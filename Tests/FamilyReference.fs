@@ -95,23 +95,36 @@ let heads size (f: int -> int -> float array -> float array) (x: Values) : Value
 let turnHeads interleaved theta rotary size x =
     heads size (fun position _ head -> turn interleaved theta rotary position head) x
 
-/// softmax(modify(scale · q kᵀ)) v where `sees` q k; query heads share key heads in runs.
-let attendWith size scale (sees: int -> int -> bool) modify (q: Values) (k: Values) (v: Values) : Values =
+/// Attention with the weight that a head's sink takes, beside those that `weigh` makes of the products q · k where `sees`
+/// q k; query heads share key heads in runs. A value's head may have another size than a key's.
+let attendOver
+    size
+    (weigh: int -> int -> int -> float -> float)
+    sink
+    sees
+    (q: Values)
+    (k: Values)
+    (v: Values)
+    : Values =
     let share = q[0].Length / k[0].Length
+    let width = v[0].Length * size / k[0].Length
 
     q
     |> heads size (fun i head query ->
-        let part (row: float array) = row[head / share * size .. head / share * size + size - 1]
+        let part size (row: float array) = row[head / share * size .. head / share * size + size - 1]
 
         let visible = [
             for j in 0 .. k.Length - 1 do
                 if sees i j then
-                    let dot = Array.map2 (*) query (part k[j]) |> Array.sum
-                    j, exp (modify head i j (scale * dot))
+                    j, weigh head i j (Array.map2 (*) query (part size k[j]) |> Array.sum)
         ]
 
-        let total = List.sumBy snd visible
-        Array.init size (fun d -> visible |> List.sumBy (fun (j, w) -> w / total * (part v[j])[d])))
+        let total = List.sumBy snd visible + sink head
+        Array.init width (fun d -> visible |> List.sumBy (fun (j, w) -> w / total * (part width v[j])[d])))
+
+/// softmax(modify(scale · q kᵀ)) v.
+let attendWith size scale (sees: int -> int -> bool) modify q k v =
+    attendOver size (fun head i j dot -> exp (modify head i j (scale * dot))) (fun _ -> 0.0) sees q k v
 
 let unchanged (_: int) (_: int) (_: int) (score: float) = score
 let causal (i: int) (j: int) = j <= i

@@ -1,6 +1,7 @@
 /// The families' pages as they read, evaluated in float64, against the logits of reference checkpoints.
 module Legato.Tests.ModelLogitsTests
 
+open System.Collections.Generic
 open NUnit.Framework
 open Legato.Compiler
 open Legato.Dsl
@@ -23,36 +24,74 @@ let private matrix (parameter: Declared) =
     let rows, columns = List.splitAt parameter.Grouping.Head own
     List.fold (*) 1 rows, List.fold (*) 1 columns
 
-/// A parameter's elements in the order of its axes, from those of tensors by name, row and column.
+/// The axes in front of a parameter's own, and what each index of them is: the tensor's name, and which of the blocks along
+/// that tensor's first axis.
+let internal tensors (line: WeightName) (parameter: Declared) : (string * int) list =
+    let stacked =
+        parameter.Node.Dims
+        |> List.map size
+        |> List.take (parameter.Node.Dims.Length - List.sum parameter.Grouping)
+
+    (([ line.Name, 0 ], 0), stacked)
+    ||> List.fold (fun (tensors, axis) count ->
+        let index (name: string, block) i =
+            let number = if axis = 0 && not line.Numbers.IsEmpty then line.Numbers[i] else i
+            let hole = $"{{{axis}}}"
+
+            if name.Contains hole then
+                name.Replace(hole, string number), block
+            else
+                name, block * count + i
+
+        List.collect (fun tensor -> List.init count (index tensor)) tensors, axis + 1)
+    |> fst
+
+/// A parameter's elements in the order of its axes, from those of tensors by name, row and column; the blocks of a tensor
+/// lie row below row.
 let internal elements (tensor: string -> int -> int -> float) (line: WeightName) (parameter: Declared) =
     let rows, columns = matrix parameter
-    let all = parameter.Node.Dims |> List.map size |> List.fold (*) 1
 
     // Where an index of the parameter lies along an axis of the tensor.
     let place axis index =
         match line.Part with
-        | Some { Period = Some period; Start = start; Length = length } when axis = 0 ->
+        | Some { Axis = cut; Period = Some period; Start = start; Length = length } when axis = cut ->
             index / length * period + start + index % length
         | Some part when part.Axis = axis -> part.Start + index
         | _ -> index
 
-    let number layer = if line.Numbers.IsEmpty then layer else line.Numbers[layer]
+    let blockRows =
+        let own = if line.Transposed then columns else rows
+
+        match line.Part with
+        | Some { Axis = 0; Period = Some period; Length = length } -> own / length * period
+        | _ -> own
 
     [|
-        for layer in 0 .. all / (rows * columns) - 1 do
-            let element = tensor (line.Name.Replace("{0}", string (number layer)))
-
+        for name, block in tensors line parameter do
             for row in 0 .. rows - 1 do
                 for column in 0 .. columns - 1 do
                     let i, j = if line.Transposed then column, row else row, column
-                    element (place 0 i) (place 1 j)
+                    tensor name (block * blockRows + place 0 i) (place 1 j)
     |]
 
-let private read (weights: ModelGoldens.Tensors) prefix =
-    elements (fun name ->
-        let data, shape = weights.Floats(prefix + name), weights.Shape(prefix + name)
-        let width = if shape.Length = 1 then 1 else int shape[1]
-        fun row column -> data[row * width + column])
+let private read (weights: ModelGoldens.Tensors) prefix line (parameter: Declared) =
+    let isVector = parameter.Grouping.Length = 1
+    let floats = Dictionary<string, float array * int>()
+
+    let tensor name =
+        match floats.TryGetValue name with
+        | true, found -> found
+        | _ ->
+            let width = if isVector then 1 else weights.Shape(prefix + name) |> List.last |> int
+            floats[name] <- (weights.Floats(prefix + name), width)
+            floats[name]
+
+    elements
+        (fun name row column ->
+            let data, width = tensor name
+            data[row * width + column])
+        line
+        parameter
 
 [<TestCase "gpt2">]
 [<TestCase "llama">]
@@ -65,6 +104,9 @@ let private read (weights: ModelGoldens.Tensors) prefix =
 [<TestCase "gpt_neox">]
 [<TestCase "opt">]
 [<TestCase "bloom">]
+[<TestCase "mixtral">]
+[<TestCase "deepseek_v3">]
+[<TestCase "gpt_oss">]
 let ``a page means what the reference computes`` (golden: string) =
     let model = Families.ofConfig (ModelGoldens.config golden)
     let weights = ModelGoldens.Tensors(golden, "model.safetensors")

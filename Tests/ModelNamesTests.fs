@@ -13,25 +13,29 @@ let private size (dim: Dim) =
 let private product = List.fold (*) 1L
 
 /// A checkpoint's tensor, and what of it one line of the table fills.
-type private Slice = { Tensor: string; Shape: int64 list; Part: Part option }
+type private Slice = {
+    Tensor: string
+    /// Which of the matrices or vectors along the tensor's first axis, in order; one that is alone is no axis.
+    Blocks: int list
+    Shape: int64 list
+    Part: Part option
+}
 
 let private slices (parameter: Declared) (source: WeightName) =
-    let stacked, own =
+    let own =
         let all = parameter.Node.Dims |> List.map size
-        List.splitAt (all.Length - List.sum parameter.Grouping) all
+        List.skip (all.Length - List.sum parameter.Grouping) all
 
     let grouped =
         (own, parameter.Grouping)
         ||> List.mapFold (fun rest count -> product (List.take count rest), List.skip count rest)
         |> fst
 
-    let number i = if source.Numbers.IsEmpty then i else source.Numbers[int i]
-    let index i = source.Name.Replace("{0}", string (number (int i)))
-
     [
-        for i in 0L .. product stacked - 1L do
+        for tensor, blocks in ModelLogitsTests.tensors source parameter |> List.groupBy fst do
             {
-                Tensor = index i
+                Tensor = tensor
+                Blocks = blocks |> List.map snd
                 Shape = if source.Transposed then List.rev grouped else grouped
                 Part = source.Part
             }
@@ -44,8 +48,8 @@ let private slicesOf (model: ModelDef) =
     Assert.That(Map.keys lines, Is.EquivalentTo(parameters |> List.map _.Parameter.Path))
     parameters |> List.collect (fun p -> slices p lines[p.Parameter.Path])
 
-/// Slices of one tensor joined along the axis that they were cut along.
-let private joined (slices: Slice list) =
+/// Slices of one block joined along the axis that they were cut along.
+let private joinedBlock (slices: Slice list) =
     let parts = slices |> List.choose _.Part |> List.sortBy _.Start
 
     match parts with
@@ -57,8 +61,16 @@ let private joined (slices: Slice list) =
         match first.Period with
         | Some period ->
             Assert.That(List.last ends, Is.EqualTo period)
-            slices.Head.Shape |> List.updateAt 0 (slices.Head.Shape[0] / int64 first.Length * int64 period)
+            let size = slices.Head.Shape[first.Axis] / int64 first.Length * int64 period
+            slices.Head.Shape |> List.updateAt first.Axis size
         | None -> slices.Head.Shape |> List.updateAt first.Axis (int64 (List.last ends))
+
+/// The whole tensor's shape.
+let private joined (slices: Slice list) =
+    let blocks = slices |> List.map _.Blocks |> List.distinct |> List.exactlyOne
+    Assert.That(blocks, Is.EqualTo<int list> [ 0 .. blocks.Length - 1 ])
+    let block = joinedBlock slices
+    if blocks.Length = 1 then block else int64 blocks.Length :: block
 
 [<TestCase("gpt2", "model.safetensors")>]
 [<TestCase("llama", "model.safetensors")>]
@@ -72,6 +84,9 @@ let private joined (slices: Slice list) =
 [<TestCase("opt", "model.safetensors")>]
 [<TestCase("bloom", "model.safetensors")>]
 [<TestCase("bert", "model.safetensors")>]
+[<TestCase("mixtral", "model.safetensors")>]
+[<TestCase("deepseek_v3", "model.safetensors")>]
+[<TestCase("gpt_oss", "model.safetensors")>]
 [<TestCase("t5", "model.safetensors")>]
 [<TestCase("train_gpt2", "initial.safetensors")>]
 [<TestCase("train_llama", "final.safetensors")>]

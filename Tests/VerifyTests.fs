@@ -32,7 +32,20 @@ let ``the interpreter meets the reference`` ([<Values("gpt2", "llama", "llama3_r
 
 [<Test>]
 let ``each family meets its reference``
-    ([<Values("mistral", "qwen2", "qwen3", "gemma2", "phi3", "gpt_neox", "opt", "bloom", "bert", "t5")>] name: string)
+    ([<Values("mistral",
+              "qwen2",
+              "qwen3",
+              "gemma2",
+              "phi3",
+              "gpt_neox",
+              "opt",
+              "bloom",
+              "bert",
+              "t5",
+              "mixtral",
+              "deepseek_v3",
+              "gpt_oss",
+              "train_mixtral")>] name: string)
     =
     folderMeets (Repository.shared $"goldens/{name}") "cpu"
 

@@ -1,17 +1,29 @@
 namespace Legato.Runtime.Checkpoints;
 
 /// <summary>
-/// A slice of a row-major tensor: rows of <paramref name="Width"/> adjacent elements, <paramref name="Stride"/> apart.
+/// A slice of a row-major tensor: rows of <paramref name="Width"/> elements, <paramref name="Stride"/> apart.
 /// </summary>
 /// <param name="PairedHeads">See <see cref="Plans.WeightSource"/>; 0 where rows lie in their own order.</param>
-internal readonly record struct MatrixView(long Rows, long Width, long Stride, long Start, long PairedHeads = 0)
+/// <param name="Step">How far apart a row's elements are.</param>
+internal readonly record struct MatrixView(long Rows, long Width, long Stride, long Start, long PairedHeads = 0, int Step = 1)
 {
-    public bool IsContiguous => PairedHeads == 0 && (Rows == 1 || Stride == Width);
+    public bool IsContiguous => PairedHeads == 0 && Step == 1 && (Rows == 1 || Stride == Width);
 
     /// <summary>
-    /// A matrix keeps its rows; of another tensor the axes before the sliced one are rows. Stretches that recur are rows.
+    /// Of the whole tensor. A matrix keeps its rows; of another tensor the axes before the sliced one are rows. Stretches that
+    /// recur are rows.
     /// </summary>
     public static MatrixView Of(IReadOnlyList<long> shape, WeightSlice slice)
+    {
+        if (slice.Blocks is null)
+            return OfBlock(shape, slice);
+        long[] block = [.. shape.Skip(1)];
+        MatrixView view = OfBlock(block, slice);
+        return view with { Start = view.Start + slice.Block * block.Aggregate(1L, (n, size) => n * size) };
+    }
+
+    /// <summary>Of the tensor's block that holds the slice.</summary>
+    public static MatrixView OfBlock(IReadOnlyList<long> shape, WeightSlice slice)
     {
         if (slice.PairedHeads > 0)
         {
@@ -19,6 +31,8 @@ internal readonly record struct MatrixView(long Rows, long Width, long Stride, l
             return new MatrixView(shape[0], width, width, 0, slice.PairedHeads);
         }
         Plans.WeightPart? part = slice.Part;
+        if (part is { Period: { } step, Axis: 1 })
+            return new MatrixView(shape[0], shape[1] / step, shape[1], part.Start, Step: (int)step);
         if (part is { Period: { } period })
         {
             long below = shape.Skip(1).Aggregate(1L, (n, size) => n * size);

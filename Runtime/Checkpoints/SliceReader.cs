@@ -70,13 +70,14 @@ internal sealed class SliceReader(WeightSlice slice, StoredTensor tensor)
         where T : unmanaged
     {
         long firstColumn = start / view.Rows;
-        int width = (int)((start + into.Length - 1) / view.Rows - firstColumn + 1);
+        int columns = (int)((start + into.Length - 1) / view.Rows - firstColumn + 1);
+        int width = (columns - 1) * view.Step + 1;
         byte[] scratch = ArrayPool<byte>.Shared.Rent(tensor.ScratchBytes(width));
         for (long row = 0; row < view.Rows; row++)
         {
-            ReadOnlySpan<T> run = MemoryMarshal.Cast<byte, T>(tensor.Elements(view.RowStart(row) + firstColumn, width, scratch));
+            ReadOnlySpan<T> run = MemoryMarshal.Cast<byte, T>(tensor.Elements(view.RowStart(row) + firstColumn * view.Step, width, scratch));
             long place = firstColumn * view.Rows + row - start;
-            for (int column = 0; column < run.Length; column++, place += view.Rows)
+            for (int column = 0; column < run.Length; column += view.Step, place += view.Rows)
                 if ((ulong)place < (ulong)into.Length)
                     into[(int)place] = run[column];
         }

@@ -39,13 +39,13 @@ internal static class WeightSaver
         long[] shape = slices[0].TensorShape(slices);
         TensorType type = encode(name, shape, source.TypeOf(slices[0]));
         ScalarType held = type.IsBlock() ? ScalarType.F32 : type.ScalarType();
-        bool asItLies = slices is [{ Transposed: false, Part: null, PairedHeads: 0 }];
         return new TensorToWrite(name, type, shape, stream =>
         {
-            if (asItLies)
-                Copy(slices[0], source, held, type, stream);
-            else
-                Encode(Assemble(shape, held, slices, source), type, stream);
+            foreach (IGrouping<long, WeightSlice> block in slices.GroupBy(slice => slice.Block))
+                if (block.ToArray() is [{ Transposed: false, Part: null, PairedHeads: 0 } asItLies])
+                    Copy(asItLies, source, held, type, stream);
+                else
+                    Encode(Assemble(held, [.. block], source), type, stream);
         });
     }
 
@@ -79,15 +79,16 @@ internal static class WeightSaver
         ArrayPool<byte>.Shared.Return(blocks);
     }
 
-    private static byte[] Assemble(long[] shape, ScalarType type, WeightSlice[] slices, ISliceSource source)
+    private static byte[] Assemble(ScalarType type, WeightSlice[] slices, ISliceSource source)
     {
         int size = type.Size();
+        long[] shape = slices[0].BlockShape(slices);
         var tensor = new byte[checked(shape.Aggregate(1L, (n, s) => n * s) * size)];
         foreach (WeightSlice slice in slices)
         {
             var elements = new byte[checked(slice.Elements * size)];
             source.Read(slice, 0, type, elements);
-            MatrixView view = MatrixView.Of(shape, slice);
+            MatrixView view = MatrixView.OfBlock(shape, slice);
             if (size == 4)
                 Scatter(view, slice.Transposed, MemoryMarshal.Cast<byte, uint>(elements.AsSpan()), MemoryMarshal.Cast<byte, uint>(tensor.AsSpan()));
             else
@@ -101,12 +102,13 @@ internal static class WeightSaver
     {
         for (long row = 0; row < view.Rows; row++)
         {
-            Span<T> run = tensor.Slice((int)view.RowStart(row), (int)view.Width);
+            Span<T> run = tensor[(int)view.RowStart(row)..];
+            int width = (int)view.Width;
             if (!transposed)
-                elements.Slice((int)(row * view.Width), run.Length).CopyTo(run);
+                elements.Slice((int)(row * view.Width), width).CopyTo(run);
             else
-                for (int column = 0; column < run.Length; column++)
-                    run[column] = elements[(int)(column * view.Rows + row)];
+                for (int column = 0; column < width; column++)
+                    run[column * view.Step] = elements[(int)(column * view.Rows + row)];
         }
     }
 }

@@ -4,7 +4,7 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Checkpoints;
 
 /// <summary>
-/// One parameter, or one index of its stacked leading axes, and the checkpoint tensor that holds it.
+/// One parameter, or one index of its stacked leading axes, and the checkpoint tensor, or the block of one, that holds it.
 /// </summary>
 /// <param name="Path">The parameter.</param>
 /// <param name="Tensor">The tensor's name, without a prefix.</param>
@@ -13,10 +13,13 @@ namespace Legato.Runtime.Checkpoints;
 /// <param name="Transposed">The checkpoint stores it as a matrix with the axes swapped.</param>
 /// <param name="Part">The slice of the tensor, where it is not the whole.</param>
 /// <param name="PairedHeads">See <see cref="WeightSource"/>.</param>
+/// <param name="Block">Which of the tensor's <paramref name="Blocks"/> along its first axis holds it.</param>
+/// <param name="Blocks">How many indices share a tensor; null: it has one of its own.</param>
 internal sealed record WeightSlice(
-    string Path, string Tensor, long Offset, long[] Shape, bool Transposed, WeightPart? Part, int PairedHeads)
+    string Path, string Tensor, long Offset, long[] Shape, bool Transposed, WeightPart? Part, int PairedHeads,
+    long Block = 0, long? Blocks = null)
 {
-    public long Elements => Shape.Aggregate(1L, (n, size) => n * size);
+    public long Elements => Count(Shape);
 
     /// <summary>
     /// Every slice of a model's parameters, in the order of the parameters. A model without a table keeps each parameter
@@ -44,11 +47,18 @@ internal sealed record WeightSlice(
     /// <summary>The shape of the whole tensor in the checkpoint.</summary>
     public long[] TensorShape(IEnumerable<WeightSlice> siblings)
     {
+        long[] block = BlockShape(siblings);
+        return Blocks is { } count ? [count, .. block] : block;
+    }
+
+    /// <summary>The shape of one block of it.</summary>
+    public long[] BlockShape(IEnumerable<WeightSlice> siblings)
+    {
         long[] shape = [.. Shape];
         if (Transposed)
             Array.Reverse(shape);
         if (Part is { Period: { } period, Length: var length })
-            shape[0] = Shape[0] / length * period;
+            shape[Part.Axis] = shape[Part.Axis] / length * period;
         else if (Part is { } part)
             shape[part.Axis] = siblings.Max(s => s.Part is { } p ? p.Start + p.Length : 0);
         return shape;
@@ -64,14 +74,16 @@ internal sealed record WeightSlice(
             throw new LegatoException($"the weight map numbers {numbers.Count} tensors of '{source.Name}', the parameter is [{string.Join(", ", sizes)}]", parameter.Path);
         if (stacked > sizes.Length)
             throw new LegatoException($"the weight map puts {stacked} indices into '{source.Name}', the parameter has {sizes.Length} axes", parameter.Path);
-        long[] shape = Group(sizes.AsSpan(stacked), source);
-        long elements = shape.Aggregate(1L, (n, size) => n * size);
-        long count = sizes[..stacked].Aggregate(1L, (n, size) => n * size);
-        for (long i = 0; i < count; i++)
+        int shared = source.Grouping is { } grouping ? Math.Max(sizes.Length - stacked - grouping.Sum(), 0) : 0;
+        long[] shape = Group(sizes.AsSpan(stacked + shared), source);
+        long elements = Count(shape), tensors = Count(sizes[..stacked]), blocks = Count(sizes[stacked..(stacked + shared)]);
+        for (long i = 0; i < tensors * blocks; i++)
             yield return new WeightSlice(
-                parameter.Path, Name(source, sizes.AsSpan(0, stacked), i), i * elements, shape,
-                source.Transposed, source.Part, source.PairedHeads);
+                parameter.Path, Name(source, sizes.AsSpan(0, stacked), i / blocks), i * elements, shape,
+                source.Transposed, source.Part, source.PairedHeads, i % blocks, shared > 0 ? blocks : null);
     }
+
+    private static long Count(long[] sizes) => sizes.Aggregate(1L, (n, size) => n * size);
 
     private static long[] Group(ReadOnlySpan<long> sizes, WeightSource source)
     {
@@ -91,7 +103,7 @@ internal sealed record WeightSlice(
         }
         if (source.Transposed && shape.Length != 2)
             throw new LegatoException($"the weight map transposes a tensor of {shape.Length} axes", source.Path, "group the axes into two");
-        if (source.Part is { Period: not null } turns && (source.Transposed || turns.Axis != 0 || shape[0] % turns.Length != 0))
+        if (source.Part is { Period: not null } turns && !CanTakeTurns(turns, source.Transposed, shape))
             throw new LegatoException($"the weight map takes {turns.Length} of every {turns.Period} elements, the parameter is [{string.Join(", ", shape)}]", source.Path);
         if (source.Part is { Period: null } part && (part.Axis >= shape.Length || part.Length != shape[source.Transposed ? 1 - part.Axis : part.Axis]))
             throw new LegatoException($"the weight map takes {part.Length} elements along axis {part.Axis}, the parameter is [{string.Join(", ", shape)}]", source.Path);
@@ -99,6 +111,10 @@ internal sealed record WeightSlice(
             throw new LegatoException($"the weight map pairs the rows of {source.PairedHeads} heads, the tensor is [{string.Join(", ", shape)}]", source.Path);
         return shape;
     }
+
+    // Whole rows of a tensor, or single columns of a matrix that is transposed.
+    private static bool CanTakeTurns(WeightPart part, bool transposed, long[] shape) =>
+        shape[0] % part.Length == 0 && (transposed ? part is { Axis: 1, Length: 1 } : part.Axis == 0);
 
     // The flat index i over the leading axes, written into the name's placeholders.
     private static string Name(WeightSource source, ReadOnlySpan<long> leading, long i)

@@ -68,7 +68,7 @@ public static class LossScale
 
 /// <summary>
 /// A slice of a checkpoint's tensor along one of its axes, in elements: one stretch or, where several parameters take
-/// turns along the first axis, a stretch of every <paramref name="Period"/>.
+/// turns along an axis, a stretch of every <paramref name="Period"/>.
 /// </summary>
 public sealed record WeightPart(int Axis, long Start, long Length, long? Period = null);
 
@@ -77,7 +77,8 @@ public sealed record WeightPart(int Axis, long Start, long Length, long? Period 
 /// axes (layer, expert) that the model stacks and the checkpoint keeps as tensors of their own.
 /// <paramref name="Transposed"/>: the checkpoint stores the two-dimensional tensor (after the slice) with its axes swapped.
 /// <paramref name="Grouping"/>: how many of the parameter's axes (after the stacked ones) make up each axis of the
-/// tensor before it is transposed, such as [1, 2] for embed × (heads, head size) kept as a matrix; null: one each.
+/// tensor before it is transposed, such as [1, 2] for embed × (heads, head size) kept as a matrix; null: one each. Axes that
+/// neither a placeholder nor the grouping takes are the first axis of the tensor, with a matrix or vector at each index.
 /// <paramref name="PairedHeads"/>: the checkpoint keeps the rows of that many heads with rotary pairs side by side, row
 /// 2i + half of a head where the parameter has row half · size / 2 + i; 0: in the parameter's order.
 /// <paramref name="Numbers"/>: what {0} is for each index of the first leading axis; null: 0, 1, …

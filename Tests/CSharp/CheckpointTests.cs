@@ -133,6 +133,28 @@ public sealed class CheckpointTests
             Throws.TypeOf<LegatoException>().With.Message.Contains("wrong type: a holds I32"));
     }
 
+    [TestCase(TensorType.F8E4M3, "F8_E4M3", new byte[] { 0x38, 0x7E, 0xB8, 0x01, 0x40, 0x30 }, new float[] { 1, 448, -1, 0.001953125f, 2, 0.5f })]
+    [TestCase(TensorType.F8E5M2, "F8_E5M2", new byte[] { 0x3C, 0x7B, 0xBC, 0x01, 0x40, 0x38 }, new float[] { 1, 57344, -1, 0.0000152587890625f, 2, 0.5f })]
+    public void EightBitFloatsAreReadFromAFile(TensorType type, string name, byte[] codes, float[] values)
+    {
+        ModelDescription model = Model(
+            [Parameter("a", 2, 3), Parameter("b", 3, 2)], [new WeightSource("a", "a"), new WeightSource("b", "b", Transposed: true)]);
+        string path = folder.File(name);
+        Directory.CreateDirectory(path);
+        SafetensorsWriter.Write(
+            Path.Combine(path, "model.safetensors"), [.. new[] { "a", "b" }.Select(n => new TensorToWrite(n, type, [2, 3], s => s.Write(codes)))]);
+        Assert.That(File.ReadAllText(Path.Combine(path, "model.safetensors")), Does.Contain($"\"{name}\""));
+
+        var wide = new Memories(model);
+        HubCheckpoint.Load(path, model, wide.Parameter);
+        Assert.That(wide.Singles("a"), Is.EqualTo(values));
+        Assert.That(wide.Singles("b"), Is.EqualTo(new[] { values[0], values[3], values[1], values[4], values[2], values[5] }));
+        // Every eight-bit float is a bfloat16.
+        var narrow = new Memories(model, ScalarType.BF16);
+        HubCheckpoint.Load(path, model, narrow.Parameter);
+        Assert.That(narrow.Singles("a"), Is.EqualTo(values));
+    }
+
     [Test]
     public void ShardsAreOneCheckpoint()
     {
@@ -199,6 +221,43 @@ public sealed class CheckpointTests
         HubCheckpoint.Load(path, paired, loaded.Parameter);
         Assert.That(loaded.Singles("q"), Is.EqualTo(Numbers(16, 0)));
         Assert.That(loaded.Singles("b"), Is.EqualTo(Numbers(8, 0)));
+    }
+
+    [Test]
+    public void ExpertsOfOneTensorFindTheirPlaces()
+    {
+        // Two layers of two experts: matrices of 3 x 2 here, in tensors [expert, 2, 6] there, whose columns they share by turns.
+        PlanParameter[] parameters = [Parameter("gate", 2, 2, 3, 2), Parameter("up", 2, 2, 3, 2), Parameter("bias", 2, 2, 3), Parameter("down", 2, 2, 2, 3)];
+        WeightPart Turn(int axis, long first) => new(axis, first, 1, 2);
+        ModelDescription model = Model(parameters, [
+            new WeightSource("gate", "h.{0}.gate_up", Transposed: true, Turn(1, 0), Grouping: [1, 1]),
+            new WeightSource("up", "h.{0}.gate_up", Transposed: true, Turn(1, 1), Grouping: [1, 1]),
+            new WeightSource("bias", "h.{0}.bias", Grouping: [1]),
+            new WeightSource("down", "h.{0}.down", Grouping: [1, 1]),
+        ]);
+        var tensors = new Dictionary<string, float[]>();
+        for (int layer = 0; layer < 2; layer++)
+        {
+            tensors[$"h.{layer}.gate_up"] = Numbers(24, 100 * layer);
+            tensors[$"h.{layer}.bias"] = Numbers(6, 200 + 100 * layer);
+            tensors[$"h.{layer}.down"] = Numbers(12, 300 + 100 * layer);
+        }
+        string path = folder.File("experts");
+        Directory.CreateDirectory(path);
+        long[] ShapeOf(string name) => name.EndsWith("gate_up") ? [2, 2, 6] : name.EndsWith("bias") ? [2, 3] : [2, 2, 3];
+        SafetensorsWriter.Write(
+            Path.Combine(path, "model.safetensors"), tensors.Select(t => SafetensorsTests.Singles(t.Key, ShapeOf(t.Key), t.Value)),
+            new Dictionary<string, string> { ["format"] = "pt" });
+        var memory = new Memories(model);
+        HubCheckpoint.Load(path, model, memory.Parameter);
+
+        Assert.That(memory.Singles("gate")[..12], Is.EqualTo(new float[] { 0, 6, 2, 8, 4, 10, 12, 18, 14, 20, 16, 22 }));
+        Assert.That(memory.Singles("up")[12..18], Is.EqualTo(new float[] { 101, 107, 103, 109, 105, 111 }));
+        Assert.That(memory.Singles("bias"), Is.EqualTo(Numbers(6, 200).Concat(Numbers(6, 300))));
+        Assert.That(memory.Singles("down"), Is.EqualTo(Numbers(12, 300).Concat(Numbers(12, 400))));
+        string copy = folder.File("experts-copy");
+        HubCheckpoint.Save(copy, model, memory.Parameter);
+        Assert.That(File.ReadAllBytes(Path.Combine(copy, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(path, "model.safetensors"))));
     }
 
     [TestCase("{\"weight_map\":{\"a\":\"../a.safetensors\"}}")]

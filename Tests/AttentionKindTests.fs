@@ -1,0 +1,214 @@
+/// Kinds of attention, each against plain loops, with its gradient and its kernels, and over a cache as over the whole text.
+module Legato.Tests.AttentionKindTests
+
+open System
+open Legato.Compiler
+open Legato.Dsl
+open Legato.Runtime.Plans
+open Legato.Tests.GraphValues
+open Legato.Tests.PassExecution
+open NUnit.Framework
+
+type private Bucket = interface end
+type private Narrow = interface end
+
+let private length, size, buckets = 9, 4, 8
+let private batch, sequence = dim "Batch" 1, dim "Seq" length
+let private heads, keyHeads, features = dim "Heads" 4, dim "KvHeads" 2, dim "HeadDim" size
+
+let private q: Tensor<Batch * Seq, Heads * HeadDim> =
+    Tensor(floats "q" [ batch; sequence; heads; features ])
+
+let private keys name count feature = floats name [ batch; dim "Context" count; keyHeads; feature ]
+
+let private k: Tensor<Batch * Context, KvHeads * HeadDim> = Tensor(keys "k" length features)
+let private v: Tensor<Batch * Context, KvHeads * HeadDim> = Tensor(keys "v" length features)
+
+let private values = [
+    "q", random 1 (length * 4 * size)
+    "k", random 2 (length * 2 * size)
+    "v", random 3 (length * 2 * size)
+    "narrow", random 4 (length * 2 * 3)
+    "memory_k", random 5 (6 * 2 * size)
+    "memory_v", random 6 (6 * 2 * size)
+    "sinks", random 7 4
+    "table", random 8 (buckets * 4)
+    "past", [ 0.0 ]
+]
+
+let private given name = Map.find name (Map.ofList values) |> Array.ofList
+let private rows name width : FamilyReference.Values = given name |> Array.chunkBySize width
+let private scale = 1.0 / sqrt (float size)
+
+let private reference sees modify =
+    FamilyReference.attendWith size scale sees modify (rows "q" 16) (rows "k" 8) (rows "v" 8)
+
+let private masked mask sees = (attend mask q k v).Node, (fun () -> reference sees FamilyReference.unchanged)
+
+let private relative isCausal =
+    let table: Embedding<Bucket, Heads> =
+        Embedding(floats "table" [ dim "Bucket" buckets; heads ], "Bucket")
+
+    let queries: Tensor<Seq, unit> = Tensor(Node.iota sequence)
+    let keys: Tensor<Context, unit> = Tensor(Node.iota (dim "Context" length))
+
+    let visible, sees =
+        if isCausal then
+            causal, FamilyReference.causal
+        else
+            everything, FamilyReference.everything
+
+    // Half of the buckets hold one distance each, the others up to 6 in equal steps of the logarithm.
+    let bucket count distance =
+        let exact = count / 2
+
+        if distance < exact then
+            distance
+        else
+            let share = log (float distance / float exact) / log (6.0 / float exact)
+            min (count - 1) (exact + int (share * float (count - exact)))
+
+    let place i j =
+        if isCausal then bucket buckets (max 0 (i - j))
+        elif j > i then buckets / 2 + bucket (buckets / 2) (j - i)
+        else bucket (buckets / 2) (i - j)
+
+    let bias head i j score = score + (given "table")[place i j * 4 + head]
+    (attend (visible + relativeBias table isCausal 6 queries keys) q k v).Node, (fun () -> reference sees bias)
+
+let private sinks =
+    let node = (attendWithSinks scale (causal &&& window 4) (Vector(floats "sinks" [ heads ])) q k v).Node
+
+    let weigh _ _ _ dot = exp (scale * dot)
+    let sink head = exp (given("sinks").[head])
+
+    node,
+    fun () ->
+        FamilyReference.attendOver size weigh sink (FamilyReference.window 4) (rows "q" 16) (rows "k" 8) (rows "v" 8)
+
+// The sums of φ(k) vᵀ and of φ(k) grow position by position, and nothing else of the past is kept.
+let private linear =
+    let phi x = if x > 0.0 then x + 1.0 else exp x
+
+    let recurrent () : FamilyReference.Values =
+        let q, k = FamilyReference.apply phi (rows "q" 16), FamilyReference.apply phi (rows "k" 8)
+        let v = rows "v" 8
+        let sums = Array.init 2 (fun _ -> Array2D.zeroCreate<float> size size)
+        let totals = Array.init 2 (fun _ -> Array.zeroCreate<float> size)
+
+        Array.init length (fun i ->
+            for g in 0..1 do
+                for d in 0 .. size - 1 do
+                    totals[g][d] <- totals[g][d] + k[i][g * size + d]
+
+                    for e in 0 .. size - 1 do
+                        sums[g][d, e] <- sums[g][d, e] + k[i][g * size + d] * v[i][g * size + e]
+
+            Array.init 16 (fun n ->
+                let head, e = n / size, n % size
+                let of' f = Seq.sum (seq { for d in 0 .. size - 1 -> q[i][head * size + d] * f d })
+                of' (fun d -> sums[head / 2][d, e]) / of' (fun d -> totals[head / 2][d])))
+
+    (attendLinear causal (eluPlusOne q) (eluPlusOne k) v).Node, recurrent
+
+let private narrow: Tensor<Batch * Context, KvHeads * Narrow> =
+    Tensor(keys "narrow" length (dim "Narrow" 3))
+
+let private cross =
+    let memory name : Tensor<Batch * Context, KvHeads * HeadDim> = Tensor(keys name 6 features)
+
+    (attendAcross scale everything q (memory "memory_k") (memory "memory_v")).Node,
+    fun () ->
+        FamilyReference.attend size FamilyReference.everything (rows "q" 16) (rows "memory_k" 8) (rows "memory_v" 8)
+
+let private kinds =
+    Map.ofList [
+        "local and global", masked (local 2 ||| globals 1) (fun i j -> abs (i - j) <= 2 || i < 1 || j < 1)
+        "strided", masked (causal &&& (window 3 ||| strided 3)) (fun i j -> j <= i && (i - j < 3 || (i - j) % 3 = 0))
+        "fixed", masked (causal &&& blocked 4 1) (fun i j -> j <= i && (j / 4 = i / 4 || j % 4 = 3))
+        "relative", relative false
+        "relative and causal", relative true
+        "sinks", sinks
+        "linear", linear
+        "cross", cross
+        "values narrower than keys",
+        ((attend causal q k narrow).Node,
+         fun () -> FamilyReference.attend size FamilyReference.causal (rows "q" 16) (rows "k" 8) (rows "narrow" 6))
+    ]
+
+let private names = Map.keys kinds |> List.ofSeq
+
+[<TestCaseSource(nameof names)>]
+let ``a kind of attention is what plain loops compute`` (name: string) =
+    let node, reference = kinds[name]
+    close 1e-12 (reference () |> Array.concat |> List.ofArray) (evaluate values node)
+
+let private trained name = Specialise.withoutCache [ fst kinds[name] ] |> List.exactlyOne
+
+[<TestCaseSource(nameof names)>]
+let ``its gradient is the slope`` (name: string) = GradientChecks.check values (GradientChecks.lossOf [ trained name ])
+
+[<TestCaseSource(nameof names)>]
+let ``its kernels compute it and its gradient`` (name: string) =
+    let node = trained name
+    let loss = GradientChecks.lossOf [ Node.map1 (fun y -> y * y) node ]
+
+    let inputs =
+        Node.topological [ node ]
+        |> List.filter (fun n ->
+            match n.Op with
+            | Op.Input(_, _, Float) -> true
+            | _ -> false)
+
+    let gradients = Differentiate.gradient Rematerialisation.None loss inputs
+    use device = cpu ()
+
+    callOf (("y", node) :: List.map2 (fun input g -> $"d {nameOf input}", g) inputs gradients.Of) []
+    |> agrees device values
+
+let private sizes = GraphSamples.sizes
+
+let private decoder
+    (attended:
+        Layer<
+            Tensor<Batch * Seq, Heads * HeadDim>
+                -> Tensor<Batch * Context, KvHeads * HeadDim>
+                -> Tensor<Batch * Context, KvHeads * HeadDim>
+                -> Tensor<Batch * Seq, Heads * HeadDim>
+         >)
+    =
+    let attention =
+        layer "attn" {
+            let! wq = weight "q" sizes.Embed (sizes.Heads ^* sizes.HeadDim)
+            and! wk = weight "k" sizes.Embed (sizes.KvHeads ^* sizes.HeadDim)
+            and! wv = weight "v" sizes.Embed (sizes.KvHeads ^* sizes.HeadDim)
+            and! wo = weight "o" (sizes.Heads ^* sizes.HeadDim) sizes.Embed
+            and! kv = cache "kv" sizes.Context sizes.KvHeads sizes.HeadDim
+            and! attended = attended
+
+            return
+                fun x ->
+                    let keys, values = kv.Append(x *@ wk, x *@ wv)
+                    x + attended (x *@ wq) keys values *@ wo
+        }
+
+    layer "model" {
+        let! tokens = embedding "tokens" sizes.Vocab sizes.Embed
+        and! blocks = stack sizes.Layers attention
+        return fun ids -> tokens.Lookup ids |> blocks |> tokens.Unembed
+    }
+    |> GraphSamples.model
+
+let private decoders =
+    Map.ofList [
+        "strided", decoder (Layer.value (attend (causal &&& (window 2 ||| strided 2))))
+        "fixed", decoder (Layer.value (attend (causal &&& blocked 2 1)))
+        "sinks", decoder (vectorOf (Normal 1.0) "sinks" sizes.Heads |> Layer.map (attendWithSinks 0.5 causal))
+        "linear", decoder (Layer.value (fun q k v -> attendLinear causal (eluPlusOne q) (eluPlusOne k) v))
+    ]
+
+let private cachedNames = Map.keys decoders |> List.ofSeq
+
+[<TestCaseSource(nameof cachedNames)>]
+let ``over a cache it gives what it gives over the whole text`` (name: string) =
+    GraphCallTests.cachingAgrees decoders[name]
