@@ -140,4 +140,6 @@ let runWith verbs (words: string list) =
 let private own = { Train = TrainRun.run; Generate = GenerateRun.run; Plan = PlanVerb.run }
 
 /// The program: its words in, its exit code out.
-let main words = runWith own (List.ofArray words)
+let main words =
+    Timeline.Mark "program entered"
+    runWith own (List.ofArray words)

@@ -300,6 +300,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let text = TrainData.find options
     let start = checkpoint place choice
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
+    Timeline.Mark "tokenizer made"
     let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
@@ -307,6 +308,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     requirePrompt tokenizer (int plans.Model.Context) options
     requireStepsLeft place options
     requireMemory plans objective options sequence
+    Timeline.Mark "memory checked"
 
     let job = {
         Options = options
@@ -325,6 +327,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
         announce job run
         use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
         use tokens = TrainData.tokens run tokenizer text
+        Timeline.Mark "text tokenized"
         train job run device tokens
     with _ ->
         withdraw place run

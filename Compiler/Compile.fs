@@ -194,4 +194,11 @@ type CompiledModel(model: ModelDef) =
 
     interface IPlanSource with
         member _.Model = description.Value
-        member _.Plan request = plans.GetOrAdd(request, (fun r -> Compile.plan model r))
+        member _.Plan request =
+            plans.GetOrAdd(
+                request,
+                fun r ->
+                    let plan = Compile.plan model r
+                    Timeline.Mark $"{r.Purpose} planned"
+                    plan
+            )

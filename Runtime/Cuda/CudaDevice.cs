@@ -40,6 +40,7 @@ public sealed class CudaDevice : IDevice
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
         OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
         MeasuresSteps = options.MeasureSteps || DebugLevel.ShowsTimes;
+        Timeline.Mark("GPU opened");
     }
 
     private CudaDevice(CudaGpu gpu)

@@ -97,6 +97,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
         resources.Device.MakeCurrent();
         var prepared = new CudaProgram(resources.Device, CudaLowering.Lower(resources, steps), measures);
         prepared.Bind(resources.Bindings.Values);
+        Timeline.Mark("launches bound");
         return prepared;
     }
 

@@ -40,7 +40,9 @@ internal sealed class CudaLowering
         foreach (Step step in steps)
             lowering.Add(step);
         resources.Scratch.Allocate();
+        Timeline.Mark("steps lowered");
         lowering.CompileKernels();
+        Timeline.Mark("kernels compiled");
         return [.. lowering.pending.Select(make => make())];
     }
 

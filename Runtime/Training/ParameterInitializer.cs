@@ -23,6 +23,7 @@ public static class ParameterInitializer
             int chunks = (int)((declared.Elements + ChunkElements - 1) / ChunkElements);
             Parallel.For(0, chunks, chunk => FillChunk(declared, target, random, (long)chunk * ChunkElements));
         }
+        Timeline.Mark("parameters initialised");
     }
 
     private static void FillChunk(PlanParameter parameter, ParameterMemory target, CounterRandom random, long start)

@@ -39,6 +39,7 @@ public sealed class Trainer : IDisposable
     private readonly int[] labels;
     private int overflows;
     private long done;
+    private long first;
     private long checkpointed = -1;
 
     /// <summary>Makes the plans ready. The parameters are zero until one of the three ways to start is taken.</summary>
@@ -101,6 +102,7 @@ public sealed class Trainer : IDisposable
     {
         using MetricsLog log = MetricsLog.Open(run.MetricsFile, done);
         var clock = new TrainingClock(options);
+        first = done;
         observer.Started(done, options);
         float loss = float.NaN;
         EvaluationResult? evaluation = null;
@@ -133,7 +135,8 @@ public sealed class Trainer : IDisposable
         double rate = options.Rate.At(done);
         batches.Fill(done, tokens, labels);
         StepResult result = step.Run(done, tokens, labels, rate);
-        done++;
+        if (done++ == first)
+            Timeline.Mark("first training step");
         return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
     }
 
@@ -175,6 +178,7 @@ public sealed class Trainer : IDisposable
             string folder = run.WriteCheckpoint(
                 done, options.KeepCheckpoints, path => TrainingCheckpoint.Write(path, model, memory, State, tokenizer));
             checkpointed = done;
+            Timeline.Mark("checkpoint written");
             observer.CheckpointWritten(done, folder);
         }
         TrainingReport.Write(run.ReportFile, model.Name, options, log, step.Loads);
