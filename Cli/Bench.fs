@@ -161,6 +161,8 @@ type private Outcome = {
     Sizes: (string * string) list
     Limits: Rounds.Limits
     Figures: Rounds.Figure list
+    /// Of the one figure, by the plan alone.
+    Predicted: float option
     Memory: BenchModel.Memory option
 }
 
@@ -186,10 +188,18 @@ let private ofModel options model tokens run =
         ]
         Limits = result.Limits
         Figures = [ result.Figure ]
+        Predicted = Some result.Predicted
         Memory = Some result.Memory
     }
 
-let private plain sizes (limits, figures) = { Sizes = sizes; Limits = limits; Figures = figures; Memory = None }
+let private plain sizes (limits, figures) = {
+    Sizes = sizes
+    Limits = limits
+    Figures = figures
+    Predicted = None
+    Memory = None
+}
+
 let private tokens options otherwise = options.Tokens |> Option.defaultValue otherwise
 
 /// Only what all threads of this machine can do is of use to predictions.
@@ -253,12 +263,18 @@ let private print options (outcome: Outcome) =
         |> Units.table [ 0 ]
         |> printf "%s"
 
+    outcome.Predicted
+    |> Option.iter (fun predicted ->
+        let figure = outcome.Figures.Head
+        let ratio = Units.percent (figure.PerSecond.Median / predicted)
+        printfn "\nspeed: %s%s a second predicted, %s of it measured" (Units.rate predicted) figure.Unit ratio)
+
     outcome.Memory
     |> Option.iter (fun memory ->
         let ratio = Units.percent (float memory.Allocated / float memory.Predicted)
 
         printfn
-            "\nmemory: %s predicted, %s allocated (%s)"
+            "memory: %s predicted, %s allocated (%s)"
             (Units.bytes memory.Predicted)
             (Units.bytes memory.Allocated)
             ratio)
@@ -273,6 +289,7 @@ let run (options: BenchOptions) : int =
             Rounds = options.Rounds
             Limits = {| outcome.Limits with Best = outcome.Limits.Best |> Option.map string |}
             Figures = outcome.Figures
+            Predicted = outcome.Predicted
             Memory = outcome.Memory
         |}
     else

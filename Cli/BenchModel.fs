@@ -13,7 +13,13 @@ open Legato.Runtime.Training
 /// Bytes: what the plan foretells, and what the device holds once it is ready to run.
 type Memory = { Predicted: int64; Allocated: int64 }
 
-type Result = { Limits: Rounds.Limits; Figure: Rounds.Figure; Memory: Memory }
+type Result = {
+    Limits: Rounds.Limits
+    Figure: Rounds.Figure
+    /// Tokens a second, by the plan alone.
+    Predicted: float
+    Memory: Memory
+}
 
 type Sizes = { Batch: int; Tokens: int; Precision: string; Device: Device }
 
@@ -37,10 +43,7 @@ let private measure
     | Some folder -> HubCheckpoint.Load(folder, plans.Model, parameter)
     | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
 
-    let report =
-        PlanReport.ofPlan (SavedLimits.current ()).Device plan
-        |> PlanReport.withWorking (DeviceChoice.workingBytes device plan)
-
+    let report = PlanTarget.ofDevice device sizes.Precision plan
     let subjects = [ subject plan report executable ]
 
     let limits, figures =
@@ -52,6 +55,7 @@ let private measure
     {
         Limits = limits
         Figure = figures.Head
+        Predicted = float report.Tokens / report.Seconds
         Memory = { Predicted = report.Memory.Peak; Allocated = device.BytesAllocated }
     }
 

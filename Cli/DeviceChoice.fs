@@ -25,6 +25,7 @@ let openDevice device (threads: int option) pin : IDevice =
 let workingBytes (device: IDevice) (plan: Plan) =
     match device with
     | :? CpuDevice as processor -> processor.WorkingBytes plan
+    | :? CudaDevice as gpu -> gpu.WorkingBytes plan
     | _ -> 0L
 
 let precision choice =

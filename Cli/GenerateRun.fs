@@ -9,6 +9,7 @@ open Legato.Cli.ModelSource
 open Legato.Compiler
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
+open Legato.Runtime.Devices
 open Legato.Runtime.Generation
 open Legato.Runtime.Plans
 open Legato.Runtime.Text
@@ -62,9 +63,7 @@ let private sizes (options: GenerateOptions) (context: int) =
     let precision = DeviceChoice.precision options.Precision
     GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision)
 
-let private needOf (options: GenerateOptions) (plans: IPlanSource) (sizes: GeneratorSizes) =
-    let onGpu = DeviceChoice.chosen options.Device = Device.Cuda
-
+let private needOf (device: IDevice) (plans: IPlanSource) (sizes: GeneratorSizes) =
     let request purpose sequence =
         PlanRequest(
             purpose,
@@ -72,24 +71,35 @@ let private needOf (options: GenerateOptions) (plans: IPlanSource) (sizes: Gener
             sequence,
             int64 sizes.Context,
             sizes.Precision,
-            NarrowActivations = onGpu
+            NarrowActivations = device.NarrowsActivations
         )
 
     [ request Purpose.Prefill (int64 sizes.Chunk); request Purpose.Decode 1L ]
     |> List.map plans.Plan
-    |> MemoryNeed.ofPlans
+    |> MemoryNeed.ofPlans device
 
-let private smaller plans (options: GenerateOptions) (sizes: GeneratorSizes) =
-    let narrow = "bf16"
+let private smaller device plans (options: GenerateOptions) (sizes: GeneratorSizes) prompt : MemoryNeed.Smaller seq =
+    let need batch context precision =
+        needOf device plans (GeneratorSizes(batch, context, min chunk context, precision))
 
     seq {
-        if sizes.Batch > 1 then
-            "--samples 1",
-            (fun () -> needOf options plans (GeneratorSizes(1, sizes.Context, sizes.Chunk, sizes.Precision)))
+        {
+            MemoryNeed.Switch = fun samples -> $"--samples {samples}"
+            MemoryNeed.Need = fun samples -> need samples sizes.Context sizes.Precision
+            MemoryNeed.Most = sizes.Batch - 1
+        }
 
-        if options.Precision = Precision.Fp32 then
-            "--precision bf16",
-            (fun () -> needOf options plans (GeneratorSizes(sizes.Batch, sizes.Context, sizes.Chunk, narrow)))
+        {
+            MemoryNeed.Switch = fun _ -> "--precision bf16"
+            MemoryNeed.Need = fun _ -> need sizes.Batch sizes.Context "bf16"
+            MemoryNeed.Most = if options.Precision = Precision.Fp32 then 1 else 0
+        }
+
+        {
+            MemoryNeed.Switch = fun tokens -> $"--max-tokens {tokens}"
+            MemoryNeed.Need = fun tokens -> need sizes.Batch (prompt + tokens) sizes.Precision
+            MemoryNeed.Most = sizes.Context - prompt - 1
+        }
     }
 
 /// Tokens to add, which with the prompt must fit into the context.
@@ -222,13 +232,11 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let tokens = length options (int model.Context) ids.Length
     let sizes = sizes options (ids.Length + tokens)
 
-    needOf options plans sizes
-    |> MemoryNeed.require
-        where
-        (MemoryNeed.available (DeviceChoice.chosen options.Device))
-        (smaller plans options sizes)
-
     use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
+
+    needOf device plans sizes
+    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans options sizes ids.Length)
+
     use memory = new ModelMemory(device)
     use generator = new Generator(plans, memory, sizes, tokenizer)
     HubCheckpoint.Load(folder, model, fun path -> memory.Parameter path)

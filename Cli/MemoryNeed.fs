@@ -5,6 +5,7 @@ open System
 open System.Collections.Generic
 open Legato.Runtime
 open Legato.Runtime.Cuda
+open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 
 /// Bytes.
@@ -13,16 +14,18 @@ type Need = {
     Persistent: int64
     /// The plans' arenas together.
     Arenas: int64
+    /// What the plans' steps take beside them.
+    Working: int64
     /// The largest buffers, by name.
     Largest: (string * int64) list
 } with
 
-    member need.Bytes = need.Persistent + need.Arenas
+    member need.Bytes = need.Persistent + need.Arenas + need.Working
 
 let private named = 4
 
-/// What plans of one model take together.
-let ofPlans (plans: Plan list) : Need =
+/// What plans of one model take together on a device.
+let ofPlans (device: IDevice) (plans: Plan list) : Need =
     let persistent, temporary = Dictionary<string, int64>(), Dictionary<string, int64>()
 
     for plan in plans do
@@ -41,6 +44,7 @@ let ofPlans (plans: Plan list) : Need =
     {
         Persistent = Seq.sum persistent.Values
         Arenas = plans |> List.sumBy _.ArenaBytes
+        Working = plans |> List.sumBy (DeviceChoice.workingBytes device)
         Largest = largest
     }
 
@@ -49,24 +53,48 @@ let private ofMachine () =
     min (Machine.memory ()).Available (container.TotalAvailableMemoryBytes - Environment.WorkingSet)
 
 /// Bytes that this process may still take: the GPU's, or the machine's, or its container's where that has less.
-let available (device: Device) =
+let available (device: IDevice) =
     match device with
-    | Device.Cuda -> CudaMachine.BytesFree 0
-    | Device.Cpu
-    | Device.Interpreter -> ofMachine ()
+    | :? CudaDevice as gpu -> gpu.BytesFree
+    | _ -> ofMachine ()
 
-/// Refuses what doesn't fit. `smaller` are switches to use instead, the least loss first, and what would be needed then.
+/// A switch that takes less the smaller its number is.
+type Smaller = {
+    /// The switch, with a number.
+    Switch: int -> string
+    /// What would be needed then.
+    Need: int -> Need
+    /// The largest number that is less than what was asked for.
+    Most: int
+}
+
+/// The largest number that fits, if any: more needs more.
+let private largest available (smaller: Smaller) =
+    let fits n = (smaller.Need n).Bytes <= available
+
+    let rec between fitting failing =
+        if failing - fitting <= 1 then
+            fitting
+        else
+            let middle = fitting + (failing - fitting) / 2
+            if fits middle then between middle failing else between fitting middle
+
+    if smaller.Most < 1 || not (fits 1) then None
+    elif fits smaller.Most then Some smaller.Most
+    else Some(between 1 smaller.Most)
+
+/// Refuses what doesn't fit. `smaller` are switches to use instead, the least loss first.
 /// <exception cref="LegatoException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>
-let require where (available: int64) (smaller: (string * (unit -> Need)) seq) (need: Need) =
+let require where (available: int64) (smaller: Smaller seq) (need: Need) =
     if need.Bytes > available then
-        let largest =
+        let buffers =
             need.Largest |> List.map (fun (name, bytes) -> $"{name} {Units.bytes bytes}") |> String.concat ", "
 
         let remedy =
             if need.Persistent > available then
                 None
             else
-                smaller |> Seq.tryFind (fun (_, need) -> (need ()).Bytes <= available) |> Option.map fst
+                smaller |> Seq.tryPick (fun way -> largest available way |> Option.map way.Switch)
 
         let remedy =
             match remedy with
@@ -75,7 +103,7 @@ let require where (available: int64) (smaller: (string * (unit -> Need)) seq) (n
 
         raise (
             LegatoException(
-                $"this takes {Units.bytes need.Bytes} of memory, and {Units.bytes available} are free; the largest: {largest}",
+                $"this takes {Units.bytes need.Bytes} of memory, and {Units.bytes available} are free; the largest: {buffers}",
                 where,
                 remedy
             )

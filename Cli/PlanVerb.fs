@@ -20,6 +20,8 @@ type PlanArgument =
     | Context of positions: int
     | Precision of Precision
     | Remat of Rematerialization
+    | Device of Device
+    | Gpu of card: string
     | Graph
     | Kernels
     | Save of dir: string
@@ -39,6 +41,8 @@ type PlanArgument =
             | Context _ -> "positions that the cache holds (default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
+            | Device _ -> "what it would run on: cpu or cuda (default: cpu)"
+            | Gpu _ -> "what it would run on: a card that needn't be there, such as H200 or 'RTX 4090'"
             | Graph -> "print the graph that the plan was made from"
             | Kernels -> "print the kernels of the plan's steps"
             | Save _ -> "save the plan into this folder, to be run without the compiler"
@@ -63,6 +67,9 @@ type PlanOptions = {
     Context: int option
     Precision: Precision
     Rematerialization: Rematerialization
+    /// None: the processor, unless a card is named.
+    Device: Device option
+    Gpu: string option
     Graph: bool
     Kernels: bool
     Save: string option
@@ -77,6 +84,8 @@ let private defaults = {
     Context = None
     Precision = Precision.Fp32
     Rematerialization = Rematerialization.None
+    Device = None
+    Gpu = None
     Graph = false
     Kernels = false
     Save = None
@@ -97,6 +106,8 @@ let private apply options argument =
     | Context positions -> { options with Context = Some positions }
     | Precision precision -> { options with Precision = precision }
     | Remat policy -> { options with Rematerialization = policy }
+    | Device device -> { options with Device = Some device }
+    | Gpu card -> { options with Gpu = Some card }
     | Graph -> { options with Graph = true }
     | Kernels -> { options with Kernels = true }
     | Save folder -> { options with Save = Some folder }
@@ -120,6 +131,8 @@ let private onePurpose (arguments: PlanArgument list) =
 let private checks arguments options = [
     Limits.given "MODEL" options.Model
     onePurpose arguments
+    Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)
+    Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" "cpu, cuda"
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--context" options.Context
@@ -159,7 +172,8 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
         sequence,
         (if isCached then context else sequence),
         DeviceChoice.precision options.Precision,
-        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization
+        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
+        NarrowActivations = (isCached && (options.Gpu.IsSome || options.Device = Some Device.Cuda))
     )
 
 let private save (model: ModelDef) request (folder: string) =
@@ -178,17 +192,13 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     if options.Kernels then
         printf "%s" (PlanPage.kernels plan)
 
-    let speed = SavedLimits.current ()
-    use device = DeviceChoice.openDevice Device.Cpu None true
-
-    let report =
-        PlanReport.ofPlan speed.Device plan
-        |> PlanReport.withWorking (DeviceChoice.workingBytes device plan)
+    let target = PlanTarget.choose options.Gpu options.Device request.Precision
+    let report = PlanReport.ofPlan target.Speed plan |> PlanReport.withWorking (target.Working plan)
 
     if options.Json then
-        JsonOutput.print (PlanPage.document speed.Origin report)
+        JsonOutput.print (PlanPage.document target.Origin report)
     elif not (options.Graph || options.Kernels) then
-        printf "%s" (PlanPage.page speed.Origin report)
+        printf "%s" (PlanPage.page target.Origin report)
 
     options.Save |> Option.iter (save model request)
     0

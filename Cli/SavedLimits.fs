@@ -49,6 +49,7 @@ let private speed flops bandwidth = {
     ProductShare = 0.85
     AttentionShare = 0.5
     KernelShare = 0.25
+    StepSeconds = 0.0
 }
 
 /// Two multiply-adds of a vector a cycle at 3 GHz, and 10 GB/s a core.

@@ -75,39 +75,43 @@ let private checkpoint place (choice: Choice) =
         | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
         | latest -> Some latest
 
-let private needOf (plans: IPlanSource) (options: TrainingOptions) =
+let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
     [
         options.Request Purpose.Train
         if options.EvaluateEvery > 0 then
             options.Request Purpose.Evaluate
     ]
     |> List.map plans.Plan
-    |> MemoryNeed.ofPlans
-
-let rec private halves n = if n < 2 then [] else n / 2 :: halves (n / 2)
+    |> MemoryNeed.ofPlans device
 
 // First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
-let private smaller plans objective (options: TrainOptions) sequence =
-    let need options sequence = fun () -> needOf plans (trainingOptions options objective sequence)
+let private smaller device plans objective (options: TrainOptions) sequence : MemoryNeed.Smaller seq =
+    let need options sequence = needOf device plans (trainingOptions options objective sequence)
     let frugal = { options with Rematerialization = Rematerialization.Block }
 
     seq {
-        for batch in halves options.Batch do
-            $"--batch {batch}", need { options with Batch = batch } sequence
+        {
+            MemoryNeed.Switch = fun batch -> $"--batch {batch}"
+            MemoryNeed.Need = fun batch -> need { options with Batch = batch } sequence
+            MemoryNeed.Most = options.Batch - 1
+        }
 
-        for batch in options.Batch :: halves options.Batch do
-            $"--batch {batch} --remat block", need { frugal with Batch = batch } sequence
+        {
+            MemoryNeed.Switch = fun batch -> $"--batch {batch} --remat block"
+            MemoryNeed.Need = fun batch -> need { frugal with Batch = batch } sequence
+            MemoryNeed.Most = options.Batch
+        }
 
-        for sequence in halves sequence do
-            $"--batch 1 --remat block --seq {sequence}", need { frugal with Batch = 1 } sequence
+        {
+            MemoryNeed.Switch = fun sequence -> $"--batch 1 --remat block --seq {sequence}"
+            MemoryNeed.Need = need { frugal with Batch = 1 }
+            MemoryNeed.Most = sequence - 1
+        }
     }
 
-let private requireMemory plans objective options sequence =
-    needOf plans (trainingOptions options objective sequence)
-    |> MemoryNeed.require
-        where
-        (MemoryNeed.available (DeviceChoice.chosen options.Device))
-        (smaller plans objective options sequence)
+let private requireMemory device plans objective options sequence =
+    needOf device plans (trainingOptions options objective sequence)
+    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options sequence)
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =
@@ -248,11 +252,11 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 
         trainer.Value |> Option.iter _.Dispose()
 
-let private announce (job: Job) (run: RunFolder) =
+let private announce device (job: Job) (run: RunFolder) =
     if not (job.Options.Quiet || job.Options.Json) then
         let model = job.Plans.Model
         let parameters = model.Parameters |> Seq.sumBy _.Elements
-        let need = needOf job.Plans job.Training
+        let need = needOf device job.Plans job.Training
 
         eprintfn
             "%s: %s parameters, %d tokens in the vocabulary, %s of memory; the run is in %s"
@@ -307,7 +311,8 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let training = trainingOptions options objective sequence
     requirePrompt tokenizer (int plans.Model.Context) options
     requireStepsLeft place options
-    requireMemory plans objective options sequence
+    use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
+    requireMemory device plans objective options sequence
     Timeline.Mark "memory checked"
 
     let job = {
@@ -324,8 +329,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
 
     try
         use _ = run.Lock()
-        announce job run
-        use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
+        announce device job run
         use tokens = TrainData.tokens run tokenizer text
         Timeline.Mark "text tokenized"
         train job run device tokens

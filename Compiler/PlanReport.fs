@@ -11,6 +11,8 @@ type DeviceSpeed = {
     ProductShare: float
     AttentionShare: float
     KernelShare: float
+    /// Seconds that a step takes whatever it does: its launch, its first and its last threads.
+    StepSeconds: float
 }
 
 /// A step of a plan with what all its executions in one launch cost together.
@@ -124,7 +126,7 @@ module PlanReport =
             | :? Step.AttentionGradient -> speed.AttentionShare
             | _ -> speed.KernelShare
 
-        max (flops / (speed.Flops * share)) (bytes / speed.Bandwidth)
+        speed.StepSeconds + max (flops / (speed.Flops * share)) (bytes / speed.Bandwidth)
 
     let rec private rows maximum speed depth executions (steps: Step seq) : StepRow list = [
         for step in steps do

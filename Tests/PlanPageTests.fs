@@ -14,6 +14,7 @@ let private speed = {
     ProductShare = 0.8
     AttentionShare = 0.5
     KernelShare = 0.25
+    StepSeconds = 0.0
 }
 
 let private report preset (request: PlanRequest) =
@@ -125,3 +126,20 @@ let ``a mistake ends with 2 and its remedy`` (words: string list) (part: string)
     Assert.That(outcome.ExitCode, Is.EqualTo 2)
     Assert.That(outcome.Output, Is.Empty)
     Assert.That(outcome.Errors, Does.Contain(part).And.Contain "remedy: ")
+
+[<Test>]
+let ``a card that isn't there is planned for`` () =
+    let outcome = Invocation.legato (tinyPlan @ [ "--gpu"; "rtx 4090"; "--json" ])
+    use document = JsonDocument.Parse outcome.Output
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+    let root = document.RootElement
+    Assert.That(root.GetProperty("speed_of_the_machine").GetString(), Does.StartWith "RTX 4090")
+    Assert.That(root.GetProperty("memory").GetProperty("kernels_own").GetInt64(), Is.GreaterThan 0L)
+
+[<TestCase("--gpu GTX", "no GPU is known");
+  TestCase("--gpu H100 --device cuda", "contradict");
+  TestCase("--device interpreter", "means nothing")>]
+let ``a card must be known`` (flags: string) (what: string) =
+    let outcome = Invocation.legato (tinyPlan @ List.ofArray (flags.Split ' '))
+    Assert.That(outcome.ExitCode, Is.EqualTo 2)
+    Assert.That(outcome.Errors, Does.Contain(what).And.Contain "remedy: ")
