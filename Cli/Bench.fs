@@ -22,13 +22,13 @@ type BenchArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Suite _ -> "machine, gemm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+            | Suite _ -> "machine, gemm, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
-            | Tokens _ -> "tokens to prefill or to decode (default: 512 or 128)"
-            | Size _ -> "rows, columns and depth of the matrix product (gemm; default: 2048)"
+            | Tokens _ -> "tokens to prefill or to decode, rows to norm (default: 512, 128 or 16384)"
+            | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
             | Precision _ -> "the type of the weights (default: fp32)"
-            | Device _ -> "where to run (train, prefill, decode; default: cuda where there is a GPU, else cpu)"
+            | Device _ -> "where to run (norm, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
             | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 (train, prefill, decode)"
@@ -40,6 +40,7 @@ type BenchArgument =
 type Suite =
     | Machine
     | Gemm
+    | Norm
     | Train
     | Prefill
     | Decode
@@ -85,6 +86,7 @@ let private where = "legato bench"
 let private suites = [
     "machine", Suite.Machine
     "gemm", Suite.Gemm
+    "norm", Suite.Norm
     "train", Suite.Train
     "prefill", Suite.Prefill
     "decode", Suite.Decode
@@ -217,6 +219,16 @@ let private measure options =
     | Suite.Gemm ->
         BenchProduct.measure options.Threads options.Rounds options.Size
         |> plain [ "size", string options.Size ]
+    | Suite.Norm ->
+        let sizes: BenchNorm.Sizes = {
+            Rows = tokens options 16384
+            Features = options.Size
+            Precision = DeviceChoice.precision options.Precision
+            Device = DeviceChoice.chosen options.Device
+        }
+
+        BenchNorm.measure options.Threads options.Rounds sizes
+        |> plain [ "rows", string sizes.Rows; "features", string sizes.Features; "precision", sizes.Precision ]
     | Suite.Train -> ofModel options "gpt2-124m" options.Sequence BenchModel.train
     | Suite.Prefill -> ofModel options "llama-100m" (tokens options 512) BenchModel.prefill
     | Suite.Decode -> ofModel options "llama-100m" (tokens options 128) BenchModel.decode

@@ -16,6 +16,9 @@ public sealed class CudaDevice : IDevice
 
     private const int OldestArchitecture = 80, FirstOverlappingDriver = 12030, PaperAlignment = 256;
 
+    /// <summary>Shared memory of each block that the system takes, and what a kernel may have beside what it asks for.</summary>
+    private const int SharedBytesOfSystem = 1 << 10, SharedBytesBeside = 1 << 10;
+
     private readonly nint context;
     private readonly int ordinal;
     private readonly Lazy<CudaProducts> products;
@@ -95,6 +98,9 @@ public sealed class CudaDevice : IDevice
     internal CudaProducts Products => products.Value;
 
     internal bool MeasuresSteps { get; }
+
+    /// <summary>Bytes of shared memory that a block may ask for where a multiprocessor is to have two of them.</summary>
+    internal int SharedBytesOfHalf => (Information.SharedBytes + SharedBytesOfSystem) / 2 - SharedBytesOfSystem - SharedBytesBeside;
 
     /// <summary>
     /// A GPU that needn't be there: plans are prepared for it, so that their kernels, launches and memory can be looked at.

@@ -144,11 +144,11 @@ internal sealed class CudaExpressions(IReadOnlyList<KernelOperand> operands, Fun
     private static string Function(Operation operation) => operation switch
     {
         Absolute => "fabsf",
-        Exp => "expf",
+        Exp => "exponential",
         Log => "logf",
         Sqrt => "sqrtf",
         Rsqrt => "rsqrtf",
-        Tanh => "tanhf",
+        Tanh => "hyperbolic_tangent",
         Sin => "sinf",
         Cos => "cosf",
         Erf => "erff",

@@ -22,6 +22,7 @@ internal sealed class CudaKernelLaunch : CudaLaunch
         call = new CudaCall(lowering.Function(text), views.Length + extents.Length + (text.Schedule.Columns is null ? 0 : 1), name)
         {
             Threads = text.Schedule.Threads,
+            SharedBytes = text.SharedBytes,
         };
     }
 

@@ -6,7 +6,8 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Text">The function, which wants the prelude before it.</param>
 /// <param name="Extents">Sizes that follow the operands among its parameters; all parameters have 64 bits.</param>
 /// <param name="Schedule">Where its block and grid come from.</param>
-internal sealed record CudaKernelText(string Text, IReadOnlyList<Extent> Extents, CudaSchedule Schedule)
+/// <param name="SharedBytes">Shared memory of a block that it wants given at the launch.</param>
+internal sealed record CudaKernelText(string Text, IReadOnlyList<Extent> Extents, CudaSchedule Schedule, int SharedBytes)
 {
     public const string Function = "fused";
 

@@ -13,20 +13,22 @@ internal sealed partial class CudaKernelWriter
     private readonly CudaNames names = new();
     private readonly Dictionary<string, Reduction> reductions = [];
     private CudaText text = new();
-    private int reducedAtOnce;
+    private readonly int mostShared;
+    private int reducedAtOnce, sharedBytes;
 
-    private CudaKernelWriter(Kernel kernel, IReadOnlyList<OperandMemory> memory, CudaSchedule schedule, Func<Extent, IntegerRange> bounds)
+    private CudaKernelWriter(Kernel kernel, IReadOnlyList<OperandMemory> memory, CudaSchedule schedule, Func<Extent, IntegerRange> bounds, int mostShared)
     {
-        (this.kernel, this.memory, this.schedule) = (kernel, memory, schedule);
+        (this.kernel, this.memory, this.schedule, this.mostShared) = (kernel, memory, schedule, mostShared);
         expressions = new CudaExpressions(kernel.Operands, bounds);
     }
 
     /// <param name="memory">What is known of each operand's memory.</param>
     /// <param name="bounds">The values that a size may have.</param>
-    public static CudaKernelText Write(Kernel kernel, IReadOnlyList<OperandMemory> memory, Func<Extent, IntegerRange> bounds)
+    /// <param name="mostShared">Bytes of shared memory that a block may take.</param>
+    public static CudaKernelText Write(Kernel kernel, IReadOnlyList<OperandMemory> memory, Func<Extent, IntegerRange> bounds, int mostShared)
     {
         CudaSchedule schedule = CudaSchedule.Of(kernel, memory, extent => bounds(extent).High);
-        return new CudaKernelWriter(kernel, memory, schedule, bounds).Write();
+        return new CudaKernelWriter(kernel, memory, schedule, bounds, mostShared).Write();
     }
 
     private bool SharesColumns => schedule.Columns is not null;
@@ -43,7 +45,7 @@ internal sealed partial class CudaKernelWriter
         WriteHead();
         text.Append(body);
         text.Close();
-        return new CudaKernelText(text.ToString(), expressions.Extents, schedule);
+        return new CudaKernelText(text.ToString(), expressions.Extents, schedule, sharedBytes);
     }
 
     private void WriteHead()
@@ -53,18 +55,32 @@ internal sealed partial class CudaKernelWriter
             .Concat(expressions.Extents.Select((_, i) => $"const long long a{i}"));
         if (SharesColumns)
             parameters = parameters.Append("const long long chunks");
-        text.Open($"extern \"C\" __global__ void __launch_bounds__({schedule.Threads}) {CudaKernelText.Function}({string.Join(", ", parameters)})");
+        text.Open($"extern \"C\" __global__ void __launch_bounds__({Bounds}) {CudaKernelText.Function}({string.Join(", ", parameters)})");
         for (int i = 0; i < expressions.Extents.Count; i++)
         {
             CudaValue extent = expressions.OfExtent(expressions.Extents[i]);
             text.Line($"const {extent.Type} {extent.Text} = ({extent.Type})a{i};");
         }
+        if (sharedBytes > 0)
+            text.Line("extern __shared__ __align__(16) unsigned char shared[];");
         if (reducedAtOnce > 0 && IsBlockwide)
         {
             text.Line($"__shared__ float slots[2][{reducedAtOnce}][{schedule.Group / 32}];");
             text.Line("int turn = 0;");
         }
     }
+
+    /// <summary>Takes shared memory: where it begins; null where there is too little left.</summary>
+    private int? AddShared(int bytes)
+    {
+        if (sharedBytes + bytes > mostShared)
+            return null;
+        sharedBytes += bytes;
+        return sharedBytes - bytes;
+    }
+
+    /// <summary>The threads of a block; of large ones that wait for each other a multiprocessor is to hold two.</summary>
+    private string Bounds => reducedAtOnce > 0 && schedule.Threads == CudaSchedule.LargestBlock ? $"{schedule.Threads}, 2" : $"{schedule.Threads}";
 
     /// <summary>No other operand lies in its memory.</summary>
     private bool IsAlone(int operand) => memory.Count(m => m.Alias == memory[operand].Alias) == 1;

@@ -28,7 +28,7 @@ internal sealed partial class CudaKernelWriter
             text.Line("#pragma unroll");
             text.Line($"for (int v = 0; v < {width}; v++) {name}[v] = {Neutral(reductions[sum])};");
         }
-        int closings = OpenSweeps(loop, width);
+        int closings = OpenSweeps(loop, width, kept.CountsSweeps);
         WriteSweep(vector, width, partial, kept);
         for (int i = 0; i < closings; i++)
             text.Close();
@@ -40,20 +40,22 @@ internal sealed partial class CudaKernelWriter
         text.Close();
     }
 
-    /// <summary>The number of sweeps over a loop whose length is known; 0 where it isn't, or they are many.</summary>
-    private int Unrolled(Statement.Loop loop)
+    /// <summary>The number of sweeps over a loop that are written out; 0 where it isn't known, or they are many.</summary>
+    private int Unrolled(Statement.Loop loop) => Sweeps(loop) is var sweeps and <= MostUnrolled ? sweeps : 0;
+
+    /// <summary>The number of sweeps over a loop whose length is known; else 0.</summary>
+    private int Sweeps(Statement.Loop loop)
     {
         if (loop.Length() is not Expr.Integer length || loop.From is not Expr.Integer)
             return 0;
         // The blocks of a row are as many as one sweep takes.
         if (SharesColumns)
             return schedule.Sweep(loop) == schedule.ChunkColumns ? 1 : 0;
-        long sweeps = (length.Value + schedule.Sweep(loop) - 1) / schedule.Sweep(loop);
-        return sweeps <= MostUnrolled ? (int)sweeps : 0;
+        return (int)((length.Value + schedule.Sweep(loop) - 1) / schedule.Sweep(loop));
     }
 
     /// <summary>Opens the loop over a thread's vectors; how many braces that took.</summary>
-    private int OpenSweeps(Statement.Loop loop, int width)
+    private int OpenSweeps(Statement.Loop loop, int width, bool counts = false)
     {
         CudaValue from = expressions.Of(loop.From), to = loop.To.IsMultiple(width)
             ? expressions.Of(loop.To)
@@ -81,7 +83,8 @@ internal sealed partial class CudaKernelWriter
             return 1;
         }
         text.Line("#pragma unroll 4");
-        text.Open($"for ({type} {position} = {start}; {position} < {to.Text}; {position} += {schedule.Sweep(loop)})");
+        (string number, string next) = counts ? (", sweep = 0", ", sweep++") : ("", "");
+        text.Open($"for ({type} {position} = {start}{number}; {position} < {to.Text}; {position} += {schedule.Sweep(loop)}{next})");
         return 1;
     }
 
@@ -107,7 +110,7 @@ internal sealed partial class CudaKernelWriter
         var stores = new Dictionary<Statement.Store, string>(ReferenceEqualityComparer.Instance);
         foreach (Statement.Store store in loop.Body.OfType<Statement.Store>().Where(vector.IsContiguous))
         {
-            string? held = CarriedBy(store) ?? kept?.OfStore(vector, store);
+            string? held = CarriedBy(store) ?? (kept is { CountsSweeps: false } ? kept.OfStore(vector, store) : null);
             stores[store] = held ?? names.Fresh("out");
             if (held is null)
                 text.Line($"Vec<{CudaTypes.Name(kernel.Operands[store.Operand].Type)}, {width}> {stores[store]};");
@@ -126,25 +129,33 @@ internal sealed partial class CudaKernelWriter
             expressions.Forget(load);
         expressions.Define(loop.Variable, position);
         foreach ((Statement.Store store, string name) in stores.Where(s => CarriedBy(s.Key) is null))
+        {
+            if (kept is { CountsSweeps: true } && kept.OfStore(vector, store) is { } place)
+                text.Line($"{place} = {name};");
             text.Line($"store(p{store.Operand} + {expressions.Offset(store.At).Text}, {name});");
+        }
     }
 
     private string FetchVector(Expr.Load load, int width, KeptVectors? kept)
     {
         if (carried.TryGetValue(load, out string? sum))
             return sum + "[sweep]";
-        if (kept?.Ready(load) is { } ready)
-            return ready;
-        string fetch = $"fetch<{width}>(p{load.Operand} + {expressions.Offset(load.At).Text})";
-        if (kept?.ToFill(load) is { } name)
+        string? ready = kept?.Ready(load), filled = kept?.ToFill(load);
+        // What lies in shared memory is moved whole.
+        if ((ready ?? filled) is { } place && !kept!.CountsSweeps)
         {
-            text.Line($"{name} = {fetch};");
-            return name;
+            if (ready is null)
+                text.Line($"{place} = {Fetched(load, width)};");
+            return place;
         }
         string fresh = names.Fresh("in");
-        text.Line($"const Vec<{CudaTypes.Name(kernel.Operands[load.Operand].Type)}, {width}> {fresh} = {fetch};");
+        text.Line($"const Vec<{CudaTypes.Name(kernel.Operands[load.Operand].Type)}, {width}> {fresh} = {ready ?? Fetched(load, width)};");
+        if (filled is not null)
+            text.Line($"{filled} = {fresh};");
         return fresh;
     }
+
+    private string Fetched(Expr.Load load, int width) => $"fetch<{width}>(p{load.Operand} + {expressions.Offset(load.At).Text})";
 
     private void WriteElement(Statement statement, Dictionary<string, string> partial, Dictionary<Statement.Store, string> stores)
     {

@@ -100,7 +100,7 @@ internal sealed class CudaLowering
         OperandMemory[] memory = Memory(views);
         (string, string) key = (kernel.Text, string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}")));
         if (!texts.TryGetValue(key, out CudaKernelText? text))
-            texts[key] = text = CudaKernelWriter.Write(kernel, memory, Bounds);
+            texts[key] = text = CudaKernelWriter.Write(kernel, memory, Bounds, Device.SharedBytesOfHalf);
         return text;
     }
 
@@ -108,7 +108,7 @@ internal sealed class CudaLowering
     public void Want(string source) => wanted.Add(source);
 
     public nint Function(CudaKernelText text) => functions.GetOrAdd(
-        text.Text, source => Device.Compiler.Load(CudaCompiler.Prelude + source).Function(CudaKernelText.Function));
+        text.Text, source => Device.Compiler.Load(CudaCompiler.Prelude + source).Function(CudaKernelText.Function, text.SharedBytes));
 
     /// <summary>Adds a launch, made once all kernels are compiled.</summary>
     private void Add(Func<CudaLaunch> make) => pending.Add(make);

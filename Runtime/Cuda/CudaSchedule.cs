@@ -18,7 +18,9 @@ internal sealed record CudaSchedule(
     IReadOnlyList<Statement.Loop> Grid, IReadOnlyList<Statement> Body, int Group, int Rows, Expr? Columns,
     IReadOnlySet<Statement> Barriers, IReadOnlyDictionary<Statement, int> Widths)
 {
-    private const int Block = 256, LargestBlock = 1024, Warp = 32;
+    public const int LargestBlock = 512;
+
+    private const int Block = 256, Warp = 32;
 
     /// <summary>Vectors of a row that a warp takes by itself.</summary>
     private const int WarpVectors = 256;

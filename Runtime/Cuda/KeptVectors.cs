@@ -5,25 +5,29 @@ namespace Legato.Runtime.Cuda;
 internal sealed partial class CudaKernelWriter
 {
     /// <summary>
-    /// Vectors that stay in registers from one loop of a row to a later one over the same columns: what the first
-    /// reads or writes, the next doesn't fetch again.
+    /// Vectors that stay in registers, or of rows too long for that in shared memory, from one loop of a row to a later
+    /// one over the same columns: what the first reads or writes, the next doesn't fetch again.
     /// </summary>
     private sealed class KeptVectors(CudaKernelWriter writer, IReadOnlyList<Statement> body)
     {
-        /// <summary>Bytes of registers that a thread may give to them.</summary>
-        private const int Budget = 192;
+        /// <summary>Bytes of registers that a thread may give to them all, and to one of them where there is shared memory.</summary>
+        private const int Budget = 192, LongVector = 64;
 
-        private readonly Dictionary<Expr.Load, (string Name, Statement.Loop Source)> kept = [];
+        private readonly Dictionary<Expr.Load, (string Vector, Statement.Loop Source)> kept = [];
         private readonly Dictionary<Expr.Load, string> filling = [];
         private Statement.Loop? current;
         private int spent;
+
+        /// <summary>Whether this loop has vectors in shared memory, which it finds by the number of the sweep.</summary>
+        public bool CountsSweeps { get; private set; }
 
         /// <summary>Declares what this loop is to keep.</summary>
         public void Declare(VectorLoop vector)
         {
             current = vector.Loop;
             filling.Clear();
-            int sweeps = writer.Unrolled(vector.Loop);
+            CountsSweeps = vector.Contiguous.Any(l => Ready(l) is not null);
+            int sweeps = writer.Sweeps(vector.Loop);
             if (sweeps == 0)
                 return;
             foreach (Expr.Load load in vector.Contiguous)
@@ -39,10 +43,10 @@ internal sealed partial class CudaKernelWriter
 
         /// <summary>The vector, at the present sweep, of what an earlier loop has kept.</summary>
         public string? Ready(Expr.Load load) =>
-            kept.TryGetValue(load, out (string Name, Statement.Loop Source) found) && VectorLoop.AreAlike(found.Source, current!) ? found.Name + "[sweep]" : null;
+            kept.TryGetValue(load, out (string Vector, Statement.Loop Source) found) && VectorLoop.AreAlike(found.Source, current!) ? found.Vector : null;
 
         /// <summary>The vector that a load of this loop is to fill.</summary>
-        public string? ToFill(Expr.Load load) => filling.TryGetValue(load, out string? name) ? name + "[sweep]" : null;
+        public string? ToFill(Expr.Load load) => filling.GetValueOrDefault(load);
 
         /// <summary>The vector that a store of this loop is to leave behind.</summary>
         public string? OfStore(VectorLoop vector, Statement.Store store)
@@ -58,8 +62,8 @@ internal sealed partial class CudaKernelWriter
             foreach (Expr.Load load in kept.Keys.Where(l => stored.Contains(writer.memory[l.Operand].Alias)).ToList())
                 kept.Remove(load);
             if (ReferenceEquals(statement, current))
-                foreach ((Expr.Load load, string name) in filling)
-                    kept[load] = (name, current!);
+                foreach ((Expr.Load load, string vector) in filling)
+                    kept[load] = (vector, current!);
             filling.Clear();
         }
 
@@ -67,11 +71,21 @@ internal sealed partial class CudaKernelWriter
         {
             ScalarType type = writer.kernel.Operands[load.Operand].Type;
             int width = writer.schedule.Widths[current!], bytes = sweeps * width * type.Size();
-            if (spent + bytes > Budget)
-                return;
-            spent += bytes;
-            string name = filling[load] = writer.names.Fresh("kept");
-            writer.text.Line($"Vec<{CudaTypes.Name(type)}, {width}> {name}[{sweeps}];");
+            string vector = $"Vec<{CudaTypes.Name(type)}, {width}>";
+            if ((bytes > LongVector || sweeps > MostUnrolled) && writer.IsBlockwide && writer.AddShared(bytes * writer.schedule.Group) is { } offset)
+            {
+                string name = writer.names.Fresh("kept");
+                writer.text.Line($"{vector}* const {name} = reinterpret_cast<{vector}*>(shared + {offset});");
+                filling[load] = $"{name}[sweep * {writer.schedule.Group} + lane]";
+                CountsSweeps = true;
+            }
+            else if (sweeps <= MostUnrolled && spent + bytes <= Budget)
+            {
+                spent += bytes;
+                string name = writer.names.Fresh("kept");
+                writer.text.Line($"{vector} {name}[{sweeps}];");
+                filling[load] = name + "[sweep]";
+            }
         }
 
         /// <summary>Whether a later loop over the same columns reads it before anything else writes there.</summary>

@@ -47,7 +47,7 @@ public class CudaTextTests
     {
         Runtime.Plans.Index at = At("i", width, "j");
         Kernel kernel = Kernel([In("x"), Out("y")], Grid("i", N(rows), Vector("j", N(width), Store(1, at, Load(0, at)))));
-        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant));
+        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10);
         long blocks = text.Blocks(e => e.Constant), chunks = text.Chunks(e => e.Constant);
         Assert.That(text.Schedule.Threads, Is.InRange(1, 1024));
         Assert.That(blocks / chunks * text.Schedule.Rows, Is.InRange(rows, rows + text.Schedule.Rows - 1));
@@ -70,7 +70,7 @@ public class CudaTextTests
         Kernel kernel = Kernel([In("x"), InOut("y")], Grid("i", N(4),
             Vector("j", N(256), Store(1, At("i", 256, "j"), Load(0, At("i", 256, "j")))),
             Vector("j", N(256), Store(1, At("i", 256, "j"), Load(1, At((V("i"), 256), (Sub(N(255), V("j")), 1)))))));
-        Assert.That(CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant)).Text, Does.Contain("__sync"));
+        Assert.That(CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10).Text, Does.Contain("__sync"));
     }
 
     private static Kernel NormOf(ScalarType type, int width)
@@ -135,7 +135,7 @@ public class CudaTextTests
 
     private static void Hold(string name, Kernel kernel, [CallerFilePath] string here = "")
     {
-        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant));
+        CudaKernelText text = CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10);
         string actual = $"// {text.Blocks(e => e.Constant)} blocks of {text.Schedule.Threads} threads, {text.Schedule.Group} a row\n{text.Text}";
         string path = Path.Combine(Path.GetDirectoryName(here)!, "..", "Goldens", "cuda", name + ".cu");
         if (Environment.GetEnvironmentVariable("LEGATO_BLESS") == "1")

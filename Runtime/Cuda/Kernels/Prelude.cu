@@ -10,6 +10,18 @@ __device__ __forceinline__ bool is_finite(float x) { return (__float_as_int(x) &
 __device__ __forceinline__ float maximum(float x, float y) { float z; asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y)); return z; }
 __device__ __forceinline__ float minimum(float x, float y) { float z; asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y)); return z; }
 
+// e^x in two instructions, right to 2^-22 + |x|·2^-24 of itself.
+__device__ __forceinline__ float exponential(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f)); return y; }
+
+// tanh x without a branch: by e^(-2|x|), and by its series where that would cancel.
+__device__ __forceinline__ float hyperbolic_tangent(float x) {
+  const float t = exponential(-2.0f * fabsf(x)), s = x * x;
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + t));
+  const float near = x + x * s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * 0.0218694885f)));
+  return fabsf(x) < 0.3f ? near : copysignf((1.0f - t) * inverse, x);
+}
+
 __device__ __forceinline__ float widen(float x) { return x; }
 __device__ __forceinline__ float widen(bf16 x) { return __int_as_float((int)x.bits << 16); }
 __device__ __forceinline__ float widen(f16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }

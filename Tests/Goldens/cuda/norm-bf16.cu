@@ -35,11 +35,12 @@ extern "C" __global__ void __launch_bounds__(256) fused(const bf16* __restrict__
     #pragma unroll
     for (int sweep = 0; sweep < 2; sweep++) {
       const int at_2 = (lane * 8) + sweep * 2048;
-      const Vec<float, 8> in_1 = fetch<8>(p1 + at_2);
+      const Vec<bf16, 8> in_1 = kept_1[sweep];
+      const Vec<float, 8> in_2 = fetch<8>(p1 + at_2);
       Vec<bf16, 8> out_1;
       #pragma unroll
       for (int v = 0; v < 8; v++) {
-        out_1.e[v] = narrow<bf16>(((widen(kept_1[sweep].e[v]) * r_1) * in_1.e[v]));
+        out_1.e[v] = narrow<bf16>(((widen(in_1.e[v]) * r_1) * in_2.e[v]));
       }
       store(p2 + ((i_1 * 4096) + at_2), out_1);
     }

@@ -1,5 +1,5 @@
 // 512 blocks of 512 threads, 512 a row
-extern "C" __global__ void __launch_bounds__(512) fused(const float* __restrict__ p0, const float* __restrict__ p1, float* __restrict__ p2) {
+extern "C" __global__ void __launch_bounds__(512, 2) fused(const float* __restrict__ p0, const float* __restrict__ p1, float* __restrict__ p2) {
   __shared__ float slots[2][1][16];
   int turn = 0;
   const int lane = threadIdx.x;
@@ -35,11 +35,12 @@ extern "C" __global__ void __launch_bounds__(512) fused(const float* __restrict_
     #pragma unroll
     for (int sweep = 0; sweep < 2; sweep++) {
       const int at_2 = (lane * 4) + sweep * 2048;
-      const Vec<float, 4> in_1 = fetch<4>(p1 + at_2);
+      const Vec<float, 4> in_1 = kept_1[sweep];
+      const Vec<float, 4> in_2 = fetch<4>(p1 + at_2);
       Vec<float, 4> out_1;
       #pragma unroll
       for (int v = 0; v < 4; v++) {
-        out_1.e[v] = ((kept_1[sweep].e[v] * r_1) * in_1.e[v]);
+        out_1.e[v] = ((in_1.e[v] * r_1) * in_2.e[v]);
       }
       store(p2 + ((i_1 * 4096) + at_2), out_1);
     }

@@ -45,10 +45,12 @@ extern "C" __global__ void __launch_bounds__(96) fused(const bf16* __restrict__ 
       #pragma unroll
       for (int sweep = 0; sweep < 1; sweep++) {
         const int at_3 = (lane * 8) + sweep * 768;
+        const Vec<bf16, 8> in_1 = kept_2[sweep];
+        const Vec<bf16, 8> in_2 = kept_1[sweep];
         Vec<bf16, 8> out_1;
         #pragma unroll
         for (int v = 0; v < 8; v++) {
-          out_1.e[v] = narrow<bf16>((widen(kept_2[sweep].e[v]) - (s_1 * widen(kept_1[sweep].e[v]))));
+          out_1.e[v] = narrow<bf16>((widen(in_1.e[v]) - (s_1 * widen(in_2.e[v]))));
         }
         store(p3 + ((row_1 * 768) + at_3), out_1);
       }

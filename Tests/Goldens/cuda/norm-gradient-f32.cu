@@ -45,10 +45,12 @@ extern "C" __global__ void __launch_bounds__(192) fused(const float* __restrict_
       #pragma unroll
       for (int sweep = 0; sweep < 1; sweep++) {
         const int at_3 = (lane * 4) + sweep * 768;
+        const Vec<float, 4> in_1 = kept_2[sweep];
+        const Vec<float, 4> in_2 = kept_1[sweep];
         Vec<float, 4> out_1;
         #pragma unroll
         for (int v = 0; v < 4; v++) {
-          out_1.e[v] = (kept_2[sweep].e[v] - (s_1 * kept_1[sweep].e[v]));
+          out_1.e[v] = (in_1.e[v] - (s_1 * in_2.e[v]));
         }
         store(p3 + ((row_1 * 768) + at_3), out_1);
       }

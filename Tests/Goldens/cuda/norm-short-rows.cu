@@ -31,11 +31,12 @@ extern "C" __global__ void __launch_bounds__(256) fused(const float* __restrict_
     #pragma unroll
     for (int sweep = 0; sweep < 1; sweep++) {
       const int at_2 = (lane * 4) + sweep * 64;
-      const Vec<float, 4> in_1 = fetch<4>(p1 + at_2);
+      const Vec<float, 4> in_1 = kept_1[sweep];
+      const Vec<float, 4> in_2 = fetch<4>(p1 + at_2);
       Vec<float, 4> out_1;
       #pragma unroll
       for (int v = 0; v < 4; v++) {
-        out_1.e[v] = ((kept_1[sweep].e[v] * r_1) * in_1.e[v]);
+        out_1.e[v] = ((in_1.e[v] * r_1) * in_2.e[v]);
       }
       store(p2 + ((i_1 * 64) + at_2), out_1);
     }

@@ -1,0 +1,69 @@
+/// `legato bench norm`: RMSNorm and its gradient, as the compiler's own kernels.
+module Legato.Cli.BenchNorm
+
+open System
+open System.Runtime.InteropServices
+open Legato.Compiler
+open Legato.Dsl
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Cuda
+open Legato.Runtime.Devices
+open Legato.Runtime.Plans
+
+type Sizes = { Rows: int; Features: int; Precision: string; Device: Device }
+
+/// Runs in one launch of a plan.
+let private repeats = 20
+
+// Numbers around zero, the same over and over in blocks.
+let private fill (random: Random) (memory: IDeviceMemory) (kind: ScalarType) (count: int64) =
+    let block = Array.init (int (min count (1L <<< 20))) (fun _ -> random.NextSingle() - 0.5f)
+    let size = int64 (kind.Size())
+    let bytes = Array.zeroCreate<byte> (block.Length * int size)
+    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan block), kind, Span bytes)
+
+    for start in 0L .. int64 block.Length .. count - 1L do
+        let length = min (count - start) (int64 block.Length)
+        memory.Write(start * size, ReadOnlySpan(bytes, 0, int (length * size)))
+
+/// Rows a second, forward and backward; bytes are those of x and y, and of x, dy and dx.
+let measure threads rounds (sizes: Sizes) =
+    let layer: Layer<Tensor<Batch, Embed> -> Tensor<Batch, Embed>> = rmsNorm "norm" (axis<Embed> sizes.Features)
+    let dims = (axis<Batch> sizes.Rows).Dims @ (axis<Embed> sizes.Features).Dims
+    use device = DeviceChoice.openDevice sizes.Device threads true
+    use memory = new ModelMemory(device)
+    let random = Random 1
+
+    let subject name tensors (plan: Plan) : Rounds.Subject * IExecutable =
+        let executable = memory.Compile plan
+        let parameter = memory.Parameter "norm.gain"
+        fill random parameter.Memory parameter.Type (int64 sizes.Features)
+
+        for buffer in plan.Buffers do
+            if buffer.Class = BufferClass.Input then
+                fill random (executable.Memory buffer) buffer.Type (plan.Maximum buffer.Elements)
+
+        let x = plan.Buffer(BufferClass.Input, "x")
+
+        {
+            Name = name
+            Unit = "rows"
+            Units = float (repeats * sizes.Rows)
+            Bound = Rounds.Bound.Reading(float (tensors * sizes.Features * x.Type.Size()))
+            Run = executable.Run
+        },
+        executable
+
+    let subjects = [
+        LayerPlan.forward sizes.Precision repeats dims layer |> subject "norm" 2
+        LayerPlan.backward sizes.Precision repeats dims layer |> subject "norm gradient" 3
+    ]
+
+    try
+        match device with
+        | :? CudaDevice as gpu ->
+            Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds (List.map fst subjects)
+        | _ -> Rounds.measure threads rounds (List.map fst subjects)
+    finally
+        for _, executable in subjects do
+            executable.Dispose()
