@@ -22,7 +22,8 @@ type BenchArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Suite _ -> "machine, gemm, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+            | Suite _ ->
+                "machine, gemm, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
             | Tokens _ -> "tokens to prefill or to decode, rows to norm (default: 512, 128 or 16384)"

@@ -19,7 +19,7 @@ let private repeats = 20
 let private fill (random: Random) (memory: IDeviceMemory) (kind: ScalarType) (count: int64) =
     let block = Array.init (int (min count (1L <<< 20))) (fun _ -> random.NextSingle() - 0.5f)
     let size = int64 (kind.Size())
-    let bytes = Array.zeroCreate<byte> (block.Length * int size)
+    let bytes = Array.zeroCreate<byte>(block.Length * int size)
     ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan block), kind, Span bytes)
 
     for start in 0L .. int64 block.Length .. count - 1L do
@@ -28,7 +28,9 @@ let private fill (random: Random) (memory: IDeviceMemory) (kind: ScalarType) (co
 
 /// Rows a second, forward and backward; bytes are those of x and y, and of x, dy and dx.
 let measure threads rounds (sizes: Sizes) =
-    let layer: Layer<Tensor<Batch, Embed> -> Tensor<Batch, Embed>> = rmsNorm "norm" (axis<Embed> sizes.Features)
+    let layer: Layer<Tensor<Batch, Embed> -> Tensor<Batch, Embed>> =
+        rmsNorm "norm" (axis<Embed> sizes.Features)
+
     let dims = (axis<Batch> sizes.Rows).Dims @ (axis<Embed> sizes.Features).Dims
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)

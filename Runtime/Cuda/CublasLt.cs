@@ -28,7 +28,10 @@ internal static unsafe partial class CublasLt
     public const int Float32 = 68, Float32ByTf32 = 77;
 
     /// <summary>Attributes of descriptions.</summary>
-    public const int TransposeA = 3, TransposeB = 4, BatchCount = 5, BatchStride = 6, MaxWorkspaceBytes = 1;
+    public const int TransposeA = 3, TransposeB = 4, Epilogue = 7, BiasPointer = 8, BatchCount = 5, BatchStride = 6, MaxWorkspaceBytes = 1;
+
+    /// <summary>A value of cublasLtEpilogue_t: adds a vector to each column.</summary>
+    public const int AddsBias = 4;
 
     private const string Library = CudaLibrary.ProductsName;
 

@@ -126,7 +126,7 @@ internal sealed class CudaLowering
         return 1 << BitOperations.TrailingZeroCount(bits);
     }
 
-    private static OperandMemory[] Memory(CudaView[] views)
+    public static OperandMemory[] Memory(CudaView[] views)
     {
         var memory = new OperandMemory[views.Length];
         for (int i = 0; i < views.Length; i++)
@@ -179,16 +179,37 @@ internal sealed class CudaLowering
             Add(new CudaSkinnyLaunch(product, text, left, right, [output, .. Views(product.EpilogueOperands)], isParameter, this));
             return;
         }
-        foreach (Step.MatrixProduct part in AlignedProducts.Of(product, left.Type))
+        Step.MatrixProduct[] parts = [.. AlignedProducts.Of(product, left.Type)];
+        if (parts.Length == 1 && AddWithEpilogue(product, left, right, output))
+            return;
+        foreach (Step.MatrixProduct part in parts)
         {
             CudaView partLeft = View(part.Left.View), partRight = View(part.Right.View), partOutput = View(part.Output.View);
             Add(() => new CudaProductLaunch(part, partLeft, partRight, partOutput, this));
         }
-        if (product.Epilogue is not { } epilogue)
-            return;
-        Kernel whole = epilogue.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);
-        AddKernel(product.Name + " epilogue", Cost.Zero, whole, [output, .. Views(product.EpilogueOperands)]);
+        if (product.Epilogue is not null)
+            AddKernel(EpilogueName(product), Cost.Zero, WholeEpilogue(product), [output, .. Views(product.EpilogueOperands)]);
     }
+
+    /// <summary>A product whose epilogue cuBLASLt takes in; false for others.</summary>
+    private bool AddWithEpilogue(Step.MatrixProduct product, CudaView left, CudaView right, CudaView output)
+    {
+        if (ProductEpilogue.Of(product) is not { } added || left.Type != output.Type)
+            return false;
+        CudaView[] views = [output, .. Views(product.EpilogueOperands)];
+        CudaView? bias = added.Bias is { } b ? views[b] : null, addend = added.Addend is { } a ? views[a] : null;
+        if (bias is not null && bias.Alignment * bias.Type.Size() < CudaProduct.BiasAlignment)
+            return false;
+        Kernel epilogue = IndependentLoops.ToGrid(WholeEpilogue(product), Memory(views));
+        _ = Write(epilogue, views);
+        Add(() => new CudaProductLaunch(product, left, right, output, bias, addend, new CudaKernelLaunch(EpilogueName(product), Cost.Zero, epilogue, views, this), this));
+        return true;
+    }
+
+    private static string EpilogueName(Step.MatrixProduct product) => product.Name + " epilogue";
+
+    private static Kernel WholeEpilogue(Step.MatrixProduct product) =>
+        product.Epilogue!.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);
 
     private static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
 

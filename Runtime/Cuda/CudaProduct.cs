@@ -6,23 +6,34 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Leading">Elements from one column (row, if transposed) to the next.</param>
 internal readonly record struct ProductOperand(ScalarType Type, bool Transposed, long Leading, long BatchStride);
 
-/// <summary>A product of columns-first matrices: C[rows, columns] (+)= A · B, for each of a batch.</summary>
+/// <summary>
+/// A product of columns-first matrices: C[rows, columns] = A · B, for each of a batch, plus what C or another matrix like it
+/// holds, plus a vector for each column.
+/// </summary>
 internal readonly record struct ProductShape(
-    long Rows, long Columns, long Depth, long Batch, ProductOperand A, ProductOperand B, ProductOperand C, bool Accumulate, bool ByTf32);
+    long Rows, long Columns, long Depth, long Batch, ProductOperand A, ProductOperand B, ProductOperand C, bool Accumulate, bool HasBias, bool ByTf32);
 
 /// <summary>cuBLASLt's descriptions of a product.</summary>
 internal sealed unsafe class CudaProduct : IDisposable
 {
+    /// <summary>Bytes to a multiple of which the vector must lie that is added to each column.</summary>
+    public const int BiasAlignment = 16;
+
     private const int Real = 0;
 
     public CudaProduct(ProductShape shape)
     {
-        Accumulate = shape.Accumulate;
+        (Accumulate, HasBias) = (shape.Accumulate, shape.HasBias);
         CublasLt.Check(CublasLt.ProductCreate(out nint description, shape.ByTf32 ? CublasLt.Float32ByTf32 : CublasLt.Float32, Real), "describing a product");
         Description = description;
         int a = shape.A.Transposed ? 1 : 0, b = shape.B.Transposed ? 1 : 0;
         CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeA, &a, sizeof(int)), "describing a product");
         CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeB, &b, sizeof(int)), "describing a product");
+        if (shape.HasBias)
+        {
+            int epilogue = CublasLt.AddsBias;
+            CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.Epilogue, &epilogue, sizeof(int)), "describing an epilogue");
+        }
         A = Layout(shape.A, shape.Rows, shape.Depth, shape.Batch);
         B = Layout(shape.B, shape.Depth, shape.Columns, shape.Batch);
         C = Layout(shape.C, shape.Rows, shape.Columns, shape.Batch);
@@ -39,8 +50,14 @@ internal sealed unsafe class CudaProduct : IDisposable
 
     public bool Accumulate { get; }
 
+    public bool HasBias { get; }
+
     /// <summary>From the first to the last byte of each matrix of the batch.</summary>
     public (long A, long B, long C) Bytes { get; }
+
+    /// <summary>Where the vector lies that is added to each column.</summary>
+    public void SetBias(nint address) =>
+        CublasLt.Check(CublasLt.ProductSetAttribute(Description, CublasLt.BiasPointer, &address, (nuint)sizeof(nint)), "describing an epilogue");
 
     public void Dispose()
     {

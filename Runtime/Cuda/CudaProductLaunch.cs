@@ -14,15 +14,28 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private readonly CpuExtent m, n, k;
     private readonly BatchStrides[] batch;
     private readonly bool accumulate, byTf32;
+    private readonly CudaView? bias, addend;
+    private readonly CudaLaunch? epilogue;
     private readonly CudaLowering lowering;
     private readonly List<Call> calls = [];
     private CudaProduct? product;
     private ProductAlgorithm? algorithm;
+    private nint? added;
     private CudaPortableProduct? portable;
 
     public CudaProductLaunch(Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaLowering lowering)
+        : this(step, left, right, output, null, null, null, lowering)
+    {
+    }
+
+    /// <param name="bias">A vector that is added to each row.</param>
+    /// <param name="addend">A matrix of the output's layout that is added.</param>
+    /// <param name="epilogue">Adds them where cuBLASLt doesn't.</param>
+    public CudaProductLaunch(
+        Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaView? bias, CudaView? addend, CudaLaunch? epilogue, CudaLowering lowering)
         : base(step.Name, step.Cost, lowering)
     {
+        (this.bias, this.addend, this.epilogue) = (bias, addend, epilogue);
         // cuBLASLt writes columns, and rows that lie together are the columns of the transpose: Cᵀ = Bᵀ · Aᵀ.
         bool byColumns = !step.Output.ColumnStride.Equals(Extent.One) && step.Output.RowStride.Equals(Extent.One);
         (this.left, this.right, this.output) = byColumns ? (right, left, output) : (left, right, output);
@@ -40,6 +53,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
+        epilogue?.Bind(dimensions);
         product?.Dispose();
         (product, algorithm) = (null, null);
         AddCalls(dimensions);
@@ -55,6 +69,9 @@ internal sealed class CudaProductLaunch : CudaLaunch
             }
             product = new CudaProduct(shape);
             algorithm = products.Choose(shape, product);
+            if (bias is not null)
+                product.SetBias(bias.Address(dimensions));
+            added = addend?.Address(dimensions);
         }
         if (algorithm is null)
         {
@@ -69,9 +86,11 @@ internal sealed class CudaProductLaunch : CudaLaunch
     {
         foreach (Call call in calls)
             if (algorithm is { } chosen)
-                CublasLt.Check(lowering.Device.Products.Multiply(product!, chosen, call.Right, call.Left, call.Output, stream), $"computing {Name}");
+                CublasLt.Check(lowering.Device.Products.Multiply(product!, chosen, call.Right, call.Left, added ?? call.Output, call.Output, stream), $"computing {Name}");
             else
                 portable!.Enqueue(call.Left, call.Right, call.Output, stream);
+        if (algorithm is null)
+            epilogue?.Enqueue(stream);
     }
 
     /// <summary>A call for each index of the batch loops but the innermost.</summary>
@@ -114,7 +133,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
             || Operand(left.Type, leftStrides.At(dimensions), rows, depth, leftStep) is not { } b
             || Operand(output.Type, outputStrides.At(dimensions), rows, columns, outputStep) is not { Transposed: false } c)
             return null;
-        return new ProductShape(columns, rows, depth, count, a, b, c, accumulate, byTf32 && left.Type == ScalarType.F32);
+        return new ProductShape(columns, rows, depth, count, a, b, c, accumulate || addend is not null, bias is not null, byTf32 && left.Type == ScalarType.F32);
     }
 
     /// <summary>A matrix of rows as one of columns.</summary>

@@ -42,13 +42,13 @@ internal sealed unsafe class CudaProducts : IDisposable
         return best;
     });
 
-    /// <summary>Starts a product. Zero for success.</summary>
-    public int Multiply(CudaProduct product, in ProductAlgorithm algorithm, nint a, nint b, nint c, nint stream)
+    /// <summary>Starts d = a · b, or where the product accumulates a · b + c; c may be d. Zero for success.</summary>
+    public int Multiply(CudaProduct product, in ProductAlgorithm algorithm, nint a, nint b, nint c, nint d, nint stream)
     {
         float one = 1, beta = product.Accumulate ? 1 : 0;
         fixed (ProductAlgorithm* chosenAlgorithm = &algorithm)
             return CublasLt.Multiply(
-                handle, product.Description, &one, a, product.A, b, product.B, &beta, c, product.C, c, product.C,
+                handle, product.Description, &one, a, product.A, b, product.B, &beta, c, product.C, d, product.C,
                 chosenAlgorithm, workspace.Address, (nuint)WorkspaceBytes, stream);
     }
 
@@ -75,6 +75,8 @@ internal sealed unsafe class CudaProducts : IDisposable
 
         using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
         using var stopwatch = new CudaStopwatch(1);
+        if (product.HasBias)
+            product.SetBias(a.Address);
         (double best, int at) = (double.PositiveInfinity, 0);
         for (int i = 0; i < given; i++)
             if (Time(product, proposals[i].Algorithm, a, b, c, stopwatch) is { } seconds && seconds < best)
@@ -84,13 +86,13 @@ internal sealed unsafe class CudaProducts : IDisposable
 
     private double? Time(CudaProduct product, in ProductAlgorithm algorithm, CudaMemory a, CudaMemory b, CudaMemory c, CudaStopwatch stopwatch)
     {
-        if (Multiply(product, algorithm, a.Address, b.Address, c.Address, device.Stream) != 0)
+        if (Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream) != 0)
             return null;
         double best = double.PositiveInfinity;
         for (int round = 0; round < Rounds; round++)
         {
             stopwatch.Start(0, device.Stream);
-            _ = Multiply(product, algorithm, a.Address, b.Address, c.Address, device.Stream);
+            _ = Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream);
             stopwatch.Stop(0, device.Stream);
             device.Synchronize("measuring products");
             best = Math.Min(best, stopwatch.Read(0));

@@ -15,7 +15,7 @@ internal sealed class CudaScatterLaunch : CudaLaunch
     {
         CudaLowering.CheckOperands(kernel, views);
         this.views = views;
-        (string text, IReadOnlyList<Extent> sizes) = CudaScatterText.Write(kernel, sums, lowering.Bounds);
+        (string text, IReadOnlyList<Extent> sizes) = CudaScatterText.Write(kernel, sums, CudaLowering.Memory(views), lowering.Bounds);
         extents = lowering.Extents(sizes);
         CudaView target = views[sums.Store.Operand];
         long rows = (target.End - target.Start) / target.Type.Size() / sums.Stride;

@@ -37,6 +37,10 @@ internal static class IndependentLoops
         if (inside.OfType<Statement.Accumulate>().Any(a => !own.Contains(a.Name)))
             return false;
         Statement.Loop[] loops = [.. inside.OfType<Statement.Loop>()];
+        // Loops inside that begin elsewhere in each iteration may reach any element.
+        string[] varying = [loop.Variable, .. loops.Select(l => l.Variable), .. inside.OfType<Statement.Let>().Select(l => l.Name)];
+        if (loops.Any(l => varying.Any(l.From.Mentions) || l.From.AllLoads().Any()))
+            return false;
         Expr.Load[] loads = [.. inside.SelectMany(s => s.Expressions()).SelectMany(e => e.AllLoads())];
         foreach (Statement.Store store in inside.OfType<Statement.Store>())
         {
@@ -61,9 +65,9 @@ internal static class IndependentLoops
                 case Expr.Variable variable when variable.Name == loop.Variable:
                     break;
                 case Expr.Variable variable when inside.FirstOrDefault(l => l.Variable == variable.Name) is { } inner:
-                    if (inner.From is not Expr.Integer { Value: 0 } || inner.To is not Expr.Integer to || !term.Stride.IsConstant)
+                    if (inner.Length() is not Expr.Integer length || !term.Stride.IsConstant)
                         return false;
-                    reach += Math.Max(0, to.Value - 1) * term.Stride.Constant;
+                    reach += Math.Max(0, length.Value - 1) * term.Stride.Constant;
                     break;
                 case var value when inside.Any(l => value.Mentions(l.Variable)) || value.AllLoads().Any():
                     return false;
