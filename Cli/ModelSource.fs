@@ -84,6 +84,7 @@ let private beginToken (tokenizer: Tokenizer) =
 let private fitted (tokenizer: Tokenizer) config =
     config
     |> Families.withVocabulary tokenizer.VocabularySize
+    |> Families.withPadding (Option.ofNullable tokenizer.PaddingId)
     |> Families.withTokens (beginToken tokenizer) (Option.toList (Option.ofNullable tokenizer.EndOfSequenceId))
 
 /// The source with keys of its config overridden.

@@ -162,7 +162,17 @@ type CompiledModel(model: ModelDef) =
                 | _ -> null
 
             let numbers = if w.Numbers.IsEmpty then null else List.toArray w.Numbers
-            WeightSource(w.Path, w.Name, w.Transposed, part, groups, PairedHeads = w.PairedHeads, Numbers = numbers)
+
+            WeightSource(
+                w.Path,
+                w.Name,
+                w.Transposed,
+                part,
+                groups,
+                PairedHeads = w.PairedHeads,
+                Numbers = numbers,
+                Added = float32 w.Added
+            )
 
         // A model without a table of its own uses its paths.
         let names =

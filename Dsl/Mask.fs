@@ -87,6 +87,10 @@ module Masks =
     /// The first `lengths` keys of each row: those behind them are padding.
     let within (lengths: Tensor<Batch, unit>) = Mask(Some(Bin(Less, k, Arg 0)), None, [ lengths.Node ])
 
+    /// Keys whose token is another than the one that fills up the shorter texts of a batch: `ids` tells each key's.
+    let besides (padding: int) (ids: Tensor<Batch * 'Keys, unit>) =
+        Mask(Some(Un(Not, Bin(Equal, Arg 0, number padding))), None, [ ids.Node ])
+
     /// Scores become cap · tanh(score / cap) (Gemma 2).
     let scoreCap (cap: float) = scored (Num cap * Un(Tanh, Var "score" * Num(1.0 / cap)))
 

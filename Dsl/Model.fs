@@ -16,6 +16,8 @@ type WeightName = {
     Numbers: int list
     /// The heads whose rotary pairs the checkpoint keeps as neighbouring rows; 0: rows lie as here.
     PairedHeads: int
+    /// What the checkpoint has added to each of a vector's elements.
+    Added: float
 }
 
 /// A family's table between parameter paths and checkpoint names.
@@ -38,6 +40,7 @@ module WeightTable =
         Part = None
         Numbers = []
         PairedHeads = 0
+        Added = 0.0
     }
 
     /// The checkpoint stores the matrix as [in, out].

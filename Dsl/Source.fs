@@ -41,6 +41,12 @@ module Sources =
     let sourcePositions (tokens: Tensor<'B * Source, 'Feat>) : Tensor<'B * Source, unit> =
         Tensor(Node.iota (Node.dim "Source" tokens.Node))
 
+    /// The call's own tokens.
+    let callTokens: Layer<Tokens> =
+        Layer(fun scope ->
+            let batch = { Name = "Batch"; Size = scope.Sizes.Batch }
+            Tensor(Node.input "tokens" [ batch; { Name = "Seq"; Size = scope.Sizes.Sequence } ] Integer))
+
     /// Positions of the call's own tokens, wherever they are.
     let callPositions: Layer<Tensor<Batch * Seq, unit>> =
         Layer(fun scope ->

@@ -38,4 +38,4 @@ let table = {
 
 let ofConfig json =
     Config.demand "tie_word_embeddings" true json
-    Encoder.ofConfig 0 json |> Encoder.model "bert" json table
+    Encoder.ofConfig 0 0 json |> Encoder.model "bert" json table

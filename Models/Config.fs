@@ -16,9 +16,12 @@ type Activation =
 
 /// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
 [<Sealed>]
-type ConfigJson private (json: JsonObject, asked: HashSet<string>) =
-    new(json) = ConfigJson(json, HashSet<string>())
+type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>) =
+    new(json) = ConfigJson(json, HashSet<string>(), List())
     member _.Json = json
+
+    /// Spellings of keys that were asked for and found under none, with the object that lacks them.
+    member _.Absent: (JsonObject * string) seq = absent
 
     /// The keys asked for so far, in this object and in those inside it.
     member _.Asked: string seq = asked
@@ -28,7 +31,8 @@ type ConfigJson private (json: JsonObject, asked: HashSet<string>) =
             asked.Add key |> ignore
             json[key]
 
-    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked)
+    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked, absent)
+    member internal _.Lacks(keys: string list) = absent.AddRange [ for key in keys -> json, key ]
 
 /// Reads a config: keys under any of their spellings, with errors that name the key. A key that is null is a key that
 /// isn't there.
@@ -37,7 +41,11 @@ module Config =
     let internal fail what key remedy = raise (ModelError(what, $"the model's config, {key}", remedy))
 
     let private find (keys: string list) (json: ConfigJson) =
-        keys |> List.tryPick (fun key -> json[key] |> Option.ofObj |> Option.map (fun value -> key, value))
+        match keys |> List.tryPick (fun key -> json[key] |> Option.ofObj |> Option.map (fun value -> key, value)) with
+        | None ->
+            json.Lacks keys
+            None
+        | found -> found
 
     let private read<'T> (kind: string) (key: string) (value: JsonNode) =
         match value with

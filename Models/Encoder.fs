@@ -1,5 +1,5 @@
 /// The encoder-only transformer of BERT's kind (Devlin et al. 2019): each position sees the whole text, LayerNorm behind
-/// each part, learned positions. Texts of one call have one length; all of a text is its first segment.
+/// each part, learned positions. All of a text is its first segment.
 module Legato.Models.Encoder
 
 open Legato.Dsl
@@ -21,6 +21,8 @@ type Config = {
     Segments: Axis<Segment>
     /// Rows of the table of positions before the first position's.
     FirstPosition: int
+    /// The token that fills up the shorter texts of a call: no position sees it.
+    Padding: int option
     Epsilon: float
     FeedForward: FeedForward
 }
@@ -28,7 +30,7 @@ type Config = {
 let private dense c name input output = linear true c.FeedForward.Deviation name input output
 let private norm c name feature = layerNormOf c.Epsilon name feature
 
-let attention c = layer "attn" {
+let attention c mask = layer "attn" {
     let! q = dense c "q" c.Embed (c.Heads ^* c.HeadDim)
     and! k = dense c "k" c.Embed (c.Heads ^* c.HeadDim)
     and! v = dense c "v" c.Embed (c.Heads ^* c.HeadDim)
@@ -38,14 +40,17 @@ let attention c = layer "attn" {
     return
         fun (x: Tensor<Batch * Seq, Embed>) ->
             let keys, values = asPositions<Seq, Context, _, _>(k x), asPositions<Seq, Context, _, _>(v x)
-            attendAcross scale everything (q x) keys values |> o
+            attendAcross scale mask (q x) keys values |> o
 }
 
-let block c =
-    around PostNorm 1.0 (fun name -> norm c name c.Embed) (attention c) (feedForward c.FeedForward c.Embed c.Mlp)
+let block c mask =
+    around PostNorm 1.0 (fun name -> norm c name c.Embed) (attention c mask) (feedForward c.FeedForward c.Embed c.Mlp)
 
 /// The tokens' embeddings and the layers: features of each position, and the table of tokens.
 let private encoder c = layer "encoder" {
+    let! ids = callTokens
+    let keys = asPositions<Seq, Context, _, _> ids
+    let mask = c.Padding |> Option.map (fun token -> besides token keys) |> Option.defaultValue everything
     let! tokens = embeddingOf (Normal c.FeedForward.Deviation) "tokens" c.Vocab c.Embed
 
     and! places =
@@ -53,7 +58,7 @@ let private encoder c = layer "encoder" {
 
     and! segments = embeddingOf (Normal c.FeedForward.Deviation) "segments" c.Segments c.Embed
     and! first = norm c "embed_norm" c.Embed
-    and! blocks = stack c.Layers (block c)
+    and! blocks = stack c.Layers (block c mask)
 
     let encode (ids: Tokens) =
         tokens.Lookup ids + places.Lookup(shifted c.FirstPosition (positions ids)) + segments.Row 0
@@ -92,7 +97,7 @@ let sequenceClasses c (classes: Axis<Class>) = layer "model" {
     return encode >> firstOf >> pool >> tanh >> scores
 }
 
-let ofConfig firstPosition json =
+let ofConfig usualPadding firstPosition json =
     Config.demand "is_decoder" false json
     Config.demand "add_cross_attention" false json
     let embed = Config.axis<Embed> [ "hidden_size" ] json
@@ -117,6 +122,7 @@ let ofConfig firstPosition json =
         Mlp = Config.axis [ "intermediate_size" ] json
         Segments = axis (Config.intOr 2 [ "type_vocab_size" ] json)
         FirstPosition = firstPosition
+        Padding = Config.intUnlessNull usualPadding "pad_token_id" json
         Epsilon = Config.floatOr 1e-12 [ "layer_norm_eps" ] json
         FeedForward = {
             Gated = false

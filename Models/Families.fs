@@ -66,9 +66,24 @@ module Families =
         | None when modelType = "" -> fail "model_type is missing" $"{source}, model_type" $"set it to one of: {known}"
         | None -> fail $"the family '{modelType}' is not known" $"{source}, model_type" $"use one of: {known}"
 
+    // A config has many keys that no family reads; one that is all but a key which the family misses is a mistake.
+    let private refuseMisspelt (config: ConfigJson) =
+        let asked = Set.ofSeq config.Asked
+
+        for json, absent in config.Absent |> Seq.groupBy fst |> Seq.map (fun (json, keys) -> json, Seq.map snd keys) do
+            for pair in json do
+                if not (asked.Contains pair.Key) then
+                    match Nearest.misspelt pair.Key absent with
+                    | Some meant when isNull json[meant] ->
+                        let what = $"no key of this family is called '{pair.Key}', and '{meant}' is missing"
+                        fail what $"{source}, {pair.Key}" $"write {meant}, or leave the key out"
+                    | _ -> ()
+
     let private modelOf json =
         let config = ConfigJson json
-        config, familyOf config config
+        let model = familyOf config config
+        refuseMisspelt config
+        config, model
 
     /// The family that a config names.
     /// <exception cref="ModelError">The config can't be read.</exception>
@@ -129,6 +144,13 @@ module Families =
 
     /// The config for a tokenizer of `size` tokens.
     let withVocabulary (size: int) (text: string) : string = text |> edit (fun json -> json["vocab_size"] <- token size)
+
+    /// The config with a tokenizer's token that fills up shorter texts, where the config has one at all.
+    let withPadding (padding: int option) (text: string) : string =
+        text
+        |> edit (fun json ->
+            if json.ContainsKey "pad_token_id" then
+                json["pad_token_id"] <- padding |> Option.map token |> Option.toObj)
 
     /// The config with a tokenizer's tokens that begin and end a text.
     let withTokens (beginToken: int option) (endTokens: int list) (text: string) : string =

@@ -81,7 +81,7 @@ let private withTwoRopes json c =
 
 let gemma3 json =
     Config.demand "use_bidirectional_attention" false json
-    let pattern = Config.intOr 6 [ "sliding_window_pattern" ] json
+    let pattern = Config.intOr 6 [ "sliding_window_pattern"; "_sliding_window_pattern" ] json
     let window = Some(Config.intOr 4096 [ "sliding_window" ] json)
 
     { second json with QkNorm = HeadNorm RmsNormOffset }

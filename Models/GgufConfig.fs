@@ -14,6 +14,10 @@ type private Key = {
     Metadata: string
     IsWhole: bool
     Default: JsonObject -> float option
+    /// The number that stands for a config without the key.
+    Absent: float option
+    /// Whether null in a config turns off what GGUF can't turn off.
+    NullIsOff: bool
 }
 
 let private key isWhole config metadata = {
@@ -21,11 +25,16 @@ let private key isWhole config metadata = {
     Metadata = metadata
     IsWhole = isWhole
     Default = fun _ -> None
+    Absent = None
+    NullIsOff = false
 }
 
 let private whole = key true
 let private real = key false
 let private orElse make key = { key with Default = make >> Some }
+let private orElseNumber (x: float) = orElse (fun _ -> x)
+let private absent x key = { key with Absent = Some x }
+let private neverOff key = { key with NullIsOff = true }
 
 let private number (keys: string list) (config: JsonObject) =
     keys |> List.tryPick (fun key -> config[key] |> Option.ofObj) |> Option.map _.GetValue<float>()
@@ -38,6 +47,12 @@ let private required keys config =
 let private width = [ "hidden_size"; "n_embd" ]
 let private headDim (config: JsonObject) = required width config / required GgufNames.heads config
 
+let private headDims make =
+    [ "attention.key_length"; "attention.value_length"; "rope.dimension_count" ]
+    |> List.map (fun metadata -> whole [ "head_dim" ] metadata |> orElse make)
+
+let private epsilon = real [ "rms_norm_eps" ] "attention.layer_norm_rms_epsilon"
+
 let private llamaKeys = [
     whole [ "max_position_embeddings" ] "context_length"
     whole width "embedding_length"
@@ -45,10 +60,8 @@ let private llamaKeys = [
     whole [ "intermediate_size" ] "feed_forward_length"
     whole GgufNames.heads "attention.head_count"
     whole GgufNames.keyHeads "attention.head_count_kv"
-    whole [ "head_dim" ] "attention.key_length" |> orElse headDim
-    whole [ "head_dim" ] "attention.value_length" |> orElse headDim
-    whole [ "head_dim" ] "rope.dimension_count" |> orElse headDim
-    real [ "rms_norm_eps" ] "attention.layer_norm_rms_epsilon" |> orElse (fun _ -> 1e-6)
+    yield! headDims headDim
+    epsilon |> orElseNumber 1e-6
 ]
 
 let private gpt2Keys = [
@@ -60,15 +73,106 @@ let private gpt2Keys = [
     real [ "layer_norm_epsilon" ] "attention.layer_norm_epsilon" |> orElse (fun _ -> 1e-5)
 ]
 
-let private isGpt2 (architecture: GgufArchitecture) = architecture.Name = "gpt2"
-let private keysOf architecture = if isGpt2 architecture then gpt2Keys else llamaKeys
+let private experts (count: string list) chosen = [
+    whole count "expert_count"
+    whole [ "num_experts_per_tok" ] "expert_used_count" |> orElseNumber chosen
+]
 
-/// What GGUF takes for granted: a config must say the same, or nothing.
-let private granted architecture =
+let private qwenExperts chosen =
+    whole [ "moe_intermediate_size" ] "expert_feed_forward_length"
+    :: experts [ "num_experts"; "num_local_experts" ] chosen
+
+/// What a family has beside LLaMA's keys, or otherwise.
+let private ownKeys modelType =
+    match modelType with
+    | "gemma" -> headDims (fun _ -> 256.0)
+    | "gemma2" -> [
+        yield! headDims (fun _ -> 256.0)
+        real [ "attn_logit_softcapping" ] "attn_logit_softcapping" |> orElseNumber 50.0 |> neverOff
+        real [ "final_logit_softcapping" ] "final_logit_softcapping" |> orElseNumber 30.0 |> neverOff
+        whole [ "sliding_window" ] "attention.sliding_window" |> orElseNumber 4096.0
+      ]
+    | "phi3" -> [
+        epsilon |> orElseNumber 1e-5
+        whole [ "sliding_window" ] "attention.sliding_window" |> absent 0.0
+      ]
+    | "mixtral" -> [
+        epsilon |> orElseNumber 1e-5
+        for key in experts [ "num_local_experts" ] 2.0 do
+            if key.Metadata = "expert_count" then key |> orElseNumber 8.0 else key
+      ]
+    | "qwen2_moe" -> whole [ "shared_expert_intermediate_size" ] "expert_shared_feed_forward_length" :: qwenExperts 4.0
+    | "qwen3" -> headDims (fun _ -> 128.0)
+    | "qwen3_moe" -> headDims (fun _ -> 128.0) @ qwenExperts 8.0
+    | _ -> []
+
+let private isGpt2 (architecture: GgufArchitecture) = architecture.Name = "gpt2"
+
+let private keysOf architecture =
     if isGpt2 architecture then
-        "activation_function", "gelu_new"
+        gpt2Keys
     else
-        "hidden_act", "silu"
+        ownKeys architecture.ModelType @ llamaKeys |> List.distinctBy _.Metadata
+
+/// What GGUF takes for granted, and what a config that lacks the key means.
+type private Granted = { Key: string; Value: JsonNode; Missing: JsonNode }
+
+let private always key (value: JsonNode) = { Key = key; Value = value; Missing = value }
+
+// The largest Gemma 2 alone has another scale than its heads' (its readers know it by its layers).
+let private scoreSize (config: JsonObject) =
+    if number [ "num_hidden_layers" ] config = Some 46.0 then
+        headDim config
+    else
+        number [ "head_dim" ] config |> Option.defaultValue 256.0
+
+let private alternating (config: JsonObject) =
+    // More than any model has are refused where the model is made.
+    let layers = required [ "num_hidden_layers" ] config |> min 10_000.0 |> int
+
+    JsonArray [|
+        for i in 0 .. layers - 1 ->
+            JsonValue.Create(if i % 2 = 0 then "sliding_attention" else "full_attention") :> JsonNode
+    |]
+
+let private allSparse = [ always "decoder_sparse_step" (JsonValue.Create 1.0); always "mlp_only_layers" (JsonArray()) ]
+
+let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
+    let text (word: string) : JsonNode = JsonValue.Create word
+    let flag (value: bool) : JsonNode = JsonValue.Create value
+    let normalised value = { Key = "norm_topk_prob"; Value = flag value; Missing = flag false }
+    let silu = always "hidden_act" (text "silu")
+    let gelu = always "hidden_activation" (text "gelu_pytorch_tanh")
+    let unwindowed = always "use_sliding_window" (flag false)
+
+    match architecture.ModelType with
+    | "gpt2" -> [ always "activation_function" (text "gelu_new") ]
+    | "gemma" -> [ gelu ]
+    | "gemma2" -> [
+        gelu
+        always "layer_types" (alternating config)
+        {
+            Key = "query_pre_attn_scalar"
+            Value = JsonValue.Create(scoreSize config)
+            Missing = JsonValue.Create 256.0
+        }
+      ]
+    | "mixtral" -> [ silu; always "sliding_window" null ]
+    | "qwen2"
+    | "qwen3" -> [ silu; unwindowed ]
+    | "qwen2_moe" -> silu :: unwindowed :: normalised false :: allSparse
+    | "qwen3_moe" -> silu :: unwindowed :: normalised true :: allSparse
+    | _ -> [ silu ]
+
+let private isSame (a: JsonNode) (b: JsonNode) =
+    let isNumber (x: JsonNode) = not (isNull x) && x.GetValueKind() = System.Text.Json.JsonValueKind.Number
+
+    if isNumber a && isNumber b then
+        a.GetValue<float>() = b.GetValue<float>()
+    else
+        JsonNode.DeepEquals(a, b)
+
+let private shown (node: JsonNode) = if isNull node then "null" else node.ToJsonString()
 
 let private architectureName = "general.architecture"
 
@@ -89,7 +193,13 @@ let private fail what where = raise (ModelError(what, where, "convert the model 
 /// <exception cref="ModelError">It is missing or not known.</exception>
 let architecture (value: string -> GgufValue option) =
     match value architectureName with
-    | Some(Word name) -> GgufNames.ofName name
+    | Some(Word name) ->
+        let hasExperts =
+            match value $"{name}.expert_count" with
+            | Some(Whole count) -> count > 0L
+            | _ -> false
+
+        GgufNames.ofName name hasExperts
     | _ -> fail $"the file doesn't say what it is" architectureName
 
 let private literal (text: string) = JsonNode.Parse text
@@ -105,6 +215,7 @@ let private read (architecture: GgufArchitecture) value (key: Key) : JsonNode op
     let name = $"{architecture.Name}.{key.Metadata}"
 
     match value name with
+    | Some(Whole n) when key.IsWhole && Some(float n) = key.Absent -> None
     | Some(Whole n) when key.IsWhole -> Some(literal (string n))
     | Some(Real x) when not key.IsWhole && Double.IsFinite x -> Some(literal (digits x))
     | None -> None
@@ -125,8 +236,9 @@ let ofMetadata (value: string -> GgufValue option) (facts: Facts) : string =
 
     set "vocab_size" (JsonValue.Create facts.Vocabulary)
     set "tie_word_embeddings" (JsonValue.Create(isGpt2 architecture || not facts.HasHead))
-    let key, word = granted architecture
-    set key (JsonValue.Create word)
+
+    for granted in grantedBy architecture config do
+        set granted.Key granted.Value
 
     for token in tokens do
         match value $"tokenizer.ggml.{token}" with
@@ -147,25 +259,39 @@ let ofMetadata (value: string -> GgufValue option) (facts: Facts) : string =
 
     Config.text config
 
+let private keep = "keep this model in the Hugging Face layout"
+
 let private write (config: JsonObject) (key: Key) =
-    match number key.Config config |> Option.orElseWith (fun () -> key.Default config) with
+    if
+        key.NullIsOff
+        && key.Config |> List.exists (fun name -> config.ContainsKey name && isNull config[name])
+    then
+        raise (ModelError($"GGUF can't turn {key.Config.Head} off", key.Config.Head, keep))
+
+    match
+        number key.Config config
+        |> Option.orElseWith (fun () -> key.Default config)
+        |> Option.orElse key.Absent
+    with
     | Some x -> key.Metadata, (if key.IsWhole then Whole(int64 x) else Real x)
     | None ->
         raise (ModelError($"{key.Config.Head} is missing", key.Config.Head, $"add {key.Config.Head} to the config"))
+
+let private usualTheta (architecture: GgufArchitecture) = if architecture.ModelType = "mixtral" then 1e6 else 10000.0
 
 /// The metadata that says what a config says, and the divisors of rotary frequencies where there are any.
 /// <exception cref="ModelError">GGUF can't say it.</exception>
 let toMetadata (text: string) : (string * GgufValue) list * float32 list option =
     let config = JsonNode.Parse(text).AsObject()
     let architecture = GgufNames.ofModelType (config["model_type"].GetValue<string>())
-    let key, word = granted architecture
 
-    match config[key] with
-    | null -> ()
-    | value when value.GetValue<string>() = word -> ()
-    | value ->
-        let what = $"GGUF takes {key} = {word} for granted; the config has {value.ToJsonString()}"
-        raise (ModelError(what, key, "keep this model in the Hugging Face layout"))
+    for granted in grantedBy architecture config do
+        let key = granted.Key
+        let means = if isNull config[key] then granted.Missing else config[key]
+
+        if not (isSame means granted.Value) then
+            let what = $"GGUF takes {key} = {shown granted.Value} for granted; the config means {shown means}"
+            raise (ModelError(what, key, keep))
 
     let sizes = keysOf architecture |> List.map (write config)
 
@@ -174,8 +300,9 @@ let toMetadata (text: string) : (string * GgufValue) list * float32 list option 
             [], None
         else
             let size = number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
-            let scaling, divisors = GgufRope.write (int size) config
-            ("rope.freq_base", Real(GgufRope.theta config)) :: scaling, divisors
+            let theta = GgufRope.theta (usualTheta architecture) config
+            let scaling, divisors = GgufRope.write (int size) theta config
+            ("rope.freq_base", Real theta) :: scaling, divisors
 
     let own =
         sizes @ [ "vocab_size", Whole(int64 (required [ "vocab_size" ] config)) ] @ rope

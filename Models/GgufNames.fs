@@ -19,6 +19,8 @@ type GgufArchitecture = {
     Modules: (string * string) list
     /// Modules whose rows GGUF keeps with rotary pairs side by side, and the keys of how many heads they have.
     Paired: (string * string list) list
+    /// Whether the gains of norms count from zero there.
+    WholeGains: bool
     /// Tensors that hold nothing of their own.
     Ignored: string list
 }
@@ -45,6 +47,35 @@ module GgufNames =
             "mlp.down_proj", "ffn_down"
         ]
 
+    /// Experts are one tensor of a layer, whose first axis counts them.
+    let private expertModules hub gate up down =
+        inLayer "model.layers" "blk" [
+            $"{hub}.gate", "ffn_gate_inp"
+            $"{hub}.experts.{{1}}.{gate}", "ffn_gate_exps"
+            $"{hub}.experts.{{1}}.{up}", "ffn_up_exps"
+            $"{hub}.experts.{{1}}.{down}", "ffn_down_exps"
+        ]
+
+    let private qwenExperts = expertModules "mlp" "gate_proj" "up_proj" "down_proj"
+
+    let private sharedExpert =
+        inLayer "model.layers" "blk" [
+            "mlp.shared_expert.gate_proj", "ffn_gate_shexp"
+            "mlp.shared_expert.up_proj", "ffn_up_shexp"
+            "mlp.shared_expert.down_proj", "ffn_down_shexp"
+            "mlp.shared_expert_gate", "ffn_gate_inp_shexp"
+        ]
+
+    let private sandwichModules =
+        inLayer "model.layers" "blk" [
+            "post_attention_layernorm", "post_attention_norm"
+            "pre_feedforward_layernorm", "ffn_norm"
+            "post_feedforward_layernorm", "post_ffw_norm"
+        ]
+
+    let private fusedModules =
+        inLayer "model.layers" "blk" [ "self_attn.qkv_proj", "attn_qkv"; "mlp.gate_up_proj", "ffn_up" ]
+
     let private gpt2Modules =
         [ "wte", "token_embd"; "wpe", "position_embd"; "ln_f", "output_norm" ]
         @ inLayer "h" "blk" [
@@ -59,32 +90,56 @@ module GgufNames =
     let internal heads = [ "num_attention_heads"; "n_head" ]
     let internal keyHeads = "num_key_value_heads" :: heads
 
-    let private llamaLike name = { Name = name; ModelType = name; Modules = llamaModules; Paired = []; Ignored = [] }
+    let private llamaLike name = {
+        Name = name
+        ModelType = name
+        Modules = llamaModules
+        Paired = []
+        WholeGains = false
+        Ignored = []
+    }
+
+    /// The first line of a module counts.
+    let private also modules (architecture: GgufArchitecture) = {
+        architecture with
+            Modules = modules @ architecture.Modules
+    }
+
+    let private llama = {
+        llamaLike "llama" with
+            Paired = [ "blk.{0}.attn_q", heads; "blk.{0}.attn_k", keyHeads ]
+            Ignored = [ "rope_freqs.weight" ]
+    }
 
     let all = [
-        {
-            llamaLike "llama" with
-                Paired = [ "blk.{0}.attn_q", heads; "blk.{0}.attn_k", keyHeads ]
-                Ignored = [ "rope_freqs.weight" ]
-        }
+        llama
+        { llama with ModelType = "mixtral" } |> also (expertModules "block_sparse_moe" "w1" "w3" "w2")
         llamaLike "qwen2"
         llamaLike "qwen3"
+        { llamaLike "qwen2moe" with ModelType = "qwen2_moe" } |> also (qwenExperts @ sharedExpert)
+        { llamaLike "qwen3moe" with ModelType = "qwen3_moe" } |> also qwenExperts
+        { llamaLike "gemma" with WholeGains = true }
+        { llamaLike "gemma2" with WholeGains = true } |> also sandwichModules
+        llamaLike "phi3" |> also fusedModules
         // The head is the embedding; some writers repeat it.
         {
             Name = "gpt2"
             ModelType = "gpt2"
             Modules = gpt2Modules
             Paired = []
+            WholeGains = false
             Ignored = [ "output.weight" ]
         }
     ]
 
-    let private known choose = all |> List.map choose |> String.concat ", "
+    let private known choose = all |> List.map choose |> List.distinct |> String.concat ", "
 
-    /// The architecture that general.architecture names.
+    /// The architecture that general.architecture names; a LLaMA with experts is a Mixtral.
     /// <exception cref="ModelError">Legato has no such.</exception>
-    let ofName name =
-        match all |> List.tryFind (fun a -> a.Name = name) with
+    let ofName name hasExperts =
+        let modelType = if name = "llama" && hasExperts then "mixtral" else "llama"
+
+        match all |> List.tryFind (fun a -> a.Name = name && (name <> "llama" || a.ModelType = modelType)) with
         | Some found -> found
         | None ->
             raise (
@@ -123,6 +178,7 @@ module GgufNames =
                     |> List.tryFind (fun (paired, _) -> paired = name)
                     |> Option.map (snd >> heads)
                     |> Option.defaultValue 0
+                Added = if architecture.WholeGains && name.EndsWith "norm" then 1.0 else 0.0
           }
 
     /// The model under GGUF's names.

@@ -45,18 +45,23 @@ module GgufRope =
     let private kindOf section = text [ "rope_type"; "type" ] section |> Option.defaultValue "default"
 
     /// The rotary base, in the section or beside it.
-    let theta (config: JsonObject) =
+    let theta usual (config: JsonObject) =
         section config
         |> Option.bind (fun json -> json["rope_theta"] |> Option.ofObj)
         |> Option.orElse (config["rope_theta"] |> Option.ofObj)
         |> Option.map _.GetValue<float>()
-        |> Option.defaultValue 10000.0
+        |> Option.defaultValue usual
 
     let private originalContext (json: JsonObject) = int (number "original_max_position_embeddings" 0.0 json)
 
     /// GGUF's keys, after the architecture's name, and the divisors where there are any.
     /// <exception cref="ModelError">GGUF can't say it.</exception>
-    let write headDim (config: JsonObject) : (string * GgufValue) list * float32 list option =
+    let write headDim theta (config: JsonObject) : (string * GgufValue) list * float32 list option =
+        let share = number "partial_rotary_factor" 1.0 (section config |> Option.defaultValue config)
+
+        if share <> 1.0 then
+            fail $"GGUF turns whole heads, not {share} of one" "keep this model in the Hugging Face layout"
+
         match section config |> Option.map (fun json -> kindOf json, json) with
         | None
         | Some("default", _) -> [], None
@@ -66,7 +71,7 @@ module GgufRope =
             number "low_freq_factor" low json = low && number "high_freq_factor" high json = high
             ->
             let trained = originalContext json
-            let vector = divisors headDim (theta config) (number "factor" 1.0 json) low high trained
+            let vector = divisors headDim theta (number "factor" 1.0 json) low high trained
             [ "rope.scaling.original_context_length", Whole(int64 trained) ], Some(List.map float32 vector)
         | Some(kind, _) ->
             fail

@@ -10,6 +10,23 @@ let private distance (a: string) (b: string) =
 
     List.fold next [ 0 .. b.Length ] (List.ofSeq a) |> List.last
 
+let private isMisspeltWord (a: string) (b: string) =
+    a = b || min a.Length b.Length >= 4 && distance a b <= (if min a.Length b.Length = 4 then 1 else 2)
+
+/// The candidate that a key of words and underscores is, but for its capitals, its underscores or the letters of one word.
+/// Words of three letters are too near to each other to judge.
+let misspelt (key: string) (candidates: string seq) : string option =
+    let words (text: string) = text.Split '_'
+    let joined (text: string) = text.Replace("_", "").ToLowerInvariant()
+
+    let isMeant candidate =
+        joined key = joined candidate
+        || (words key).Length = (words candidate).Length
+           && Array.forall2 isMisspeltWord (words key) (words candidate)
+           && Array.zip (words key) (words candidate) |> Array.filter (fun (a, b) -> a <> b) |> Array.length = 1
+
+    candidates |> Seq.tryFind isMeant
+
 /// The candidates most like the name, the best first.
 let names count (name: string) (candidates: string seq) =
     let name = name.ToLowerInvariant()

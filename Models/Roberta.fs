@@ -45,5 +45,6 @@ let private tableOf json =
 
 let ofConfig json =
     Config.demand "tie_word_embeddings" true json
-    let padding = Config.intOr 1 [ "pad_token_id" ] json
-    Encoder.ofConfig (padding + 1) json |> Encoder.model "roberta" json (tableOf json)
+    let usual = 1
+    let padding = Config.intOr usual [ "pad_token_id" ] json
+    Encoder.ofConfig usual (padding + 1) json |> Encoder.model "roberta" json (tableOf json)

@@ -12,6 +12,7 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cpu
 open Legato.Runtime.Plans
 open Legato.Runtime.Text.Training
+open Legato.Runtime.Training
 
 /// A reference checkpoint: one of the repository's own, or one that lies beside it.
 let private checkpoint name =
@@ -44,7 +45,7 @@ let private logits (model: string) =
 let private weights folder = File.ReadAllBytes(Path.Combine(folder, "model.safetensors"))
 
 /// What GGUF has names for.
-let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3" ]
+let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3"; "mixtral"; "phi3" ]
 
 [<TestCaseSource(nameof models)>]
 let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
@@ -56,6 +57,114 @@ let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
         Assert.That(logits file, Is.EqualTo<float32[]>(logits (checkpoint name)))
         File.Copy(Path.Combine(checkpoint name, "expected.safetensors"), Path.Combine(back, "expected.safetensors"))
         succeeds [ "verify"; back ] |> ignore)
+
+/// A folder with a model of random weights.
+let private made (config: string) folder =
+    let plans = CompiledModel(Families.ofConfig config) :> IPlanSource
+    use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
+    use memory = new ModelMemory(device)
+    use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
+    ParameterInitializer.Fill(plans.Model, (fun path -> memory.Parameter path), 1L)
+    HubCheckpoint.Save(folder, plans.Model, fun path -> memory.Parameter path)
+
+let private sizes =
+    """ "vocab_size": 256, "max_position_embeddings": 64, "hidden_size": 64, "intermediate_size": 96,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.1 """
+
+let private mixtures = [
+    TestCaseData(
+        $"""{{ "model_type": "qwen2_moe", {sizes}, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 64, "tie_word_embeddings": true }}"""
+    )
+        .SetArgDisplayNames
+        "qwen2_moe"
+    TestCaseData(
+        $"""{{ "model_type": "qwen3_moe", {sizes}, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32, "norm_topk_prob": true }}"""
+    )
+        .SetArgDisplayNames
+        "qwen3_moe"
+]
+
+[<TestCaseSource(nameof mixtures)>]
+let ``a mixture goes to GGUF and back without a changed bit`` (config: string) =
+    inFolder (fun home ->
+        let folder, file, back =
+            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
+
+        made config folder
+        succeeds [ "convert"; folder; "--out"; file ] |> ignore
+        use tensors = new GgufFile(file)
+        let experts = tensors.Find("blk.1.ffn_gate_exps.weight").Info.Shape
+        Assert.That(List.ofSeq experts, Is.EqualTo<int64 list> [ 4L; 32L; 64L ])
+        succeeds [ "convert"; file; "--out"; back ] |> ignore
+        Assert.That((weights back = weights folder), "the files differ")
+        Assert.That(logits file, Is.EqualTo<float32[]>(logits folder)))
+
+let private gemma = $"""{{ "model_type": "gemma", {sizes}, "head_dim": 16 }}"""
+
+/// Gains of norms count from one there and from zero in GGUF: the sums are rounded, all else is exact.
+let private keepsGemma home folder =
+    let file, back = Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
+    succeeds [ "convert"; folder; "--out"; file ] |> ignore
+    succeeds [ "convert"; file; "--out"; back ] |> ignore
+    use before = new CheckpointFolder(folder)
+    use after = new CheckpointFolder(back)
+    use held = new GgufFile(file)
+    Assert.That(after.Names, Is.EquivalentTo before.Names)
+
+    let floats (tensor: StoredTensor) =
+        let bytes = tensor.File.Span(tensor.Info.Offset, int tensor.Info.Bytes).ToArray()
+        Array.chunkBySize 4 bytes |> Array.map BitConverter.ToSingle
+
+    for name in before.Names do
+        let isGain = name.EndsWith "norm.weight"
+
+        for a, b in Array.zip (floats (before.Find name)) (floats (after.Find name)) do
+            Assert.That(b, Is.EqualTo(a).Within(if isGain then 1.2e-7 else 0.0), name)
+
+    let gain = floats (before.Find "model.norm.weight")
+    Assert.That(held.Singles "output_norm.weight", Is.EqualTo<float32[]>(gain |> Array.map (fun g -> g + 1.0f)))
+
+    for a, b in Array.zip (logits folder) (logits file) do
+        Assert.That(b, Is.EqualTo(a).Within 1e-5)
+
+[<Test>]
+let ``Gemma goes to GGUF and back`` () =
+    inFolder (fun home ->
+        made gemma (Path.Combine(home, "m"))
+        keepsGemma home (Path.Combine(home, "m")))
+
+[<Test>]
+let ``Gemma 2 goes to GGUF and back`` () = inFolder (fun home -> keepsGemma home (checkpoint "gemma2"))
+
+let private unsaid = [
+    TestCaseData("mixtral", "\"sliding_window\": null", "\"sliding_window\": 8", "sliding_window = null")
+    TestCaseData(
+        "gemma2",
+        "\"query_pre_attn_scalar\": 16",
+        "\"query_pre_attn_scalar\": 64",
+        "query_pre_attn_scalar = 16"
+    )
+    TestCaseData(
+        "gemma2",
+        "\"final_logit_softcapping\": 30.0",
+        "\"final_logit_softcapping\": null",
+        "final_logit_softcapping off"
+    )
+    TestCaseData("phi3", "\"partial_rotary_factor\": 1.0", "\"partial_rotary_factor\": 0.5", "0.5 of one")
+]
+
+[<TestCaseSource(nameof unsaid)>]
+let ``what GGUF can't say is refused`` (name: string) (before: string) (after: string) (part: string) =
+    inFolder (fun home ->
+        File.Copy(Path.Combine(checkpoint name, "model.safetensors"), Path.Combine(home, "model.safetensors"))
+        let config = File.ReadAllText(Path.Combine(checkpoint name, "config.json"))
+        Assert.That(config, Does.Contain before)
+        File.WriteAllText(Path.Combine(home, "config.json"), config.Replace(before, after))
+        let outcome = Invocation.legato [ "convert"; home; "--out"; Path.Combine(home, "m.gguf") ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain part))
 
 /// How far the logits of a file are from those of its original, as a share of the largest.
 let private loss name file =
@@ -70,7 +179,9 @@ let private matrices (folder: string) =
         for name in Seq.sort tensors.Names do
             let tensor = tensors.Find name
 
-            if tensor.Info.Shape.Count = 2 && not (name.Contains "wpe") then
+            let staysWide = name.Contains "wpe" || name.Contains "moe.gate."
+
+            if tensor.Info.Shape.Count = 2 && not staysWide then
                 name, tensor.File.Span(tensor.Info.Offset, int tensor.Info.Bytes).ToArray()
     ]
 

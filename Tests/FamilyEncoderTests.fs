@@ -36,13 +36,13 @@ let private encoded prefix segments firstPosition =
 
 [<Test>]
 let ``RoBERTa`` () =
-    encoded "roberta" 1 2
+    encoded "roberta" 1 8
     |> biased "lm_head.dense" embed
     |> apply gelu
     |> layerNorm 1e-12 "lm_head.layer_norm"
     |> product "roberta.embeddings.word_embeddings.weight" 0 vocab
     |> Array.map (Array.mapi (fun o y -> y + element "lm_head.bias" o 0))
-    |> agree (encoderConfig "roberta" ", \"type_vocab_size\": 1, \"pad_token_id\": 1")
+    |> agree (encoderConfig "roberta" ", \"type_vocab_size\": 1, \"pad_token_id\": 7")
 
 let private head name =
     $", \"architectures\": [ \"{name}\" ], \"id2label\": {{ \"0\": \"a\", \"1\": \"b\", \"2\": \"c\" }}"
@@ -64,12 +64,32 @@ let ``BERT scores its tokens' classes`` () =
 
 [<Test>]
 let ``RoBERTa scores a text's classes`` () =
-    encoded "roberta" 1 2
+    encoded "roberta" 1 8
     |> Array.truncate 1
     |> biased "classifier.dense" embed
     |> apply System.Math.Tanh
     |> biased "classifier.out_proj" 3
-    |> agree (encoderConfig "roberta" (", \"type_vocab_size\": 1" + head "RobertaForSequenceClassification"))
+    |> agree (
+        encoderConfig
+            "roberta"
+            (", \"type_vocab_size\": 1, \"pad_token_id\": 7" + head "RobertaForSequenceClassification")
+    )
+
+[<TestCase "bert">]
+[<TestCase "roberta">]
+let ``texts of several lengths share a batch, each as if alone`` (family: string) =
+    let config padding = encoderConfig family $", \"pad_token_id\": {padding}"
+    let short, filled = Array.truncate 5 tokens, Array.append (Array.truncate 5 tokens) [| 0; 0; 0 |]
+    let together = logitsOf (config "0") [ filled; tokens ]
+
+    let differs (one: Values) (other: Values) =
+        Array.map2 (Array.map2 (fun a b -> abs (a - b))) one other |> Array.map Array.max |> Array.max
+
+    Assert.That(differs (Array.truncate 5 together) (logitsOf (config "0") [ short ]), Is.LessThan 1e-12)
+    Assert.That(differs (Array.skip 8 together) (logitsOf (config "0") [ tokens ]), Is.LessThan 1e-12)
+    // Without a token that fills up, all are part of the text.
+    let seen = logitsOf (config "10") [ filled ]
+    Assert.That(differs (Array.truncate 5 together) (Array.truncate 5 seen), Is.GreaterThan 1e-3)
 
 let private bartConfig modelType rest =
     $"""{{ "model_type": "{modelType}", "vocab_size": {vocab}, "max_position_embeddings": 32, "d_model": {embed},

@@ -185,6 +185,86 @@ let ``a key that the family does not read is unknown, even where the config has 
 
     Assert.That(message, Does.StartWith "no key of this model is called 'attn_pdrop'")
 
+// A required key is told as missing; these have defaults, and would be ignored.
+[<TestCase("tie_word_embeding", "tie_word_embeddings")>]
+[<TestCase("tieWordEmbeddings", "tie_word_embeddings")>]
+[<TestCase("num_key_value_head", "num_key_value_heads")>]
+[<TestCase("rope_tehta", "rope_theta")>]
+[<TestCase("hiden_act", "hidden_act")>]
+[<TestCase("rms_normeps", "rms_norm_eps")>]
+let ``a key that is all but one which is missing is refused`` (key: string) (meant: string) =
+    Assert.That(
+        tiny |> without meant |> withValue key "1" |> refused,
+        Does.StartWith $"no key of this family is called '{key}', and '{meant}' is missing | the model's config, {key}"
+    )
+
+    // Beside the key that it resembles it is one of many that no family reads.
+    same tiny (withValue key "1" tiny)
+
+[<Test>]
+let ``a misspelt key inside an object is found there`` () =
+    let config =
+        tiny
+        |> withValue "rope_scaling" """{ "type": "yarn", "factor": 2.0, "original_max_position_embedings": 64 }"""
+
+    Assert.That(
+        refused config,
+        Does.StartWith
+            "no key of this family is called 'original_max_position_embedings', and 'original_max_position_embeddings' is missing"
+    )
+
+/// Keys as published configs have them, more than any family reads.
+let private published = [
+    """{ "_name_or_path": "gpt2", "model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 256, "n_ctx": 1024,
+    "n_positions": 1024, "activation_function": "gelu_new", "attn_pdrop": 0.1, "embd_pdrop": 0.1, "resid_pdrop": 0.1,
+    "layer_norm_epsilon": 1e-05, "initializer_range": 0.02, "summary_activation": null, "summary_first_dropout": 0.1,
+    "summary_proj_to_labels": true, "summary_type": "cls_index", "summary_use_proj": true, "bos_token_id": 5, "eos_token_id": 5,
+    "task_specific_params": { "text-generation": { "do_sample": true, "max_length": 50 } } }"""
+    """{ "model_type": "bloom", "apply_residual_connection_post_layernorm": false, "attention_dropout": 0.0,
+    "attention_softmax_in_fp32": true, "bias_dropout_fusion": true, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3,
+    "unk_token_id": 0, "hidden_dropout": 0.0, "initializer_range": 0.02, "layer_norm_epsilon": 1e-05,
+    "masked_softmax_fusion": true, "n_embed": 64, "n_inner": null, "n_layer": 2, "num_attention_heads": 4, "offset_alibi": 100,
+    "pretraining_tp": 1, "seq_length": 2048, "skip_bias_add": true, "skip_bias_add_qkv": false, "use_cache": false,
+    "vocab_size": 256 }"""
+    """{ "model_type": "bert", "attention_probs_dropout_prob": 0.1, "classifier_dropout": null, "gradient_checkpointing": false,
+    "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 64, "initializer_range": 0.02, "intermediate_size": 128,
+    "layer_norm_eps": 1e-12, "max_position_embeddings": 512, "num_attention_heads": 4, "num_hidden_layers": 2,
+    "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "mask_token_id": 3, "position_embedding_type": "absolute",
+    "type_vocab_size": 2, "use_cache": true, "vocab_size": 256 }"""
+    """{ "model_type": "falcon", "alibi": false, "apply_residual_connection_post_layernorm": false, "attention_dropout": 0.0,
+    "auto_map": {}, "bias": false, "bos_token_id": 11, "eos_token_id": 11, "hidden_dropout": 0.0, "hidden_size": 64,
+    "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "multi_query": true, "new_decoder_architecture": false,
+    "num_attention_heads": 4, "num_hidden_layers": 2, "num_kv_heads": 1, "parallel_attn": true, "torch_dtype": "bfloat16",
+    "vocab_size": 256 }"""
+    """{ "model_type": "deepseek_v3", "attention_bias": false, "attention_dropout": 0.0, "auto_map": {}, "aux_loss_alpha": 0.001,
+    "bos_token_id": 0, "eos_token_id": 1, "ep_size": 1, "first_k_dense_replace": 1, "hidden_act": "silu", "hidden_size": 64,
+    "initializer_range": 0.02, "intermediate_size": 128, "kv_lora_rank": 16, "max_position_embeddings": 163840,
+    "moe_intermediate_size": 32, "moe_layer_freq": 1, "n_group": 2, "n_routed_experts": 4, "n_shared_experts": 1,
+    "norm_topk_prob": true, "num_attention_heads": 4, "num_experts_per_tok": 2, "num_hidden_layers": 2,
+    "num_key_value_heads": 4, "num_nextn_predict_layers": 1, "pretraining_tp": 1, "q_lora_rank": 32, "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8, "rms_norm_eps": 1e-06, "rope_scaling": { "beta_fast": 32, "beta_slow": 1, "factor": 40,
+    "mscale": 1.0, "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096, "type": "yarn" }, "rope_theta": 10000,
+    "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "seq_aux": true, "tie_word_embeddings": false, "topk_group": 1,
+    "topk_method": "noaux_tc", "use_cache": true, "v_head_dim": 16, "vocab_size": 256 }"""
+    """{ "model_type": "gemma3_text", "attention_bias": false, "attention_dropout": 0.0, "attn_logit_softcapping": null,
+    "cache_implementation": "hybrid", "final_logit_softcapping": null, "head_dim": 16, "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_size": 64, "initializer_range": 0.02, "intermediate_size": 128, "max_position_embeddings": 32768,
+    "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 1, "query_pre_attn_scalar": 16,
+    "rms_norm_eps": 1e-06, "rope_local_base_freq": 10000, "rope_scaling": null, "rope_theta": 1000000, "sliding_window": 512,
+    "_sliding_window_pattern": 6, "use_cache": true, "vocab_size": 256 }"""
+    """{ "model_type": "bart", "_num_labels": 3, "activation_dropout": 0.1, "activation_function": "gelu", "add_bias_logits": false,
+    "add_final_layer_norm": false, "attention_dropout": 0.1, "bos_token_id": 0, "classif_dropout": 0.1,
+    "classifier_dropout": 0.0, "d_model": 64, "decoder_attention_heads": 4, "decoder_ffn_dim": 128, "decoder_layerdrop": 0.0,
+    "decoder_layers": 2, "decoder_start_token_id": 2, "dropout": 0.1, "encoder_attention_heads": 4, "encoder_ffn_dim": 128,
+    "encoder_layerdrop": 0.0, "encoder_layers": 2, "eos_token_id": 2, "forced_eos_token_id": 2, "init_std": 0.02,
+    "is_encoder_decoder": true, "max_position_embeddings": 1024, "normalize_before": false, "normalize_embedding": true,
+    "num_hidden_layers": 2, "pad_token_id": 1, "scale_embedding": false, "static_position_embeddings": false, "vocab_size": 256 }"""
+]
+
+[<TestCaseSource(nameof published)>]
+let ``published configs have keys that no family reads`` (config: string) =
+    Assert.That(refused config, Is.EqualTo "no error")
+
 [<Test>]
 let ``an unknown preset is refused with those that it may have meant`` () =
     let message = mistake (fun () -> Presets.find "gpt2-124M")

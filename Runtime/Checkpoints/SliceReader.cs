@@ -20,7 +20,7 @@ internal sealed class SliceReader(WeightSlice slice, StoredTensor tensor)
     /// </summary>
     public bool TryMap(long start, int count, ScalarType type, out ReadOnlySpan<byte> bytes)
     {
-        bool isMapped = !slice.Transposed && view.IsContiguous && StoredType == type.TensorType();
+        bool isMapped = !slice.Transposed && view.IsContiguous && slice.Added == 0 && StoredType == type.TensorType();
         bytes = isMapped ? tensor.Elements(view.Start + start, count, []) : default;
         return isMapped;
     }
@@ -34,6 +34,25 @@ internal sealed class SliceReader(WeightSlice slice, StoredTensor tensor)
             mapped.CopyTo(into);
             return;
         }
+        if (slice.Added != 0)
+            ReadWithoutAdded(start, type, into, count);
+        else
+            ReadStored(start, type, into, count);
+    }
+
+    // The sum was rounded to float32 when it was written.
+    private void ReadWithoutAdded(long start, ScalarType type, Span<byte> into, int count)
+    {
+        var values = new float[count];
+        Span<byte> bytes = MemoryMarshal.AsBytes(values.AsSpan());
+        ReadStored(start, ScalarType.F32, bytes, count);
+        for (int i = 0; i < count; i++)
+            values[i] -= slice.Added;
+        ElementConversion.Convert(TensorType.F32, bytes, type, into);
+    }
+
+    private void ReadStored(long start, ScalarType type, Span<byte> into, int count)
+    {
         byte[] gathered = ArrayPool<byte>.Shared.Rent(count * size);
         Span<byte> elements = gathered.AsSpan(0, count * size);
         if (!slice.Transposed)

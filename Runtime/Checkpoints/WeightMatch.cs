@@ -23,7 +23,7 @@ internal static class WeightMatch
                 continue;
             }
             long[] shape = group.First().TensorShape(group);
-            if (!found.Info.Shape.SequenceEqual(shape))
+            if (!IsShape(checkpoint, found.Info.Shape, shape))
             {
                 problems.Add($"wrong shape: {name} is {found.Info.ShapeText}, the model's is [{string.Join(", ", shape)}]");
                 continue;
@@ -41,4 +41,9 @@ internal static class WeightMatch
                 "check that config.json belongs to these weights");
         return readers;
     }
+
+    // A GGUF file may leave out outer axes of one.
+    private static bool IsShape(ITensorSource checkpoint, IReadOnlyList<long> found, long[] shape) =>
+        found.SequenceEqual(shape)
+        || (checkpoint is GgufFile && found.SkipWhile(n => n == 1).SequenceEqual(shape.SkipWhile(n => n == 1)));
 }

@@ -56,9 +56,20 @@ internal static class WeightSaver
         {
             Span<byte> part = chunk.AsSpan(0, (int)Math.Min(ChunkElements, slice.Elements - start) * held.Size());
             source.Read(slice, start, held, part);
+            if (slice.Added != 0)
+                Add(slice.Added, held, part);
             Encode(part, type, stream);
         }
         ArrayPool<byte>.Shared.Return(chunk);
+    }
+
+    private static void Add(float added, ScalarType type, Span<byte> elements)
+    {
+        var values = new float[elements.Length / type.Size()];
+        ElementConversion.ToSingle(type.TensorType(), elements, values);
+        for (int i = 0; i < values.Length; i++)
+            values[i] += added;
+        ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes<float>(values), type, elements);
     }
 
     private static void Encode(ReadOnlySpan<byte> elements, TensorType type, Stream stream)

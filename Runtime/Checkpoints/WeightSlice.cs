@@ -15,9 +15,10 @@ namespace Legato.Runtime.Checkpoints;
 /// <param name="PairedHeads">See <see cref="WeightSource"/>.</param>
 /// <param name="Block">Which of the tensor's <paramref name="Blocks"/> along its first axis holds it.</param>
 /// <param name="Blocks">How many indices share a tensor; null: it has one of its own.</param>
+/// <param name="Added">See <see cref="WeightSource"/>.</param>
 internal sealed record WeightSlice(
     string Path, string Tensor, long Offset, long[] Shape, bool Transposed, WeightPart? Part, int PairedHeads,
-    long Block = 0, long? Blocks = null)
+    long Block = 0, long? Blocks = null, float Added = 0)
 {
     public long Elements => Count(Shape);
 
@@ -80,7 +81,7 @@ internal sealed record WeightSlice(
         for (long i = 0; i < tensors * blocks; i++)
             yield return new WeightSlice(
                 parameter.Path, Name(source, sizes.AsSpan(0, stacked), i / blocks), i * elements, shape,
-                source.Transposed, source.Part, source.PairedHeads, i % blocks, shared > 0 ? blocks : null);
+                source.Transposed, source.Part, source.PairedHeads, i % blocks, shared > 0 ? blocks : null, source.Added);
     }
 
     private static long Count(long[] sizes) => sizes.Aggregate(1L, (n, size) => n * size);

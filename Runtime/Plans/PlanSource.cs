@@ -82,10 +82,11 @@ public sealed record WeightPart(int Axis, long Start, long Length, long? Period 
 /// <paramref name="PairedHeads"/>: the checkpoint keeps the rows of that many heads with rotary pairs side by side, row
 /// 2i + half of a head where the parameter has row half · size / 2 + i; 0: in the parameter's order.
 /// <paramref name="Numbers"/>: what {0} is for each index of the first leading axis; null: 0, 1, …
+/// <paramref name="Added"/>: how much greater than the parameter's each of the tensor's elements is.
 /// </summary>
 public sealed record WeightSource(
     string Path, string Name, bool Transposed = false, WeightPart? Part = null, IReadOnlyList<int>? Grouping = null,
-    int PairedHeads = 0, IReadOnlyList<int>? Numbers = null);
+    int PairedHeads = 0, IReadOnlyList<int>? Numbers = null, float Added = 0);
 
 /// <summary>
 /// A family's table from parameter paths to checkpoint names, used in both directions. A checkpoint may put any one of
