@@ -32,7 +32,7 @@ let private measure
     request
     (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject)
     =
-    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
+    let plans = ModelSource.definition source |> ShownPlans.ofModel
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
     let plan = plans.Plan request

@@ -6,7 +6,6 @@ open System.Diagnostics
 open System.IO
 open Legato.Cli.Generate
 open Legato.Cli.ModelSource
-open Legato.Compiler
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
@@ -220,7 +219,7 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let folder = weightsOf choice
     let tokenizer = Tokenizer.Load folder
     TrainingState.RequireTokenizer(folder, tokenizer)
-    let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
+    let plans = ShownPlans.ofModel (choice.Fit tokenizer)
     let model = plans.Model
     let prompt = promptOf options
 

@@ -6,7 +6,6 @@ open System.IO
 open System.Text.Json.Nodes
 open Legato.Cli.ModelSource
 open Legato.Cli.Train
-open Legato.Compiler
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Data
@@ -305,7 +304,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let start = checkpoint place choice
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
     Timeline.Mark "tokenizer made"
-    let plans: IPlanSource = CompiledModel(choice.Fit tokenizer)
+    let plans = ShownPlans.ofModel (choice.Fit tokenizer)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
     let training = trainingOptions options objective sequence

@@ -25,7 +25,6 @@ module VerifyInference =
     open System.IO
     open System.Runtime.InteropServices
     open System.Threading
-    open Legato.Compiler
     open Legato.Runtime
     open Legato.Runtime.Checkpoints
     open Legato.Runtime.Devices
@@ -114,7 +113,7 @@ module VerifyInference =
 
     /// <exception cref="LegatoException">The folder is no sound checkpoint with records, or of an unknown family.</exception>
     let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
-        let plans = CompiledModel(ModelSource.find folder |> ModelSource.definition) :> IPlanSource
+        let plans = ModelSource.find folder |> ModelSource.definition |> ShownPlans.ofModel
         use record = new SafetensorsFile(Path.Combine(folder, recordFile))
         use memory = new ModelMemory(device)
 

@@ -3,7 +3,6 @@ module Legato.Cli.VerifyRoundTrip
 
 open System
 open System.IO
-open Legato.Compiler
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
@@ -16,7 +15,7 @@ let private text (model: ModelDescription) =
     Array.init (int (min (int64 longest) model.Context)) (fun i -> int ((7919L * int64 i + 13L) % model.Vocabulary))
 
 let private logits (device: IDevice) precision (source: ModelSource.Source) =
-    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
+    let plans = ModelSource.definition source |> ShownPlans.ofModel
     let tokens = text plans.Model
     let length = int64 tokens.Length
     use memory = new ModelMemory(device)

@@ -6,7 +6,6 @@ open System.Collections.Generic
 open System.IO
 open System.Runtime.InteropServices
 open System.Text.Json
-open Legato.Compiler
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
@@ -107,7 +106,7 @@ let private weightDifference (device: IDevice) folder (model: ModelDescription) 
 /// <exception cref="LegatoException">The folder is no sound record, of an unknown family, or of too few batches.</exception>
 let compare (device: IDevice) precision (folder: string) : Comparison list =
     let settings, rows = read (Path.Combine(folder, recordFile))
-    let plans = CompiledModel(ModelSource.find folder |> ModelSource.definition) :> IPlanSource
+    let plans = ModelSource.find folder |> ModelSource.definition |> ShownPlans.ofModel
     use file = new SafetensorsFile(Path.Combine(folder, batchFile))
     let shape = (file.Get "batches").Shape
     let batches = file.Integers "batches"

@@ -143,3 +143,22 @@ let ``a card must be known`` (flags: string) (what: string) =
     let outcome = Invocation.legato (tinyPlan @ List.ofArray (flags.Split ' '))
     Assert.That(outcome.ExitCode, Is.EqualTo 2)
     Assert.That(outcome.Errors, Does.Contain(what).And.Contain "remedy: ")
+
+[<TestCase(0)>]
+[<TestCase(1)>]
+let ``the first debug level shows each plan once`` (level: int) =
+    use output = new StringWriter()
+    let plans = ShownPlans.write level output (ModelSource.find "llama-tiny" |> ModelSource.definition)
+
+    let decode, evaluate =
+        PlanRequest(Purpose.Decode, 1L, 1L, 64L), PlanRequest(Purpose.Evaluate, 1L, 8L, 8L)
+
+    let given = [ decode; evaluate; decode ] |> List.map (plans.Plan >> _.Purpose)
+    Assert.That(given, Is.EqualTo [ Purpose.Decode; Purpose.Evaluate; Purpose.Decode ])
+
+    let titles =
+        output.ToString().Split '\n'
+        |> Array.filter _.StartsWith("llama-tiny: ")
+        |> Array.map _.Split(',').[0]
+
+    Assert.That(titles, Is.EqualTo(if level = 1 then [| "llama-tiny: decode"; "llama-tiny: evaluate" |] else [||]))
