@@ -154,11 +154,12 @@ let ``the first debug level shows each plan once`` (level: int) =
         PlanRequest(Purpose.Decode, 1L, 1L, 64L), PlanRequest(Purpose.Evaluate, 1L, 8L, 8L)
 
     let given = [ decode; evaluate; decode ] |> List.map (plans.Plan >> _.Purpose)
-    Assert.That(given, Is.EqualTo [ Purpose.Decode; Purpose.Evaluate; Purpose.Decode ])
+    Assert.That(given, Is.EqualTo(box [ Purpose.Decode; Purpose.Evaluate; Purpose.Decode ]))
 
     let titles =
         output.ToString().Split '\n'
         |> Array.filter _.StartsWith("llama-tiny: ")
         |> Array.map _.Split(',').[0]
 
-    Assert.That(titles, Is.EqualTo(if level = 1 then [| "llama-tiny: decode"; "llama-tiny: evaluate" |] else [||]))
+    let expected = if level = 1 then [ "llama-tiny: decode"; "llama-tiny: evaluate" ] else []
+    Assert.That(List.ofArray titles, Is.EqualTo(box expected))

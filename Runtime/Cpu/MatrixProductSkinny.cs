@@ -39,6 +39,9 @@ internal static unsafe class MatrixProductSkinny
     public static int Claim(in MatrixProductArgs args, int workers) =>
         StoredByColumns(args) ? MatrixProductSkinnyColumns.Claim(args, workers) : MatrixProductSkinnyRows.Claim(args, workers);
 
+    /// <summary>Columns that stay together.</summary>
+    public static int Grain(in MatrixProductArgs args) => StoredByColumns(args) ? Lanes : MatrixProductRows512.ColumnGroup;
+
     /// <summary>Columns [n0, n1) alone, by one worker.</summary>
     /// <param name="sums">Room for <see cref="MatrixProductSkinnyRows.MaxSums"/> floats where weights are stored [K,N].</param>
     /// <param name="next">Columns that will be read after these; none if null.</param>

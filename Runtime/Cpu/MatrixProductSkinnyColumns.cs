@@ -8,7 +8,7 @@ internal static unsafe class MatrixProductSkinnyColumns
     private const int Lanes = MatrixProductSkinny.Lanes;
 
     /// <summary>Bytes of weights in a claim: few enough that workers end together.</summary>
-    private const int ClaimBytes = 32 << 10;
+    private const int ClaimBytes = 48 << 10;
 
     /// <summary>Columns of a claim.</summary>
     public static int Claim(in MatrixProductArgs args, int workers)
