@@ -192,13 +192,16 @@ internal sealed partial class CudaKernelWriter
         }
     }
 
-    private void WriteSerialLoop(Statement.Loop loop)
+    private void WriteSerialLoop(Statement.Loop loop, bool looksAhead = false)
     {
         CudaValue from = expressions.Of(loop.From), to = expressions.Of(loop.To);
         IntegerRange range = RangeOf(loop);
         string variable = names.Fresh(loop.Variable), type = CudaValue.IntegerType(range with { High = Math.Min(range.High, long.MaxValue - 1) + 1 });
         text.Open($"for ({type} {variable} = {from.Text}; {variable} < {to.Text}; {variable}++)");
-        expressions.Define(loop.Variable, CudaValue.Integer(variable, range));
+        CudaValue index = CudaValue.Integer(variable, range);
+        if (looksAhead)
+            WriteLookAhead(loop, index, to);
+        expressions.Define(loop.Variable, index);
         WriteAll(loop.Body);
         text.Close();
     }

@@ -45,9 +45,10 @@ internal sealed partial class CudaKernelWriter
                 : $"{name}[sweep] = fetch<{width}>({at});");
             carried[vector.Element] = name;
         }
-        if (!rows.Tree().Any(s => s is Statement.Accumulate))
+        bool waits = rows.Tree().Any(s => s is Statement.Accumulate);
+        if (!waits)
             text.Line($"#pragma unroll {RowsAtOnce}");
-        WriteSerialLoop(rows);
+        WriteSerialLoop(rows, waits);
         foreach (CarriedVector vector in vectors)
         {
             WriteSweeps(vector, at => $"store({at}, {carried[vector.Element]}[sweep]);");
@@ -62,5 +63,30 @@ internal sealed partial class CudaKernelWriter
         text.Line(line($"p{vector.Element.Operand} + {expressions.Offset(vector.Element.At).Text}"));
         for (int i = 0; i < closings; i++)
             text.Close();
+    }
+
+    /// <summary>Asks for the next row's vectors, so that they are near when this row's threads have waited for each other.</summary>
+    private void WriteLookAhead(Statement.Loop rows, CudaValue index, CudaValue to)
+    {
+        string[] names = [rows.Variable, .. rows.Body.OfType<Statement.Let>().Select(l => l.Name)];
+        Statement.Let[] places = [.. rows.Body.TakeWhile(s => s is Statement.Let let && !let.Value.AllLoads().Any()).Cast<Statement.Let>()];
+        string[] unknown = [.. names.Skip(1).Except(places.Select(l => l.Name))];
+        var asked = new HashSet<Expr.Load>();
+        text.Open($"if ({index.Text} + 1 < {to.Text})");
+        expressions.Define(rows.Variable, index with { Text = $"({index.Text} + 1)" });
+        foreach (Statement.Let place in places)
+            Write(place);
+        foreach (Statement.Loop loop in rows.Body.Where(s => s.IsVector()).Cast<Statement.Loop>().Where(l => Unrolled(l) > 0))
+            foreach (Expr.Load load in VectorLoop.Of(loop, memory).Contiguous)
+            {
+                bool isNext = kernel.Operands[load.Operand].Access == Access.Read && names.Any(load.Mentions) && !unknown.Any(load.Mentions);
+                if (!isNext || !asked.Add(load))
+                    continue;
+                int closings = OpenSweeps(loop, schedule.Widths[loop]);
+                text.Line($"prefetch(p{load.Operand} + {expressions.Offset(load.At).Text});");
+                for (int i = 0; i < closings; i++)
+                    text.Close();
+            }
+        text.Close();
     }
 }

@@ -42,6 +42,9 @@ template <typename T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N :
 template <int N, typename T> __device__ __forceinline__ Vec<T, N> fetch(const T* from) { return *reinterpret_cast<const Vec<T, N>*>(from); }
 template <int N, typename T> __device__ __forceinline__ void store(T* to, const Vec<T, N>& value) { *reinterpret_cast<Vec<T, N>*>(to) = value; }
 
+// Brings what is read soon into the second-level cache.
+__device__ __forceinline__ void prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" :: "l"(from)); }
+
 // The lanes of a group of N, all of which get the result.
 template <int N> __device__ __forceinline__ float sum_of_warp(float x, unsigned mask) {
 #pragma unroll

@@ -14,6 +14,18 @@ extern "C" __global__ void __launch_bounds__(192) fused(const float* __restrict_
     for (int v = 0; v < 4; v++) carried_1[sweep].e[v] = 0.0f;
   }
   for (int row_1 = (part_1 * chunk_1); row_1 < lesser<int>(((part_1 * chunk_1) + chunk_1), 512); row_1++) {
+    if (row_1 + 1 < lesser<int>(((part_1 * chunk_1) + chunk_1), 512)) {
+      #pragma unroll
+      for (int sweep = 0; sweep < 1; sweep++) {
+        const int at_2 = (lane * 4) + sweep * 768;
+        prefetch(p0 + (((row_1 + 1) * 768) + at_2));
+      }
+      #pragma unroll
+      for (int sweep = 0; sweep < 1; sweep++) {
+        const int at_3 = (lane * 4) + sweep * 768;
+        prefetch(p1 + (((row_1 + 1) * 768) + at_3));
+      }
+    }
     float s_1 = 0.0f;
     Vec<float, 4> kept_1[1];
     Vec<float, 4> kept_2[1];
@@ -23,9 +35,9 @@ extern "C" __global__ void __launch_bounds__(192) fused(const float* __restrict_
       for (int v = 0; v < 4; v++) partial_1[v] = 0.0f;
       #pragma unroll
       for (int sweep = 0; sweep < 1; sweep++) {
-        const int at_2 = (lane * 4) + sweep * 768;
-        kept_1[sweep] = fetch<4>(p0 + ((row_1 * 768) + at_2));
-        kept_2[sweep] = fetch<4>(p1 + ((row_1 * 768) + at_2));
+        const int at_4 = (lane * 4) + sweep * 768;
+        kept_1[sweep] = fetch<4>(p0 + ((row_1 * 768) + at_4));
+        kept_2[sweep] = fetch<4>(p1 + ((row_1 * 768) + at_4));
         #pragma unroll
         for (int v = 0; v < 4; v++) {
           partial_1[v] = partial_1[v] + (kept_1[sweep].e[v] * kept_2[sweep].e[v]);
@@ -44,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(192) fused(const float* __restrict_
     {
       #pragma unroll
       for (int sweep = 0; sweep < 1; sweep++) {
-        const int at_3 = (lane * 4) + sweep * 768;
+        const int at_5 = (lane * 4) + sweep * 768;
         const Vec<float, 4> in_1 = kept_2[sweep];
         const Vec<float, 4> in_2 = kept_1[sweep];
         Vec<float, 4> out_1;
@@ -52,13 +64,13 @@ extern "C" __global__ void __launch_bounds__(192) fused(const float* __restrict_
         for (int v = 0; v < 4; v++) {
           out_1.e[v] = (in_1.e[v] - (s_1 * in_2.e[v]));
         }
-        store(p3 + ((row_1 * 768) + at_3), out_1);
+        store(p3 + ((row_1 * 768) + at_5), out_1);
       }
     }
   }
   #pragma unroll
   for (int sweep = 0; sweep < 1; sweep++) {
-    const int at_4 = (lane * 4) + sweep * 768;
-    store(p2 + ((part_1 * 768) + at_4), carried_1[sweep]);
+    const int at_6 = (lane * 4) + sweep * 768;
+    store(p2 + ((part_1 * 768) + at_6), carried_1[sweep]);
   }
 }
