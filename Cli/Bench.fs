@@ -10,6 +10,7 @@ type BenchArgument =
     | Batch of sequences: int
     | Seq of positions: int
     | Tokens of tokens: int
+    | Context of tokens: int
     | Size of size: int
     | Precision of Precision
     | Device of Device
@@ -27,6 +28,7 @@ type BenchArgument =
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
             | Tokens _ -> "tokens to prefill or to decode, rows to norm (default: 512, 128 or 16384)"
+            | Context _ -> "tokens of a sequence that are in the cache before (decode; default: 0)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
             | Precision _ -> "the type of the weights (default: fp32)"
             | Device _ -> "where to run (norm, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
@@ -55,6 +57,8 @@ type BenchOptions = {
     Sequence: int
     /// None: the suite's own.
     Tokens: int option
+    /// In the cache before.
+    Context: int
     Size: int
     Precision: Precision
     /// None: the GPU where there is one.
@@ -73,6 +77,7 @@ let private defaults = {
     Batch = 1
     Sequence = 256
     Tokens = None
+    Context = 0
     Size = 2048
     Precision = Precision.Fp32
     Device = None
@@ -99,6 +104,7 @@ let private apply options argument =
     | Batch sequences -> { options with Batch = sequences }
     | Seq positions -> { options with Sequence = positions }
     | Tokens tokens -> { options with Tokens = Some tokens }
+    | Context tokens -> { options with Context = tokens }
     | Size size -> { options with Size = size }
     | Precision precision -> { options with Precision = precision }
     | Device device -> { options with Device = Some device }
@@ -127,10 +133,12 @@ let private checks options = [
     Limits.atLeast 1 "--batch" options.Batch
     Limits.atLeast 1 "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
+    Limits.atLeast 0 "--context" options.Context
     Limits.atLeast 1 "--size" options.Size
     Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
     Limits.assignments "--set" options.Overrides
+    Limits.readBy (options.Suite = Suite.Decode) "--context" (options.Context > 0) "this suite" "decode"
     Limits.readBy
         (List.contains options.Suite ofModels)
         "--set"
@@ -173,6 +181,7 @@ let private ofModel options model tokens run =
     let sizes: BenchModel.Sizes = {
         Batch = options.Batch
         Tokens = tokens
+        Context = options.Context
         Precision = DeviceChoice.precision options.Precision
         Device = DeviceChoice.chosen options.Device
     }
@@ -186,6 +195,8 @@ let private ofModel options model tokens run =
             "model", name
             "batch", string sizes.Batch
             "tokens", string tokens
+            if options.Suite = Suite.Decode then
+                "context", string sizes.Context
             "precision", sizes.Precision
             yield! options.Overrides
         ]

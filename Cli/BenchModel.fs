@@ -21,7 +21,14 @@ type Result = {
     Memory: Memory
 }
 
-type Sizes = { Batch: int; Tokens: int; Precision: string; Device: Device }
+type Sizes = {
+    Batch: int
+    Tokens: int
+    /// Tokens of a sequence that are in the cache before.
+    Context: int
+    Precision: string
+    Device: Device
+}
 
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
 let private measure
@@ -122,14 +129,32 @@ let prefill threads rounds source (sizes: Sizes) =
             Run = executable.Run
         })
 
-/// One token a row after another from an empty cache on, in tokens a second.
+/// Numbers between 1/8 and 2 of either sign, in every type: their last byte holds sign and exponent.
+let private fillCaches (executable: IExecutable) =
+    let random = Random 2
+    let piece = Array.zeroCreate<byte> (1 <<< 20)
+
+    for buffer in executable.Plan.Buffers do
+        if buffer.Class = BufferClass.Cache then
+            let size, bytes = buffer.Type.Size(), executable.Plan.Maximum buffer.Bytes
+
+            for start in 0L .. int64 piece.Length .. bytes - 1L do
+                random.NextBytes piece
+
+                for i in size - 1 .. size .. piece.Length - 1 do
+                    piece[i] <- (piece[i] &&& 0x80uy) ||| 0x3euy
+
+                let count = int (min (int64 piece.Length) (bytes - start))
+                executable.Memory(buffer).Write(start, ReadOnlySpan(piece, 0, count))
+
+/// One token a row after another, in tokens a second.
 let decode threads rounds source (sizes: Sizes) =
     let request =
         PlanRequest(
             Purpose.Decode,
             int64 sizes.Batch,
             1L,
-            int64 sizes.Tokens,
+            int64 (sizes.Context + sizes.Tokens),
             sizes.Precision,
             NarrowActivations = isOnGpu sizes
         )
@@ -137,6 +162,7 @@ let decode threads rounds source (sizes: Sizes) =
     measure threads rounds source sizes request (fun plan _ executable ->
         write executable "tokens" (randomTokens plan (vocabulary source))
         write executable "last" (Array.zeroCreate sizes.Batch)
+        fillCaches executable
 
         {
             Name = "decode"
@@ -145,7 +171,7 @@ let decode threads rounds source (sizes: Sizes) =
             Bound = Rounds.Bound.Reading(float (PlanReport.parameterBytesRead plan) / float sizes.Batch)
             Run =
                 fun () ->
-                    for past in 0 .. sizes.Tokens - 1 do
+                    for past in sizes.Context .. sizes.Context + sizes.Tokens - 1 do
                         write executable "past" (Array.create sizes.Batch past)
                         executable.Run()
         })

@@ -19,15 +19,16 @@ internal sealed class CudaFlashDecodeLaunch : CudaLaunch
     private readonly Lazy<CudaCall> call;
     private readonly CudaMemory parts, counters;
 
+    /// <param name="isCached">Whether no kernel of the plan writes keys or values but those at the past's end.</param>
     public CudaFlashDecodeLaunch(
-        Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output, CudaView? past, CudaView[] extra, CudaLowering lowering)
+        Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output, CudaView? past, CudaView[] extra, bool isCached, CudaLowering lowering)
         : base(step.Name, step.Cost, lowering)
     {
         (operands, this.past) = ([query, key, value, output], past);
         attention = new CudaFlashAttention(step.Shape, extra, lowering);
         int partFloats = attention.ValueSize + 2, sharedBytes = Warps * LargestGroup * partFloats * sizeof(float);
         string source = attention.Source(
-            query.View.Type, output.View.Type, [("HEAD", attention.HeadSize), ("VALUE", attention.ValueSize)], "AttentionDecode");
+            query.View.Type, output.View.Type, [("HEAD", attention.HeadSize), ("VALUE", attention.ValueSize), ("CACHED", isCached ? 1 : 0)], "AttentionDecode");
         lowering.Want(source);
         call = new Lazy<CudaCall>(() => new CudaCall(
             lowering.Device.Compiler.Load(source).Function("attention_decode", sharedBytes), Words + attention.ExtraArguments, step.Name)

@@ -23,6 +23,7 @@ internal sealed class CudaKernelLaunch : CudaLaunch
         {
             Threads = text.Schedule.Threads,
             SharedBytes = text.SharedBytes,
+            StartsEarly = lowering.StartsKernelsEarly,
         };
     }
 

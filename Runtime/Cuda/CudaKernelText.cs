@@ -16,6 +16,18 @@ internal sealed record CudaKernelText(string Text, IReadOnlyList<Extent> Extents
         ? Math.Max(1, (LaunchValue.Of(columns, size) + Schedule.ChunkColumns - 1) / Schedule.ChunkColumns)
         : 1;
 
+    /// <summary>
+    /// The same kernel, which lets the next one start while it runs and may itself have started before those ahead of it have
+    /// ended: it waits for them before it reads an operand.
+    /// </summary>
+    public CudaKernelText StartingEarly(int operands)
+    {
+        const string Opening = "{\n";
+        IEnumerable<string> moved = Enumerable.Range(0, operands).Select(i => $"  p{i} += start;\n");
+        int at = Text.IndexOf(Opening, StringComparison.Ordinal) + Opening.Length;
+        return this with { Text = Text.Insert(at, "  let_next_start();\n  const int start = await_inputs();\n" + string.Concat(moved)) };
+    }
+
     /// <summary>Blocks of a launch.</summary>
     public long Blocks(Func<Extent, long> size)
     {

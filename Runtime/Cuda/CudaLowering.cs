@@ -18,12 +18,14 @@ internal sealed class CudaLowering
     private readonly Dictionary<(string Text, string Memory), CudaKernelText> texts = [];
     private readonly List<Func<CudaLaunch>> pending = [];
     private readonly HashSet<string> wanted = [];
+    private readonly ProductRuns runs;
     private readonly ConcurrentDictionary<string, nint> functions = new();
 
     private CudaLowering(CudaResources resources)
     {
         this.resources = resources;
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
+        runs = new ProductRuns((x, y) => View(x).Overlaps(View(y)));
         Size = extent => extent.Evaluate(name => resources.Bindings[name]);
     }
 
@@ -31,14 +33,16 @@ internal sealed class CudaLowering
 
     public CudaResources Resources => resources;
 
+    /// <summary>Whether kernels wait by themselves for those ahead: of use where they are many and short.</summary>
+    public bool StartsKernelsEarly => Device.OverlapsLaunches && resources.Plan.Purpose != Purpose.Train;
+
     /// <summary>A size at the values that the plan's dimensions have at the time of the call.</summary>
     public Func<Extent, long> Size { get; }
 
     public static CudaLaunch[] Lower(CudaResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CudaLowering(resources);
-        foreach (Step step in steps)
-            lowering.Add(step);
+        lowering.Add(steps);
         resources.Scratch.Allocate();
         Timeline.Mark("steps lowered");
         lowering.CompileKernels();
@@ -100,7 +104,10 @@ internal sealed class CudaLowering
         OperandMemory[] memory = Memory(views);
         (string, string) key = (kernel.Text, string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}")));
         if (!texts.TryGetValue(key, out CudaKernelText? text))
-            texts[key] = text = CudaKernelWriter.Write(kernel, memory, Bounds, Device.SharedBytesOfHalf);
+        {
+            text = CudaKernelWriter.Write(kernel, memory, Bounds, Device.SharedBytesOfHalf);
+            texts[key] = text = StartsKernelsEarly ? text.StartingEarly(kernel.Operands.Count) : text;
+        }
         return text;
     }
 
@@ -140,6 +147,15 @@ internal sealed class CudaLowering
         return memory;
     }
 
+    private void Add(IReadOnlyList<Step> steps)
+    {
+        for (int i = 0; i < steps.Count; i++)
+            if (runs.At(steps, i) is { } run && AddSkinny(run, [.. steps.Skip(i + run.Length)]) is { } followers)
+                i += run.Length + followers - 1;
+            else
+                Add(steps[i]);
+    }
+
     private void Add(Step step)
     {
         resources.Scratch.NextStep();
@@ -170,15 +186,36 @@ internal sealed class CudaLowering
         }
     }
 
+    /// <summary>
+    /// Adds products of few rows as one launch, if its kernel takes them, and the kernels after them that go through their
+    /// elements: the number of those, or null.
+    /// </summary>
+    private int? AddSkinny(ProductRun run, IReadOnlyList<Step> following)
+    {
+        CudaSkinnyProduct?[][] products = [.. run.Chains.Select(chain => chain.Select(step => CudaSkinnyProduct.Of(step, this)).ToArray())];
+        if (products.Any(chain => chain.Contains(null) || chain.Length != products[0].Length))
+            return null;
+        CudaSkinnyChain[] chains = Chains(), plain = Chains();
+        int followers = following.TakeWhile(step => step is Step.Fused fused && chains.Any(chain => chain.TryFollow(fused, IsFree))).Count();
+        long distance = chains.Max(chain => chain.Distance);
+        if (distance > 0 && !chains.All(chain => chain.TryPair(distance)))
+            (chains, followers) = (plain, 0);
+        bool prefetches = resources.Plan.Purpose != Purpose.Train
+            && run.Chains.All(chain => chain.All(step => buffers[step.Right.View.Buffer].Class == BufferClass.Parameter));
+        Add(new CudaSkinnyLaunch(chains, prefetches, this));
+        return followers;
+
+        CudaSkinnyChain[] Chains() => [.. products.Select(chain => new CudaSkinnyChain(chain!, this))];
+
+        bool IsFree(CudaView view, Access access) => !chains.SelectMany(chain => chain.Touched)
+            .Any(touched => (access != Access.Read || touched.Access != Access.Read) && touched.View.Overlaps(view));
+    }
+
     private void AddProduct(Step.MatrixProduct product)
     {
-        CudaView left = View(product.Left.View), right = View(product.Right.View), output = View(product.Output.View);
-        if (CudaSkinnyLaunch.Takes(product, left, right, this) && CudaSkinnyText.Of(product, output.Type, Bounds) is { } text)
-        {
-            bool isParameter = resources.Plan.Purpose != Purpose.Train && buffers[product.Right.View.Buffer].Class == BufferClass.Parameter;
-            Add(new CudaSkinnyLaunch(product, text, left, right, [output, .. Views(product.EpilogueOperands)], isParameter, this));
+        if (AddSkinny(new ProductRun([[product]]), []) is not null)
             return;
-        }
+        CudaView left = View(product.Left.View), right = View(product.Right.View), output = View(product.Output.View);
         Step.MatrixProduct[] parts = [.. AlignedProducts.Of(product, left.Type)];
         if (parts.Length == 1 && AddWithEpilogue(product, left, right, output))
             return;
@@ -219,7 +256,11 @@ internal sealed class CudaLowering
         CudaView? logSumExp = step.LogSumExp is { } l ? View(l) : null, past = step.Past is { } p ? View(p) : null;
         CudaView[] extra = Views(step.Extra);
         if (CudaFlashDecodeLaunch.Takes(step, query, key, value, output))
-            Add(new CudaFlashDecodeLaunch(step, query, key, value, output, past, extra, this));
+        {
+            bool isCached = past is not null && resources.Plan.Purpose == Purpose.Decode
+                && buffers[step.Key.View.Buffer].Class == BufferClass.Cache && buffers[step.Value.View.Buffer].Class == BufferClass.Cache;
+            Add(new CudaFlashDecodeLaunch(step, query, key, value, output, past, extra, isCached, this));
+        }
         else if (CudaFlashAttentionLaunch.Takes(step, query, key, value, output, this))
             Add(new CudaFlashAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
         else
@@ -274,8 +315,7 @@ internal sealed class CudaLowering
         for (long i = 0; i < loop.Count; i++)
         {
             loopVariables[loop.Variable] = loop.Reversed ? loop.Count - 1 - i : i;
-            foreach (Step step in loop.Body)
-                Add(step);
+            Add(loop.Body);
         }
         loopVariables.Remove(loop.Variable);
     }

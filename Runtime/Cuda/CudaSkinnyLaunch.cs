@@ -1,42 +1,56 @@
+using System.Text;
 using Legato.Runtime.Cpu;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
-/// A product of at most 16 rows with its epilogue, bound by reading the right operand: decoding's products. Where that
-/// operand is a parameter, its first pieces are fetched while the kernels before still run.
+/// Products of at most 16 rows of one left operand with their epilogues and what follows them element by element, bound by
+/// reading the right operands: decoding's products. Where those are parameters, their first pieces are fetched while the
+/// kernels before still run.
 /// </summary>
 internal sealed class CudaSkinnyLaunch : CudaLaunch
 {
-    private const int MostRows = 16, AlignedElements = 8, Tiles = 2, TileColumns = 8, Windows = 4, Words = 6;
+    /// <summary>Words of a right operand among the arguments.</summary>
+    public const int RightWords = 4;
 
-    /// <summary>Up to so many columns more warps share one block's columns.</summary>
-    private const int FewColumns = 2048, ManyWarps = 16, Warps = 8;
+    private const int MostRows = 16, FewRows = 8, AlignedElements = 8, TileColumns = 8, Tiles = 4, SlotBytes = 2048, Warps = 8, Words = 4;
 
-    private readonly CudaView left, right;
-    private readonly CudaView[] outputs;
-    private readonly CpuExtent m, n, k, leftStride, rightStride;
-    private readonly CpuExtent[] extents;
+    private readonly CudaSkinnyChain[] chains;
+    private readonly CudaView left;
+    private readonly CpuExtent leftStride, m, k;
+    private readonly CpuExtent[] columns;
+    private readonly int multiprocessors;
     private readonly Lazy<CudaCall> call;
 
-    /// <param name="outputs">The output, then the epilogue's operands.</param>
-    public CudaSkinnyLaunch(Step.MatrixProduct step, CudaSkinnyText text, CudaView left, CudaView right, CudaView[] outputs, bool isParameter, CudaLowering lowering)
-        : base(step.Name, step.Cost, lowering)
+    /// <param name="chains">Of as many members each.</param>
+    /// <param name="prefetches">Whether no kernel before writes a right operand.</param>
+    public CudaSkinnyLaunch(CudaSkinnyChain[] chains, bool prefetches, CudaLowering lowering)
+        : base(NameOf(chains), chains.Select(c => c.Cost).Aggregate((x, y) => x + y), lowering)
     {
-        (this.left, this.right, this.outputs) = (left, right, outputs);
-        (m, n, k) = (lowering.Extent(step.M), lowering.Extent(step.N), lowering.Extent(step.K));
-        (leftStride, rightStride) = (lowering.Extent(step.Left.RowStride), lowering.Extent(step.Right.ColumnStride));
-        extents = lowering.Extents(text.Extents);
-        int warps = lowering.Bounds(step.N).High <= FewColumns ? ManyWarps : Warps;
-        string name = CudaTypes.Name(left.Type);
-        string source = CudaCompiler.Prelude + $"typedef {name} Element;\n#define ELEMENT \"{name}\"\n#define TILES {Tiles}\n#define WARPS {warps}\n#define WINDOWS {Windows}\n"
-            + text.Text + CudaCompiler.Resource("Fragments.cu") + CudaCompiler.Resource("SkinnyProduct.cu");
+        this.chains = chains;
+        Step.MatrixProduct first = chains[0].Products[0].Step;
+        (left, leftStride, m, k) = (lowering.View(first.Left.View), lowering.Extent(first.Left.RowStride), lowering.Extent(first.M), lowering.Extent(first.K));
+        columns = [.. chains.Select(c => lowering.Extent(c.Columns))];
+        multiprocessors = lowering.Device.Information.Multiprocessors;
+        long rows = lowering.Bounds(first.M).High;
+        int members = chains[0].Members, tiles = Math.Max(Tiles, members), atOnce = rows > FewRows ? MostRows : rows > 1 ? FewRows : 1;
+        int slots = Slots(2 * Warps * atOnce * (TileColumns * tiles + 1) * sizeof(float), lowering.Device.Information.SharedBytes);
+        int sharedBytes = slots * Warps * SlotBytes;
+        (string Name, int Value)[] settings =
+        [
+            ("CHAINS", chains.Length), ("MEMBERS", members), ("TILES", tiles), ("WARPS", Warps), ("SLOTS", slots), ("ROWS", atOnce),
+            ("PREFETCHES", prefetches ? 1 : 0),
+        ];
+        string source = Source(left.Type, settings, chains);
         lowering.Want(source);
-        call = new Lazy<CudaCall>(() => new CudaCall(lowering.Device.Compiler.Load(source).Function("skinny_product"), Words + outputs.Length + extents.Length, step.Name)
+        call = new Lazy<CudaCall>(() => new CudaCall(
+            lowering.Device.Compiler.Load(source).Function("skinny_product", sharedBytes),
+            Words + chains.Sum(c => c.Members * RightWords + c.Parts.Sum(p => p.Arguments)), Name)
         {
-            Threads = 32 * warps,
-            StartsEarly = isParameter && lowering.Device.OverlapsLaunches,
+            Threads = 32 * Warps,
+            SharedBytes = sharedBytes,
+            StartsEarly = lowering.Device.OverlapsLaunches,
         });
     }
 
@@ -53,17 +67,42 @@ internal sealed class CudaSkinnyLaunch : CudaLaunch
     {
         base.Bind(dimensions);
         Span<long> arguments = call.Value.Arguments;
-        (arguments[0], arguments[1]) = (left.Address(dimensions), right.Address(dimensions));
-        (arguments[2], arguments[3]) = (leftStride.Evaluate(dimensions), rightStride.Evaluate(dimensions));
-        long columns = n.Evaluate(dimensions);
-        arguments[4] = CudaFlashAttention.Pair(m.Evaluate(dimensions), columns);
-        arguments[5] = k.Evaluate(dimensions);
-        for (int i = 0; i < outputs.Length; i++)
-            arguments[Words + i] = outputs[i].Address(dimensions);
-        for (int i = 0; i < extents.Length; i++)
-            arguments[Words + outputs.Length + i] = extents[i].Evaluate(dimensions);
-        call.Value.BlocksX = (columns + Tiles * TileColumns - 1) / (Tiles * TileColumns);
+        long rows = m.Evaluate(dimensions), groups = 0;
+        (arguments[0], arguments[1], arguments[2], arguments[3]) = (left.Address(dimensions), leftStride.Evaluate(dimensions), rows, k.Evaluate(dimensions));
+        arguments = arguments[Words..];
+        foreach (CudaSkinnyChain chain in chains)
+        {
+            chain.BindRights(arguments, dimensions);
+            arguments = arguments[(chain.Members * RightWords)..];
+        }
+        foreach (CudaSkinnyPart part in chains.SelectMany(c => c.Parts))
+        {
+            part.Bind(arguments, dimensions);
+            arguments = arguments[part.Arguments..];
+        }
+        foreach (CpuExtent shared in columns)
+            groups += (shared.Evaluate(dimensions) + TileColumns - 1) / TileColumns;
+        call.Value.BlocksX = rows > 0 ? Math.Min(groups, multiprocessors) : 0;
     }
 
     public override void Enqueue(nint stream) => call.Value.Enqueue(stream);
+
+    /// <summary>
+    /// How many windows a ring holds: a block takes just more than half of what there is of shared memory, its sums included. So
+    /// each multiprocessor has one, and takes one of the next launch as soon as that ends.
+    /// </summary>
+    private static int Slots(int sumBytes, int sharedBytes) => (sharedBytes / 2 - sumBytes) / (Warps * SlotBytes) + 1;
+
+    private static string Source(ScalarType element, (string Name, int Value)[] settings, CudaSkinnyChain[] chains)
+    {
+        string name = CudaTypes.Name(element);
+        var text = new StringBuilder($"{CudaCompiler.Prelude}typedef {name} Element;\n#define ELEMENT \"{name}\"\n");
+        foreach ((string setting, int value) in settings)
+            text.Append($"#define {setting} {value}\n");
+        return text.Append(CudaSkinnyText.Of(chains)).Append(CudaCompiler.Resource("Fragments.cu")).Append(CudaCompiler.Resource("SkinnyProduct.cu")).ToString();
+    }
+
+    /// <summary>The path of the first, the others' last names beside it.</summary>
+    private static string NameOf(CudaSkinnyChain[] chains) =>
+        string.Join(", ", chains.SelectMany(c => c.Products).Select((p, i) => i == 0 ? p.Step.Name : p.Step.Name[(p.Step.Name.LastIndexOf('.') + 1)..]));
 }

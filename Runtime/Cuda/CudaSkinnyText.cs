@@ -3,12 +3,13 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
-/// What a product of few rows does with each sum, as the compiler's part of its kernel: the statements of the epilogue for
-/// one element, or the store alone. So the sum never goes through memory.
+/// What is done with an element of a product of few rows, as the compiler's part of its kernel: the statements of the epilogue,
+/// the store alone, or those of a kernel that follows.
 /// </summary>
-/// <param name="Text">The structure Epilogue and the function finish.</param>
-/// <param name="Extents">Sizes that follow the operands among the structure's fields.</param>
-internal sealed record CudaSkinnyText(string Text, IReadOnlyList<Extent> Extents)
+/// <param name="Operands">Whose addresses it takes.</param>
+/// <param name="Extents">Sizes that follow them, as the expressions name them.</param>
+/// <param name="Lines">What is done with row m, column n and their sum.</param>
+internal sealed record CudaSkinnyText(IReadOnlyList<KernelOperand> Operands, IReadOnlyList<Extent> Extents, IReadOnlyList<string> Lines)
 {
     /// <summary>Null where the epilogue is more than a walk over the elements.</summary>
     /// <param name="bounds">The values that a size may have.</param>
@@ -23,9 +24,73 @@ internal sealed record CudaSkinnyText(string Text, IReadOnlyList<Extent> Extents
         expressions.Define(column, CudaValue.Integer("n", Below(bounds(product.N))));
         foreach (Expr.Load load in body.SelectMany(s => s.Expressions()).SelectMany(e => e.AllLoads()).Where(l => l.Operand == 0))
             expressions.Fetch(load, Sum(product, output, expressions.Offset(load.At)));
+        return Of(kernel, body, expressions);
+    }
+
+    /// <summary>A kernel that goes through elements of a product.</summary>
+    public static CudaSkinnyText Of(Kernel kernel, ElementKernel elements, Step.MatrixProduct product, Func<Extent, IntegerRange> bounds)
+    {
+        var expressions = new CudaExpressions(kernel.Operands, bounds);
+        expressions.Define(elements.Row, CudaValue.Integer("m", Below(bounds(product.M))));
+        CudaValue column = CudaValue.Integer("n", Below(bounds(product.N)));
+        foreach (ElementDigit digit in elements.Digits)
+        {
+            CudaValue above = CudaExpressions.Integers(Operation.Divide, column, CudaExpressions.Constant(digit.Stride));
+            expressions.Define(digit.Variable, digit.Count == 1 ? CudaExpressions.Constant(0) : CudaExpressions.Integers(Operation.Remainder, above, CudaExpressions.Constant(digit.Count)));
+        }
+        return Of(kernel, elements.Body, expressions);
+    }
+
+    /// <summary>All that the chains of a launch do, and the function finish for a chain's sums.</summary>
+    public static string Of(IReadOnlyList<CudaSkinnyChain> chains)
+    {
+        CudaSkinnyPart[] parts = [.. chains.SelectMany(c => c.Parts)];
+        var text = new CudaText();
+        for (int i = 0; i < parts.Length; i++)
+            parts[i].Text.Write(text, i);
+        text.Open("struct Epilogues");
+        for (int i = 0; i < parts.Length; i++)
+            text.Line($"Epilogue{i} e{i};");
+        text.Close();
+        text.Line(";");
+        text.Open("__device__ __forceinline__ void finish(const Epilogues& x, int chain, int m, int n, const float* sums)");
+        int first = 0;
+        for (int i = 0; i < chains.Count; i++)
+        {
+            text.Open($"if (chain == {i})");
+            foreach (string line in chains[i].Lines(first))
+                text.Line(line);
+            text.Close();
+            first += chains[i].Parts.Count();
+        }
+        text.Close();
+        return text.ToString();
+    }
+
+    private static CudaSkinnyText Of(Kernel kernel, IReadOnlyList<Statement> body, CudaExpressions expressions)
+    {
         var names = new CudaNames();
         string[] lines = [.. body.Select(s => Line(s, kernel, expressions, names))];
-        return new CudaSkinnyText(Function(kernel, expressions, lines), expressions.Extents);
+        CudaValue[] extents = [.. expressions.Extents.Select(expressions.OfExtent)];
+        return new CudaSkinnyText(kernel.Operands, expressions.Extents, [.. extents.Select(e => $"const {e.Type} {e.Text} = ({e.Type})x.{e.Text};"), .. lines]);
+    }
+
+    /// <summary>The structure Epilogue of that number, and the function finish for it.</summary>
+    private void Write(CudaText text, int number)
+    {
+        text.Open($"struct Epilogue{number}");
+        for (int i = 0; i < Operands.Count; i++)
+            text.Line($"{Pointer(Operands[i])} p{i};");
+        for (int i = 0; i < Extents.Count; i++)
+            text.Line($"long long e{i};");
+        text.Close();
+        text.Line(";");
+        text.Open($"__device__ __forceinline__ void finish(const Epilogue{number}& x, int m, int n, float sum)");
+        for (int i = 0; i < Operands.Count; i++)
+            text.Line($"{Pointer(Operands[i])} p{i} = x.p{i};");
+        foreach (string line in Lines)
+            text.Line(line);
+        text.Close();
     }
 
     private static IntegerRange Below(IntegerRange count) => new(0, Math.Max(0, count.High - 1));
@@ -58,27 +123,6 @@ internal sealed record CudaSkinnyText(string Text, IReadOnlyList<Extent> Extents
             default:
                 throw new ArgumentOutOfRangeException(nameof(statement), statement.GetType().Name, "no statement of an element");
         }
-    }
-
-    private static string Function(Kernel kernel, CudaExpressions expressions, string[] lines)
-    {
-        var text = new CudaText();
-        text.Open("struct Epilogue");
-        for (int i = 0; i < kernel.Operands.Count; i++)
-            text.Line($"{Pointer(kernel.Operands[i])} p{i};");
-        for (int i = 0; i < expressions.Extents.Count; i++)
-            text.Line($"long long e{i};");
-        text.Close();
-        text.Line(";");
-        text.Open("__device__ __forceinline__ void finish(const Epilogue& x, int m, int n, float sum)");
-        for (int i = 0; i < kernel.Operands.Count; i++)
-            text.Line($"{Pointer(kernel.Operands[i])} p{i} = x.p{i};");
-        foreach (CudaValue extent in expressions.Extents.Select(expressions.OfExtent).ToArray())
-            text.Line($"const {extent.Type} {extent.Text} = ({extent.Type})x.{extent.Text};");
-        foreach (string line in lines)
-            text.Line(line);
-        text.Close();
-        return text.ToString();
     }
 
     private static string Pointer(KernelOperand operand) => $"{(operand.Access == Access.Read ? "const " : "")}{CudaTypes.Name(operand.Type)}*";

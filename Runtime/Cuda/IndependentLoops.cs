@@ -24,8 +24,16 @@ internal static class IndependentLoops
             return loop;
         if (loop.Kind == LoopKind.Serial && !IsIndependent(kernel, memory, loop))
             return loop;
-        IReadOnlyList<Statement> body = loop.Body is [Statement.Loop inner] ? [Promoted(kernel, memory, inner)] : loop.Body;
-        return loop with { Kind = LoopKind.Grid, Body = body };
+        return loop with { Kind = LoopKind.Grid, Body = Inside(loop) is { } inner && Promoted(kernel, memory, inner) is { Kind: LoopKind.Grid } grid ? [grid] : loop.Body };
+    }
+
+    /// <summary>The loop that a loop's body comes down to: what is named before it may as well be named in each of its iterations.</summary>
+    private static Statement.Loop? Inside(Statement.Loop loop)
+    {
+        Statement[] names = [.. loop.Body.TakeWhile(s => s is Statement.Let)];
+        return loop.Body.Count == names.Length + 1 && loop.Body[^1] is Statement.Loop { Kind: not LoopKind.Vector } inner
+            ? inner with { Body = [.. names, .. inner.Body] }
+            : null;
     }
 
     private static bool IsIndependent(Kernel kernel, IReadOnlyList<OperandMemory> memory, Statement.Loop loop)

@@ -1,7 +1,8 @@
 // Attention of one query a batch row: bound by reading keys and values once. The query heads that share a key head are the
 // rows of one tensor-core tile. A block takes so many keys of one key head, however long the row and large the batch;
 // the last block of a row to finish adds the parts in order.
-// HEAD, VALUE: head sizes, multiples of 64. A group has at most 16 heads.
+// HEAD, VALUE: head sizes, multiples of 64. A group has at most 16 heads. CACHED: whether all keys and values but the last
+// were there before the kernels ahead; they are fetched while those still run.
 
 struct DecodeArgs
 {
@@ -46,7 +47,7 @@ struct KeyRows
 {
     uint4 rows[WarpKeys / 8][HEAD / 32];
 
-    DEVICE KeyRows(const DecodeArgs& args, int b, int keyHead, int first, int keys)
+    DEVICE void load(const DecodeArgs& args, int b, int keyHead, int first, int keys)
     {
         int row = lane_index() / 4, quad = lane_index() & 3;
 #pragma unroll
@@ -55,6 +56,17 @@ struct KeyRows
             for (int w = 0; w < HEAD / 32; w++)
                 rows[t][w] = load_row(args.key, b, first + 8 * t + row, keyHead, 32 * w + 8 * quad, first + 8 * t + row < keys);
     }
+
+    DEVICE void load_one(const DecodeArgs& args, int b, int keyHead, int first, int k)
+    {
+        int row = lane_index() / 4, quad = lane_index() & 3;
+#pragma unroll
+        for (int t = 0; t < WarpKeys / 8; t++)
+            if (first + 8 * t + row == k)
+#pragma unroll
+                for (int w = 0; w < HEAD / 32; w++)
+                    rows[t][w] = load_row(args.key, b, k, keyHead, 32 * w + 8 * quad, true);
+    }
 };
 
 /// A lane has eight neighbouring columns of four keys to each product: column 8·slot + i of a piece of 64 is slot `slot` of product i.
@@ -62,19 +74,29 @@ struct ValueRows
 {
     uint4 rows[WarpKeys / 16][VALUE / 64][4];
 
-    DEVICE ValueRows(const DecodeArgs& args, int b, int keyHead, int first, int keys)
+    DEVICE static int key(int step, int i) { return 16 * step + 2 * (lane_index() & 3) + (i & 1) + (i & 2) * 4; }
+
+    DEVICE void load(const DecodeArgs& args, int b, int keyHead, int first, int keys)
     {
-        int slot = lane_index() / 4, quad = lane_index() & 3;
 #pragma unroll
         for (int step = 0; step < WarpKeys / 16; step++)
 #pragma unroll
             for (int piece = 0; piece < VALUE / 64; piece++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                {
-                    int k = first + 16 * step + 2 * quad + (i & 1) + (i & 2) * 4;
-                    rows[step][piece][i] = load_row(args.value, b, k, keyHead, 64 * piece + 8 * slot, k < keys);
-                }
+                    rows[step][piece][i] = load_row(args.value, b, first + key(step, i), keyHead, 64 * piece + 8 * (lane_index() / 4), first + key(step, i) < keys);
+    }
+
+    DEVICE void load_one(const DecodeArgs& args, int b, int keyHead, int first, int k)
+    {
+#pragma unroll
+        for (int step = 0; step < WarpKeys / 16; step++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (first + key(step, i) == k)
+#pragma unroll
+                    for (int piece = 0; piece < VALUE / 64; piece++)
+                        rows[step][piece][i] = load_row(args.value, b, k, keyHead, 64 * piece + 8 * (lane_index() / 4), true);
     }
 };
 
@@ -226,18 +248,32 @@ extern "C" __global__ void __launch_bounds__(Threads) attention_decode(const __g
     __shared__ float2 ends[MostRows];
     auto parts = (float(*)[MostRows][PartFloats])memory;
     let_next_start();
-    await_inputs();
+    if (!CACHED)
+        await_inputs();
     int split = blockIdx.x, keyHead = blockIdx.y, b = blockIdx.z, group = args.heads / args.keyHeads, warp = threadIdx.x / 32;
     int position = args.past ? args.past[b] : 0, keys = args.past ? position + 1 : args.keys, splits = max(1, (keys + args.blockKeys - 1) / args.blockKeys);
     if (split >= splits)
         return;
+    int begin = split * args.blockKeys + warp * WarpKeys, end = min((split + 1) * args.blockKeys, keys);
+    KeyRows keyRows;
+    ValueRows values;
+    if (CACHED)
+    {
+        keyRows.load(args, b, keyHead, begin, position);
+        values.load(args, b, keyHead, begin, position);
+        await_inputs();
+        keyRows.load_one(args, b, keyHead, begin, position);
+        values.load_one(args, b, keyHead, begin, position);
+    }
     QueryRows queries(args, b, keyHead);
     WarpPart part;
-    int end = min((split + 1) * args.blockKeys, keys);
-    for (int first = split * args.blockKeys + warp * WarpKeys; first < end; first += RoundKeys)
+    for (int first = begin; first < end; first += RoundKeys)
     {
-        KeyRows keyRows(args, b, keyHead, first, keys);
-        ValueRows values(args, b, keyHead, first, keys);
+        if (!CACHED || first > begin)
+        {
+            keyRows.load(args, b, keyHead, first, keys);
+            values.load(args, b, keyHead, first, keys);
+        }
         float s[WarpKeys / 8][4];
         score(s, queries, keyRows, args, b, keyHead, position, first, keys);
         part.soften(s);

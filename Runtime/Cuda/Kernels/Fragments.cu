@@ -76,19 +76,3 @@ DEVICE void multiply_fragment(float (&sums)[4], u32 a0, u32 a1, u32 a2, u32 a3, 
 DEVICE constexpr int accumulator_column(int i) { return i / 4 * 8 + (i & 1); }
 
 DEVICE constexpr int accumulator_row(int i) { return (i & 2) * 4; }
-
-/// Where the launch allows it, the next kernel may start while this one runs, and this one may have started before those
-/// ahead of it have ended: what they write is there after await_inputs.
-DEVICE void let_next_start()
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-
-DEVICE void await_inputs()
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}

@@ -81,3 +81,19 @@ __device__ __forceinline__ float uniform(unsigned key, unsigned long long counte
   }
   return (float)(left >> 8) * 5.9604644775390625e-08f;
 }
+
+// Where the launch allows it, the next kernel may start while this one runs, and this one may have started before those
+// ahead of it have ended: what they write is there after await_inputs. Its result is 0: an address that it is added to is
+// not read before.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+__device__ __forceinline__ int await_inputs() {
+  int zero = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n\tmov.u32 %0, 0;" : "=r"(zero) : : "memory");
+#endif
+  return zero;
+}

@@ -1,92 +1,216 @@
-// output[m, n] = Σ_k left[m, k] · right[n, k] for at most 16 rows m: bound by reading right once. Both have their k
-// contiguous. The warps of a block share its columns and split k between them, in the same way whatever m is; their sums are
-// added in order. Which k an operand's fragment holds is free as long as both operands agree, so a lane
-// reads 16 contiguous bytes of a row, enough for two products.
-// The compiler's text before: struct Epilogue, and finish(epilogue, m, n, sum).
-// TILES: groups of 8 columns of a block; WARPS; WINDOWS: loads in flight of each group.
+// output[m, n] = Σ_k left[m, k] · right[n, k] for at most ROWS rows m, for several right operands at once: bound by reading
+// those once. Left and right have their k contiguous. The blocks share the columns of all products evenly; the warps of a
+// block split k between them, in the same way whatever m is, and their sums are added in order. Each warp streams its part
+// through a ring of shared memory of its own. Products form chains of MEMBERS, and a thread finishes an element in all of
+// a chain's: they are products of one shape, or the members are columns of one product at some distance. Which k an operand's fragment holds is free as long as both operands agree,
+// so a lane reads 16 contiguous bytes of a row, enough for two products.
+// The compiler's text before: struct Epilogues, and finish(epilogues, chain, m, n, sums) for the members' sums.
+// CHAINS; MEMBERS; TILES: groups of 8 columns in hand, MEMBERS at least; WARPS; SLOTS of a ring; PREFETCHES: whether
+// right operands are there before the kernels ahead have ended.
+
+struct Right
+{
+    const Element* data;
+    i64 stride, columns, distance;
+
+    /// The column of a number in the chain: that of the first member, where members are columns at a distance.
+    DEVICE int column(int number) const { return number + number / (int)distance * (int)distance; }
+};
 
 struct SkinnyArgs
 {
     const Element* left;
-    const Element* right;
-    i64 leftStride, rightStride;
-    int m, n, k;
-    Epilogue epilogue;
+    i64 leftStride, m, k;
+    Right rights[CHAINS * MEMBERS];
+    Epilogues epilogues;
 };
 
-constexpr int Window = 32;
+constexpr int Window = 128, Steps = Window / 32, RowChunks = Window / 8, ItemChunks = 8 * RowChunks, Threads = 32 * WARPS, Groups = TILES / MEMBERS;
 
-DEVICE uint4 load_stream(const void* address)
+/// 16 bytes on their way to shared memory; zeros where they don't exist.
+DEVICE void copy_async(uint4* to, const void* from, bool exists)
 {
-    uint4 x;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "l"(address));
-    return x;
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(exists ? 16 : 0) : "memory");
 }
 
-struct Batch
-{
-    uint4 rows[TILES][WINDOWS];
+DEVICE void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-    DEVICE void load(const SkinnyArgs& args, int n, int k)
+template <int Pending> DEVICE void await_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory"); }
+
+/// The groups of columns that a block goes through, some at a time: neighbours in one chain.
+struct Pass
+{
+    int group, last, count, product, column;
+
+    DEVICE Pass(const SkinnyArgs& args)
     {
+        i64 groups = 0;
 #pragma unroll
-        for (int w = 0; w < WINDOWS; w++)
+        for (int chain = 0; chain < CHAINS; chain++)
+            groups += groups_of(args, chain);
+        group = (int)(groups * blockIdx.x / gridDim.x);
+        last = (int)(groups * (blockIdx.x + 1) / gridDim.x);
+        begin(args);
+    }
+
+    DEVICE static int groups_of(const SkinnyArgs& args, int chain) { return (int)((args.rights[chain * MEMBERS].columns + 7) / 8); }
+
+    DEVICE void begin(const SkinnyArgs& args)
+    {
+        int within = group, left = 0;
+        product = 0;
 #pragma unroll
-            for (int t = 0; t < TILES; t++)
-                rows[t][w] = n + 8 * t < args.n && k + w * Window < args.k
-                    ? load_stream(args.right + (n + 8 * t) * args.rightStride + k + w * Window) : make_uint4(0, 0, 0, 0);
+        for (int chain = 0; chain < CHAINS; chain++)
+        {
+            left = groups_of(args, chain) - within;
+            if (left > 0 || chain == CHAINS - 1)
+                break;
+            within = -left;
+            product += MEMBERS;
+        }
+        column = 8 * within;
+        count = min(min(Groups, last - group), left);
+    }
+
+    DEVICE bool is_over() const { return group >= last; }
+
+    DEVICE void next(const SkinnyArgs& args)
+    {
+        group += count;
+        begin(args);
     }
 };
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS) skinny_product(const __grid_constant__ SkinnyArgs args)
+/// What a warp fetches next: windows of its part of k, in each of them a tile after another.
+struct Fetch
 {
-    __shared__ float partial[WARPS][16][8 * TILES + 1];
-    let_next_start();
-    int warp = threadIdx.x / 32, row = lane_index() / 4, quad = lane_index() & 3, n = blockIdx.x * 8 * TILES + row;
-    int windows = (args.k + Window - 1) / Window, share = (windows + WARPS - 1) / WARPS;
-    int first = warp * share, last = min(first + share, windows);
-    float sums[TILES][4] = {};
-    Batch batch, following;
-    if (first < last)
-        batch.load(args, n, first * Window + 8 * quad);
-    await_inputs();
-    for (int window = first; window < last; window += WINDOWS)
+    Pass pass;
+    int first, end, window, tile;
+
+    DEVICE Fetch(const SkinnyArgs& args, int first, int end) : pass(args), first(first), end(end), window(first), tile(0)
     {
-        int k = window * Window + 8 * quad;
-        if (window + WINDOWS < last)
-            following.load(args, n, k + WINDOWS * Window);
-#pragma unroll
-        for (int w = 0; w < WINDOWS; w++)
+        if (first >= end)
+            pass.group = pass.last;
+    }
+
+    DEVICE void start(const SkinnyArgs& args, uint4* slot)
+    {
+        if (!pass.is_over())
         {
-            uint4 upper = make_uint4(0, 0, 0, 0), lower = make_uint4(0, 0, 0, 0);
-            bool inside = k + w * Window < args.k && window + w < last;
-            if (inside && row < args.m)
-                upper = *(const uint4*)(args.left + row * args.leftStride + k + w * Window);
-            if (inside && row + 8 < args.m)
-                lower = *(const uint4*)(args.left + (row + 8) * args.leftStride + k + w * Window);
+            const Right& right = args.rights[pass.product + tile % MEMBERS];
+            int odd = lane_index() / 16, chunk = lane_index() & 15, number = pass.column + tile / MEMBERS * 8, k = window * Window + 8 * chunk;
+            const Element* from = right.data + (right.column(number) + odd) * right.stride + k;
 #pragma unroll
-            for (int t = 0; t < TILES; t++)
+            for (int row = 0; row < 8; row += 2)
             {
-                multiply_fragment(sums[t], upper.x, lower.x, upper.y, lower.y, batch.rows[t][w].x, batch.rows[t][w].y);
-                multiply_fragment(sums[t], upper.z, lower.z, upper.w, lower.w, batch.rows[t][w].z, batch.rows[t][w].w);
+                bool exists = number + odd + row < right.columns && k < args.k;
+                copy_async(slot + (row + odd) * RowChunks + (chunk ^ odd * 4), exists ? from + row * right.stride : right.data, exists);
+            }
+            if (++tile == pass.count * MEMBERS)
+            {
+                tile = 0;
+                if (++window == end)
+                {
+                    window = first;
+                    pass.next(args);
+                }
             }
         }
-        batch = following;
+        end_copies();
     }
-#pragma unroll
-    for (int t = 0; t < TILES; t++)
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            partial[warp][row + (i & 2) * 4][8 * t + 2 * quad + (i & 1)] = sums[t][i];
-    __syncthreads();
-    for (int i = threadIdx.x; i < args.m * 8 * TILES; i += 32 * WARPS)
+};
+
+/// A window of left as operands of the tensor cores.
+struct LeftRows
+{
+    uint4 upper[Steps], lower[ROWS > 8 ? Steps : 1];
+
+    DEVICE void load(const SkinnyArgs& args, int window)
     {
-        int m = i / (8 * TILES), column = i % (8 * TILES);
-        float sum = 0;
+        int row = lane_index() / 4;
 #pragma unroll
-        for (int w = 0; w < WARPS; w++)
-            sum += partial[w][m][column];
-        if (blockIdx.x * 8 * TILES + column < args.n)
-            finish(args.epilogue, m, blockIdx.x * 8 * TILES + column, sum);
+        for (int s = 0; s < Steps; s++)
+        {
+            int k = window * Window + 32 * s + 8 * (lane_index() & 3);
+            const Element* from = args.left + row * args.leftStride + k;
+            upper[s] = row < args.m && k < args.k ? *(const uint4*)from : make_uint4(0, 0, 0, 0);
+            if (ROWS > 8)
+                lower[s] = row + 8 < args.m && k < args.k ? *(const uint4*)(from + 8 * args.leftStride) : make_uint4(0, 0, 0, 0);
+        }
+    }
+
+    DEVICE void multiply(float (&sums)[4], const uint4* slot) const
+    {
+        int row = lane_index() / 4, quad = lane_index() & 3;
+#pragma unroll
+        for (int s = 0; s < Steps; s++)
+        {
+            uint4 right = slot[row * RowChunks + (4 * s + quad ^ (row & 1) * 4)], below = ROWS > 8 ? lower[s] : make_uint4(0, 0, 0, 0);
+            multiply_fragment(sums, upper[s].x, below.x, upper[s].y, below.y, right.x, right.y);
+            multiply_fragment(sums, upper[s].z, below.z, upper[s].w, below.w, right.z, right.w);
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(Threads, 2) skinny_product(const __grid_constant__ SkinnyArgs args)
+{
+    extern __shared__ uint4 memory[];
+    __shared__ float partial[2][WARPS][ROWS][8 * TILES + 1];
+    let_next_start();
+    int warp = threadIdx.x / 32, windows = (int)((args.k + Window - 1) / Window), share = (windows + WARPS - 1) / WARPS;
+    int first = min(warp * share, windows), end = min(first + share, windows), slot = 0;
+    uint4* ring = memory + warp * SLOTS * ItemChunks;
+    Fetch fetch(args, first, end);
+    if (!PREFETCHES)
+        await_inputs();
+#pragma unroll 1
+    for (int i = 0; i < SLOTS - 1; i++)
+        fetch.start(args, ring + i * ItemChunks);
+    if (PREFETCHES)
+        await_inputs();
+
+    LeftRows now, following;
+    now.load(args, first);
+    int buffer = 0;
+    for (Pass pass(args); !pass.is_over(); pass.next(args), buffer ^= 1)
+    {
+        float sums[TILES][4] = {};
+        for (int window = first; window < end; window++)
+        {
+            following.load(args, window + 1 < end ? window + 1 : first);
+#pragma unroll
+            for (int tile = 0; tile < TILES; tile++)
+                if (tile < pass.count * MEMBERS)
+                {
+                    await_copies<SLOTS - 2>();
+                    __syncwarp();
+                    fetch.start(args, ring + (slot == 0 ? SLOTS - 1 : slot - 1) * ItemChunks);
+                    now.multiply(sums[tile], ring + slot * ItemChunks);
+                    slot = slot == SLOTS - 1 ? 0 : slot + 1;
+                }
+            now = following;
+        }
+        int row = lane_index() / 4, quad = lane_index() & 3;
+#pragma unroll
+        for (int tile = 0; tile < TILES; tile++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (row + accumulator_row(i) < ROWS)
+                    partial[buffer][warp][row + accumulator_row(i)][8 * tile + 2 * quad + (i & 1)] = sums[tile][i];
+        __syncthreads();
+        int columns = 8 * pass.count;
+        for (int i = threadIdx.x; i < args.m * columns; i += Threads)
+        {
+            int m = i / columns, column = i % columns;
+            const Right& right = args.rights[pass.product];
+            float sums[MEMBERS] = {};
+#pragma unroll
+            for (int member = 0; member < MEMBERS; member++)
+#pragma unroll
+                for (int w = 0; w < WARPS; w++)
+                    sums[member] += partial[buffer][w][m][(column / 8 * MEMBERS + member) * 8 + column % 8];
+            if (pass.column + column < right.columns)
+                finish(args.epilogues, pass.product / MEMBERS, m, right.column(pass.column + column), sums);
+        }
     }
 }
