@@ -24,14 +24,15 @@ type BenchArgument =
         member argument.Usage =
             match argument with
             | Suite _ ->
-                "machine, gemm, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+                "machine, gemm, attention, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
             | Tokens _ -> "tokens to prefill or to decode, rows to norm (default: 512, 128 or 16384)"
             | Context _ -> "tokens of a sequence that are in the cache before (decode; default: 0)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
             | Precision _ -> "the type of the weights (default: fp32)"
-            | Device _ -> "where to run (norm, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
+            | Device _ ->
+                "where to run (attention, norm, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
             | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 (train, prefill, decode)"
@@ -43,6 +44,7 @@ type BenchArgument =
 type Suite =
     | Machine
     | Gemm
+    | Attention
     | Norm
     | Train
     | Prefill
@@ -92,6 +94,7 @@ let private where = "legato bench"
 let private suites = [
     "machine", Suite.Machine
     "gemm", Suite.Gemm
+    "attention", Suite.Attention
     "norm", Suite.Norm
     "train", Suite.Train
     "prefill", Suite.Prefill
@@ -231,6 +234,9 @@ let private measure options =
     | Suite.Gemm ->
         BenchProduct.measure options.Threads options.Rounds options.Size
         |> plain [ "size", string options.Size ]
+    | Suite.Attention ->
+        BenchAttention.measure options.Threads options.Rounds (DeviceChoice.chosen options.Device)
+        |> plain []
     | Suite.Norm ->
         let sizes: BenchNorm.Sizes = {
             Rows = tokens options 16384

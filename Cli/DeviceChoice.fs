@@ -14,6 +14,11 @@ let chosen (asked: Device option) =
     | None when CudaMachine.IsUsable -> Device.Cuda
     | None -> Device.Cpu
 
+/// Begins in the background what opening the device takes.
+let prepare device =
+    if device = Device.Cuda then
+        CudaMachine.Prepare()
+
 /// Makes the device ready. `threads` None: one a core.
 let openDevice device (threads: int option) pin : IDevice =
     match device with

@@ -215,6 +215,7 @@ let private weightsOf (choice: Choice) =
 
 /// Lets a model speak, whatever declares it.
 let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
+    DeviceChoice.prepare (DeviceChoice.chosen options.Device)
     let choice = choose options
     let folder = weightsOf choice
     let tokenizer = Tokenizer.Load folder

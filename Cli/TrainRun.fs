@@ -298,6 +298,7 @@ let private requireStepsLeft place (options: TrainOptions) =
 
 /// Trains the model, whatever declares it.
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
+    DeviceChoice.prepare (DeviceChoice.chosen options.Device)
     let choice = choose options
     let place = place options (Path.GetFileName choice.Name)
     let text = TrainData.find options

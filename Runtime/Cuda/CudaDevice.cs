@@ -6,7 +6,8 @@ namespace Legato.Runtime.Cuda;
 /// <summary>How a <see cref="CudaDevice"/> is made.</summary>
 /// <param name="Index">Which of the machine's GPUs.</param>
 /// <param name="MeasureSteps">Whether executables time their steps, which forgoes graphs.</param>
-public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false);
+/// <param name="Portable">Whether kernels of Hopper's own instructions are passed over, as where there is no Hopper.</param>
+public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false, bool Portable = false);
 
 /// <summary>One NVIDIA GPU of compute capability 8.0 or newer, through CUDA's driver.</summary>
 public sealed class CudaDevice : IDevice
@@ -32,6 +33,7 @@ public sealed class CudaDevice : IDevice
         options ??= new CudaDeviceOptions();
         Information = CudaMachine.Gpu(options.Index);
         RequireArchitecture(Information);
+        IsHopper = Architecture == 90 && !options.Portable;
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
@@ -50,6 +52,7 @@ public sealed class CudaDevice : IDevice
     {
         RequireArchitecture(gpu);
         (Information, IsOnPaper, Stream) = (gpu, true, PaperStream);
+        IsHopper = Architecture == 90;
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
         OverlapsLaunches = Architecture >= 90;
@@ -78,6 +81,9 @@ public sealed class CudaDevice : IDevice
     }
 
     internal int Architecture => Information.Architecture;
+
+    /// <summary>Whether kernels may use Hopper's own instructions.</summary>
+    internal bool IsHopper { get; }
 
     /// <summary>What machine code is made for; Hopper's own instructions are asked for by a letter.</summary>
     internal string Target => Architecture == 90 ? "90a" : Architecture.ToString(System.Globalization.CultureInfo.InvariantCulture);

@@ -8,22 +8,21 @@ namespace Legato.Runtime.Cuda;
 /// </summary>
 internal sealed class CudaFlashAttentionGradientLaunch : CudaLaunch
 {
-    private const int LargestHead = 128, QueryWords = 11, KeyWords = 15, DotThreads = 256, ElementBytes = 2;
+    private const int LargestHead = 128, QueryWords = 11, KeyWords = 15, ElementBytes = 2;
 
     private readonly CudaFlashAttention attention;
-    private readonly CudaHeads query, key, value, output, outputGradient, queryGradient, keyGradient, valueGradient;
+    private readonly CudaHeads query, key, value, outputGradient, queryGradient, keyGradient, valueGradient;
     private readonly CudaView logSumExp, rowDot;
     private readonly CudaHopperCall queries, keys;
     private readonly HopperTile queryTile, keyTile;
-    private readonly Lazy<CudaCall> dots;
-    private readonly int dotLanes;
+    private readonly CudaRowDot dots;
 
     /// <param name="heads">Query, key, value, output, output gradient, query gradient, key gradient, value gradient.</param>
     public CudaFlashAttentionGradientLaunch(
         Step.AttentionGradient step, CudaHeads[] heads, CudaView logSumExp, CudaView rowDot, CudaView[] extra, CudaLowering lowering)
         : base(step.Name, step.Cost, lowering)
     {
-        (query, key, value, output) = (heads[0], heads[1], heads[2], heads[3]);
+        (query, key, value) = (heads[0], heads[1], heads[2]);
         (outputGradient, queryGradient, keyGradient, valueGradient) = (heads[4], heads[5], heads[6], heads[7]);
         (this.logSumExp, this.rowDot) = (logSumExp, rowDot);
         attention = new CudaFlashAttention(step.Shape, extra, lowering);
@@ -44,14 +43,11 @@ internal sealed class CudaFlashAttentionGradientLaunch : CudaLaunch
 
         queries = Call(queryTile, "KEYS", queryGradient.View.Type, "attention_query_gradient", "AttentionQueryGradientHopper", QueryWords);
         keys = Call(keyTile, "QUERIES", keyGradient.View.Type, "attention_key_gradient", "AttentionKeyGradientHopper", KeyWords);
-        dotLanes = values > 128 ? 32 : values > 64 ? 16 : 8;
-        string dotSource = attention.Source(element, output.View.Type, [("LANES", dotLanes)], "AttentionRowDot");
-        lowering.Want(dotSource);
-        dots = new Lazy<CudaCall>(() => new CudaCall(lowering.Device.Compiler.Load(dotSource).Function("attention_row_dot"), 11, step.Name) { Threads = DotThreads });
+        dots = new CudaRowDot(step.Name, attention, heads[3], outputGradient, rowDot, lowering);
     }
 
     public static bool Takes(Step.AttentionGradient step, CudaHeads[] heads, CudaLowering lowering) =>
-        lowering.Device.Architecture == 90
+        lowering.Device.IsHopper
         && CudaFlashAttention.AreHalves(heads[0], heads[1], heads[2], heads[4])
         && heads[6].View.Type == heads[7].View.Type
         && new[] { heads[3], heads[5], heads[6] }.All(h => h.View.Type == ScalarType.F32 || h.View.Type == heads[0].View.Type)
@@ -61,28 +57,16 @@ internal sealed class CudaFlashAttentionGradientLaunch : CudaLaunch
     {
         base.Bind(dimensions);
         CudaFlashAttention.Sizes sizes = attention.At(dimensions);
-        BindDots(dimensions, sizes);
+        dots.Bind(dimensions, sizes);
         BindQueries(dimensions, sizes);
         BindKeys(dimensions, sizes);
     }
 
     public override void Enqueue(nint stream)
     {
-        dots.Value.Enqueue(stream);
+        dots.Enqueue(stream);
         queries.Enqueue(stream);
         keys.Enqueue(stream);
-    }
-
-    private void BindDots(ReadOnlySpan<long> dimensions, in CudaFlashAttention.Sizes sizes)
-    {
-        long rows = sizes.Batch * sizes.Queries * sizes.Heads;
-        Span<long> arguments = dots.Value.Arguments;
-        output.Bind(arguments, dimensions);
-        outputGradient.Bind(arguments[4..], dimensions);
-        arguments[8] = rowDot.Address(dimensions);
-        arguments[9] = CudaFlashAttention.Pair(rows, sizes.Queries);
-        arguments[10] = CudaFlashAttention.Pair(sizes.Heads, attention.ValueSize);
-        dots.Value.BlocksX = (rows * dotLanes + DotThreads - 1) / DotThreads;
     }
 
     private void BindQueries(ReadOnlySpan<long> dimensions, in CudaFlashAttention.Sizes sizes)

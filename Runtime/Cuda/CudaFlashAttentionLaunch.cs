@@ -26,13 +26,13 @@ internal sealed class CudaFlashAttentionLaunch : CudaLaunch
         string source = attention.Source(
             query.View.Type, output.View.Type,
             [("HEAD", head), ("VALUE", values), ("KEYS", tile.Streamed), ("STAGES", tile.Stages), ("CONSUMERS", tile.Consumers)],
-            "Hopper", "HopperPipeline", "AttentionForwardHopper");
+            "AttentionSoftmax", "Hopper", "HopperPipeline", "AttentionForwardHopper");
         int elements = 64 * tile.Consumers * head + tile.Stages * tile.Streamed * (head + values);
         call = new CudaHopperCall(lowering, source, "attention_forward", step.Name, 3, Words + attention.ExtraArguments, tile, elements * query.View.Type.Size());
     }
 
     public static bool Takes(Step.Attention step, CudaHeads query, CudaHeads key, CudaHeads value, CudaHeads output, CudaLowering lowering) =>
-        lowering.Device.Architecture == 90
+        lowering.Device.IsHopper
         && CudaFlashAttention.AreHalves(query, key, value)
         && (output.View.Type == ScalarType.F32 || output.View.Type == query.View.Type)
         && CudaFlashAttention.Takes(step.Shape, LargestHead, query, key, value, output);

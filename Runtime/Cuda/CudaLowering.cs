@@ -263,6 +263,8 @@ internal sealed class CudaLowering
         }
         else if (CudaFlashAttentionLaunch.Takes(step, query, key, value, output, this))
             Add(new CudaFlashAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
+        else if (CudaAmpereAttentionLaunch.Takes(step, query, key, value, output))
+            Add(new CudaAmpereAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
         else
             Add(() => new CudaAttentionLaunch(step, query, key, value, output, logSumExp, past, extra, this));
     }
@@ -274,6 +276,8 @@ internal sealed class CudaLowering
         CudaView[] extra = Views(step.Extra);
         if (CudaFlashAttentionGradientLaunch.Takes(step, heads, this))
             Add(new CudaFlashAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
+        else if (CudaAmpereAttentionGradientLaunch.Takes(step, heads))
+            Add(new CudaAmpereAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
         else
             Add(() => new CudaAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
     }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Data;
@@ -28,7 +29,9 @@ public static class ParameterInitializer
 
     private static void FillChunk(PlanParameter parameter, ParameterMemory target, CounterRandom random, long start)
     {
-        var values = new float[(int)Math.Min(ChunkElements, parameter.Elements - start)];
+        // Rented: the pieces of a large model would be garbage by the gigabyte.
+        float[] rented = ArrayPool<float>.Shared.Rent(ChunkElements);
+        Span<float> values = rented.AsSpan(0, (int)Math.Min(ChunkElements, parameter.Elements - start));
         (InitializerKind kind, float value) = (parameter.Initializer.Kind, (float)parameter.Initializer.Value);
         switch (kind)
         {
@@ -40,12 +43,23 @@ public static class ParameterInitializer
                     values[i] = value * (2 * random.Uniform((ulong)(start + i)) - 1);
                 break;
             default:
-                values.AsSpan().Fill(kind == InitializerKind.Zeros ? 0 : kind == InitializerKind.Ones ? 1 : value);
+                values.Fill(kind == InitializerKind.Zeros ? 0 : kind == InitializerKind.Ones ? 1 : value);
                 break;
         }
-        byte[] bytes = new byte[values.Length * target.Type.Size()];
-        ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes<float>(values), target.Type, bytes);
-        target.Memory.Write(start * target.Type.Size(), bytes);
+        ReadOnlySpan<byte> wide = MemoryMarshal.AsBytes(values);
+        if (target.Type == ScalarType.F32)
+        {
+            target.Memory.Write(start * sizeof(float), wide);
+        }
+        else
+        {
+            byte[] narrow = ArrayPool<byte>.Shared.Rent(ChunkElements * sizeof(float));
+            Span<byte> bytes = narrow.AsSpan(0, values.Length * target.Type.Size());
+            ElementConversion.Convert(TensorType.F32, wide, target.Type, bytes);
+            target.Memory.Write(start * target.Type.Size(), bytes);
+            ArrayPool<byte>.Shared.Return(narrow);
+        }
+        ArrayPool<float>.Shared.Return(rented);
     }
 
     // Chunks start at even elements: each pair of normals comes from one pair of words.

@@ -29,6 +29,8 @@ internal static class Program
 
         public void TestFinished(ITestResult result)
         {
+            if (result.Test is TestFixture)
+                Console.WriteLine($"{result.FullName}: {result.PassCount} passed, {result.FailCount} failed, {result.SkipCount} skipped, {result.Duration:F1} s");
             if (!result.Test.IsSuite && result.ResultState.Status == TestStatus.Failed)
                 Console.WriteLine($"FAILED {result.FullName}\n{result.Message}\n{result.StackTrace}");
         }

@@ -15,9 +15,6 @@ struct ForwardArgs
 
 constexpr int QueryBytes = TileBytes<Rows, HEAD>, KeyBytes = TileBytes<KEYS, HEAD>, ValueBytes = TileBytes<KEYS, VALUE>;
 
-/// What makes the exponent of 2 of what `modify` leaves.
-constexpr float Scale2 = MODIFIED ? Log2E : SCALE * Log2E;
-
 /// A block of query rows of one head, and the keys that exist for it. Late rows first: under a causal mask they are longest.
 struct QueryTile
 {
@@ -95,52 +92,6 @@ DEVICE void produce(const ForwardShared& shared, const TensorMap& query, const T
     leave(args.schedule);
 }
 
-/// The softmax of two rows in progress: the largest score so far, as the product gave it, and this thread's share of the sum.
-struct Softmax
-{
-    float largest[2] = {-infinity(), -infinity()}, sum[2] = {0, 0};
-
-    /// Scores become exponentials; gives the factors by which what was summed before shrinks.
-    DEVICE void update(float (&s)[KEYS / 2], float (&shrink)[2])
-    {
-#pragma unroll
-        for (int r = 0; r < 2; r++)
-        {
-            float most = largest[r];
-#pragma unroll
-            for (int i = 0; i < KEYS / 2; i += 4)
-                most = fmaxf(most, fmaxf(s[i + 2 * r], s[i + 2 * r + 1]));
-            most = quad_max(most);
-            float origin = most == -infinity() ? 0 : most * Scale2, total = 0;
-            shrink[r] = exp2_fast(largest[r] * Scale2 - origin);
-            largest[r] = most;
-#pragma unroll
-            for (int i = 0; i < KEYS / 2; i += 4)
-            {
-                s[i + 2 * r] = exp2_fast(s[i + 2 * r] * Scale2 - origin);
-                s[i + 2 * r + 1] = exp2_fast(s[i + 2 * r + 1] * Scale2 - origin);
-                total += s[i + 2 * r] + s[i + 2 * r + 1];
-            }
-            sum[r] = sum[r] * shrink[r] + total;
-        }
-    }
-};
-
-/// Applies the score modification, and hides what the mask hides. q, k: positions of the thread's first element.
-DEVICE void modify(float (&s)[KEYS / 2], const ForwardArgs& args, const QueryTile& tile, int q, int k, bool some)
-{
-#if MODIFIED
-#pragma unroll
-    for (int i = 0; i < KEYS / 2; i++)
-        s[i] = modified(args.extra, tile.b, tile.h, q + accumulator_row(i), k + accumulator_column(i), s[i] * SCALE);
-#endif
-    if (some)
-#pragma unroll
-        for (int i = 0; i < KEYS / 2; i++)
-            if (!visible_pair(args.extra, tile.b, tile.h, q + accumulator_row(i), k + accumulator_column(i), tile.keys))
-                s[i] = -infinity();
-}
-
 /// The 64 rows of one warpgroup against all visible keys.
 DEVICE void attend(const ForwardShared& shared, const ForwardArgs& args, const QueryTile& tile, int group, Ring& ring, float (&o)[VALUE / 2], Softmax& softmax)
 {
@@ -163,7 +114,7 @@ DEVICE void attend(const ForwardShared& shared, const ForwardArgs& args, const Q
     product_wait<0>();
     pin(s);
     shared.keys.release(ring);
-    modify(s, args, tile, q, k * KEYS + 2 * quad, some);
+    modify(s, args.extra, tile.b, tile.h, q, k * KEYS + 2 * quad, some, tile.keys);
     softmax.update(s, shrink);
     pack_rows(p, s);
     while ((k = tile.next(args, walk, some)) >= 0)
@@ -182,7 +133,7 @@ DEVICE void attend(const ForwardShared& shared, const ForwardArgs& args, const Q
         product_wait<1>();
         pin(s);
         shared.keys.release(ring);
-        modify(s, args, tile, q, k * KEYS + 2 * quad, some);
+        modify(s, args.extra, tile.b, tile.h, q, k * KEYS + 2 * quad, some, tile.keys);
         softmax.update(s, shrink);
         product_wait<0>();
         pin(o);
@@ -222,18 +173,8 @@ DEVICE void consume(const ForwardShared& shared, const ForwardArgs& args, int gr
         Softmax softmax;
         attend(shared, args, tile, group, ring, o, softmax);
 
-        int row = tile.row + group * 64 + (threadIdx.x & 127) / 32 * 16, rows = args.queries - row;
-        float inverse[2];
-#pragma unroll
-        for (int r = 0; r < 2; r++)
-        {
-            float sum = quad_sum(softmax.sum[r]);
-            inverse[r] = sum == 0 ? 0 : 1 / sum;
-            int i = lane_index() / 4 + 8 * r;
-            if (args.logSumExp && (lane_index() & 3) == 0 && i < rows)
-                args.logSumExp[(i64)(tile.b * args.heads + tile.h) * args.queries + row + i] = sum == 0 ? -infinity() : (softmax.largest[r] * Scale2 + log2_fast(sum)) * Ln2;
-        }
-        store_rows(o, inverse[0], inverse[1], row_pointer(args.output, tile.b, row, tile.h), args.output.position, rows, args.valueSize);
+        int row = tile.row + group * 64 + (threadIdx.x & 127) / 32 * 16;
+        store_result(o, softmax, args.output, args.logSumExp, tile.b, tile.h, args.heads, row, args.queries, args.valueSize);
     }
 }
 

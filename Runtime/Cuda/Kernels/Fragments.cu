@@ -11,6 +11,14 @@ constexpr float Log2E = 1.4426950408889634f, Ln2 = 0.6931471805599453f;
 
 DEVICE int lane_index() { return threadIdx.x & 31; }
 
+/// Shared memory as a 32-bit number.
+DEVICE u32 shared_address(const void* pointer)
+{
+    u64 address;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
+    return (u32)address;
+}
+
 /// 2^x.
 DEVICE float exp2_fast(float x)
 {

@@ -7,13 +7,6 @@ struct alignas(64) TensorMap
     u64 words[16];
 };
 
-DEVICE u32 shared_address(const void* pointer)
-{
-    u64 address;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
-    return (u32)address;
-}
-
 DEVICE void barrier_init(u32 barrier, int arrivals)
 {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
