@@ -135,7 +135,8 @@ let private alternating (config: JsonObject) =
             JsonValue.Create(if i % 2 = 0 then "sliding_attention" else "full_attention") :> JsonNode
     |]
 
-let private allSparse = [ always "decoder_sparse_step" (JsonValue.Create 1.0); always "mlp_only_layers" (JsonArray()) ]
+// Made anew each time: a node of JSON has one parent.
+let private allSparse () = [ always "decoder_sparse_step" (JsonValue.Create 1.0); always "mlp_only_layers" (JsonArray()) ]
 
 let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
     let text (word: string) : JsonNode = JsonValue.Create word
@@ -160,8 +161,8 @@ let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
     | "mixtral" -> [ silu; always "sliding_window" null ]
     | "qwen2"
     | "qwen3" -> [ silu; unwindowed ]
-    | "qwen2_moe" -> silu :: unwindowed :: normalised false :: allSparse
-    | "qwen3_moe" -> silu :: unwindowed :: normalised true :: allSparse
+    | "qwen2_moe" -> silu :: unwindowed :: normalised false :: allSparse ()
+    | "qwen3_moe" -> silu :: unwindowed :: normalised true :: allSparse ()
     | _ -> [ silu ]
 
 let private isSame (a: JsonNode) (b: JsonNode) =
