@@ -6,6 +6,7 @@ open System.Runtime.InteropServices
 open Legato.Compiler
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cuda
+open Legato.Runtime.Data
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
@@ -81,6 +82,7 @@ let train threads rounds source (sizes: Sizes) =
     |> fun request ->
         measure threads rounds source sizes request (fun plan report executable ->
             let tokens = randomTokens plan (vocabulary source)
+            let rows = RowBatch.Of(tokens, tokens)
             let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
             let mutable done' = 0L
 
@@ -91,7 +93,7 @@ let train threads rounds source (sizes: Sizes) =
                 Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
                 Run =
                     fun () ->
-                        step.Run(done', tokens, tokens, 1e-4) |> ignore
+                        step.Run(done', rows, 1e-4) |> ignore
                         done' <- done' + 1L
             })
 

@@ -58,9 +58,9 @@ let private finishOf reason =
     | FinishReason.StopText -> "stop"
     | _ -> "cancelled"
 
-let private sizes (options: GenerateOptions) (context: int) =
+let private sizes (options: GenerateOptions) (context: int) source =
     let precision = DeviceChoice.precision options.Precision
-    GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision)
+    GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision, source)
 
 let private needOf (device: IDevice) (plans: IPlanSource) (sizes: GeneratorSizes) =
     let request purpose sequence =
@@ -70,16 +70,22 @@ let private needOf (device: IDevice) (plans: IPlanSource) (sizes: GeneratorSizes
             sequence,
             int64 sizes.Context,
             sizes.Precision,
-            NarrowActivations = device.NarrowsActivations
+            NarrowActivations = device.NarrowsActivations,
+            Source = int64 sizes.Source
         )
 
-    [ request Purpose.Prefill (int64 sizes.Chunk); request Purpose.Decode 1L ]
+    [
+        request Purpose.Prefill (int64 sizes.Chunk)
+        request Purpose.Decode 1L
+        if sizes.Source > 0 then
+            request Purpose.Encode 1L
+    ]
     |> List.map plans.Plan
     |> MemoryNeed.ofPlans device
 
 let private smaller device plans (options: GenerateOptions) (sizes: GeneratorSizes) prompt : MemoryNeed.Smaller seq =
     let need batch context precision =
-        needOf device plans (GeneratorSizes(batch, context, min chunk context, precision))
+        needOf device plans (GeneratorSizes(batch, context, min chunk context, precision, sizes.Source))
 
     seq {
         {
@@ -144,8 +150,11 @@ let private speak
     (generator: Generator)
     (ids: int[])
     (prompt: string)
+    (readsSource: bool)
     length
     =
+    // What a source becomes is a text of its own.
+    let begun = if readsSource then "" else prompt
     let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64()))
 
     let settings =
@@ -165,7 +174,7 @@ let private speak
             Console.Out.Write token.Text
 
     if streams options then
-        Console.Out.Write prompt
+        Console.Out.Write begun
 
     let prompts: int[][] = Array.replicate options.Samples ids
     let cancellation = Interrupt.token ()
@@ -179,7 +188,7 @@ let private speak
         else
             0.0
 
-    printed options prompt rows
+    printed options begun rows
 
     if options.Json then
         JsonOutput.print {
@@ -224,23 +233,30 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let model = plans.Model
     let prompt = promptOf options
 
-    let ids =
-        match tokenizer.EncodeIds prompt with
-        | [||] -> model.BeginToken |> Option.ofNullable |> Option.toArray
-        | ids -> ids
+    let readsSource = model.Task = ModelTask.SequenceToSequence
 
-    let tokens = length options (int model.Context) ids.Length
-    let sizes = sizes options (ids.Length + tokens)
+    let ids =
+        if readsSource then
+            SourceText.Encode(tokenizer, prompt)
+        else
+            match tokenizer.EncodeIds prompt with
+            | [||] -> model.BeginToken |> Option.ofNullable |> Option.toArray
+            | ids -> ids
+
+    // Beside an encoder a text begins with one token of the model's.
+    let begun = if readsSource then 1 else ids.Length
+    let tokens = length options (int model.Context) begun
+    let sizes = sizes options (begun + tokens) (if readsSource then ids.Length else 0)
 
     use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
 
     needOf device plans sizes
-    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans options sizes ids.Length)
+    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans options sizes begun)
 
     use memory = new ModelMemory(device)
     use generator = new Generator(plans, memory, sizes, tokenizer)
     HubCheckpoint.Load(folder, model, fun path -> memory.Parameter path)
-    speak options choice generator ids prompt tokens
+    speak options choice generator ids prompt readsSource tokens
 
 /// Lets the model of a checkpoint's or a run's folder speak.
-let run (options: GenerateOptions) : int = runWith (fun options -> choose [] (find options.Model)) options
+let run (options: GenerateOptions) : int = runWith (fun options -> choose (find options.Model)) options

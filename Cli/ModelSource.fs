@@ -63,14 +63,19 @@ let find (model: string) : Source =
         { Name = preset.Name; Config = preset.Config; Folder = None }
 
 /// The model of a source's config, under the names that its weights have there.
-let private ofConfig (source: Source) config =
-    let model = Families.ofConfig config
+let private ofConfig read (source: Source) config =
+    let model: ModelDef = read config
     if isGguf source then GgufModel.named model else model
 
-/// The model as its source declares it, called by the preset's or the folder's name.
-let definition (source: Source) : ModelDef =
+let private defined read (source: Source) : ModelDef =
     let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))
-    guarded (fun () -> { ofConfig source source.Config with Name = name })
+    guarded (fun () -> { ofConfig read source source.Config with Name = name })
+
+/// The model as its source declares it, called by the preset's or the folder's name.
+let definition source = defined Families.ofConfig source
+
+/// The same with the parts that training alone computes.
+let definitionToTrain source = defined Families.toTrain source
 
 /// A line end, as vocabularies of characters and of bytes spell it.
 let private lineEnds = [ "\n"; "Ċ" ]
@@ -93,12 +98,18 @@ let withOverrides (overrides: (string * string) list) (source: Source) : Source 
         Config = guarded (fun () -> Families.withOverrides overrides source.Config)
 }
 
-/// The model of a source, some keys of its config overridden.
-let choose (overrides: (string * string) list) (source: Source) : Choice =
+let private chosen read overrides (source: Source) : Choice =
     let fit tokenizer =
         guarded (fun () ->
             let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
-            let model = ofConfig source (Families.withOverrides overrides config)
+            let model = ofConfig read source (Families.withOverrides overrides config)
             if source.Folder.IsSome then model else { model with Name = source.Name })
 
     { Name = source.Name; Fit = fit; Folder = source.Folder }
+
+/// The model of a source.
+let choose (source: Source) : Choice = chosen Families.ofConfig [] source
+
+/// The model of a source with the parts that training alone computes, some keys of its config overridden.
+let chooseToTrain (overrides: (string * string) list) (source: Source) : Choice =
+    chosen Families.toTrain overrides source

@@ -17,6 +17,8 @@ type PlanArgument =
     | Evaluate
     | Batch of sequences: int
     | Seq of positions: int
+    | Source of positions: int
+    | Pack
     | Context of positions: int
     | Precision of Precision
     | Remat of Rematerialization
@@ -38,6 +40,8 @@ type PlanArgument =
             | Evaluate -> "plan an evaluation of the loss"
             | Batch _ -> "sequences a batch (default: 1)"
             | Seq _ -> "positions a sequence (default: the model's context)"
+            | Source _ -> "positions that an encoder reads, for models that have one (default: the model's context)"
+            | Pack -> "plan rows whose documents don't see each other"
             | Context _ -> "positions that the cache holds (default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
@@ -64,6 +68,9 @@ type PlanOptions = {
     /// None: the model's context.
     Sequence: int option
     /// None: the model's context.
+    Source: int option
+    Pack: bool
+    /// None: the model's context.
     Context: int option
     Precision: Precision
     Rematerialization: Rematerialization
@@ -81,6 +88,8 @@ let private defaults = {
     Purpose = Purpose.Train
     Batch = 1
     Sequence = None
+    Source = None
+    Pack = false
     Context = None
     Precision = Precision.Fp32
     Rematerialization = Rematerialization.None
@@ -103,6 +112,8 @@ let private apply options argument =
     | Evaluate -> { options with Purpose = Purpose.Evaluate }
     | Batch sequences -> { options with Batch = sequences }
     | Seq positions -> { options with Sequence = Some positions }
+    | Source positions -> { options with Source = Some positions }
+    | Pack -> { options with Pack = true }
     | Context positions -> { options with Context = Some positions }
     | Precision precision -> { options with Precision = precision }
     | Remat policy -> { options with Rematerialization = policy }
@@ -135,6 +146,7 @@ let private checks arguments options = [
     Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" "cpu, cuda"
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
+    Limits.optional (Limits.atLeast 1) "--source" options.Source
     Limits.optional (Limits.atLeast 1) "--context" options.Context
 ]
 
@@ -164,6 +176,7 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
     let context = options.Context |> Option.defaultValue model.Context |> int64
     let whole = options.Sequence |> Option.defaultValue model.Context |> int64
     let sequence = if options.Purpose = Purpose.Decode then 1L else whole
+    let source = if model.Task = SequenceToSequence then Option.defaultValue model.Context options.Source else 0
     let isCached = options.Purpose = Purpose.Prefill || options.Purpose = Purpose.Decode
 
     PlanRequest(
@@ -173,7 +186,9 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
         (if isCached then context else sequence),
         DeviceChoice.precision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
-        NarrowActivations = (isCached && (options.Gpu.IsSome || options.Device = Some Device.Cuda))
+        NarrowActivations = (isCached && (options.Gpu.IsSome || options.Device = Some Device.Cuda)),
+        Source = int64 source,
+        IsPacked = options.Pack
     )
 
 let private save (model: ModelDef) request (folder: string) =
@@ -204,4 +219,12 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     0
 
 /// Plans the model of a preset or a checkpoint folder.
-let run (options: PlanOptions) : int = runWith (ModelSource.find options.Model |> ModelSource.definition) options
+let run (options: PlanOptions) : int =
+    let define =
+        match options.Purpose with
+        | Purpose.Train
+        | Purpose.Evaluate -> ModelSource.definitionToTrain
+        | Purpose.Prefill
+        | Purpose.Decode -> ModelSource.definition
+
+    runWith (ModelSource.find options.Model |> define) options

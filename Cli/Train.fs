@@ -19,6 +19,9 @@ type TrainArgument =
     | Accumulate of batches: int
     | Objective of TrainingObjective
     | Objective_Rate of share: float
+    | Pack
+    | Separator of token: string
+    | Chat_Template of path: string
     | Lr of rate: float
     | Min_Lr_Ratio of share: float
     | Schedule of Schedule
@@ -49,7 +52,8 @@ type TrainArgument =
         member argument.Usage =
             match argument with
             | Model _ -> "a preset or a checkpoint folder (default: the main job's tiny model)"
-            | Data _ -> "text files or folders to learn from (default: the built-in stories and sums)"
+            | Data _ ->
+                "text files, folders, or .jsonl conversations to learn from (default: the built-in stories and sums)"
             | Tokenizer _ ->
                 "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
@@ -57,12 +61,16 @@ type TrainArgument =
             | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"
             | Steps _ -> "optimizer steps (default: 3900)"
             | Batch _ -> "sequences a batch (default: 8)"
-            | Seq _ -> "positions a sequence (default: the model's context)"
+            | Seq _ -> "positions a sequence, or that an encoder reads (default: the model's context)"
             | Accumulate _ -> "batches whose gradients are added up before each step (default: 1)"
             | Objective _ ->
                 "what to learn: the next token, masked tokens, cut spans, a damaged text, a middle (default: causal)"
             | Objective_Rate _ ->
                 "the share of tokens that is damaged, or of texts for fim (default: the objective's own)"
+            | Pack ->
+                "documents that share a sequence don't see each other; each file is one, and what an end-of-text token ends"
+            | Separator _ -> "with --pack, a token that ends a document too"
+            | Chat_Template _ -> "how conversations are written (default: the tokenizer's own template)"
             | Lr _ -> "the highest learning rate (default: 0.003, for small models)"
             | Min_Lr_Ratio _ -> "the last learning rate as a share of the highest (default: 0.1)"
             | Schedule _ -> "how the learning rate falls after the warm-up (default: cosine)"
@@ -123,6 +131,12 @@ type TrainOptions = {
     Objective: TrainingObjective
     /// None: the objective's own.
     ObjectiveRate: float option
+    /// Whether documents that share a sequence don't see each other.
+    Pack: bool
+    /// What ends a document beside the end of its file and the tokenizer's end of text.
+    Separator: string option
+    /// None: the tokenizer's own.
+    ChatTemplate: string option
     LearningRate: float
     MinLearningRateRatio: float
     Schedule: Schedule
@@ -168,6 +182,9 @@ let defaults = {
     Accumulate = 1
     Objective = TrainingObjective.Causal
     ObjectiveRate = None
+    Pack = false
+    Separator = None
+    ChatTemplate = None
     LearningRate = 3e-3
     MinLearningRateRatio = 0.1
     Schedule = Schedule.Cosine
@@ -218,6 +235,9 @@ let private apply options argument =
     | Accumulate batches -> { options with Accumulate = batches }
     | Objective objective -> { options with Objective = objective }
     | Objective_Rate share -> { options with ObjectiveRate = Some share }
+    | Pack -> { options with Pack = true }
+    | Separator token -> { options with Separator = Some token }
+    | Chat_Template path -> { options with ChatTemplate = Some path }
     | Lr rate -> { options with LearningRate = rate }
     | Min_Lr_Ratio share -> { options with MinLearningRateRatio = share }
     | Schedule schedule -> { options with Schedule = schedule }
@@ -257,6 +277,7 @@ let private checks options = [
         options.ObjectiveRate.IsSome
         "--objective causal"
         "masked, spans, denoise, fim"
+    Limits.readBy options.Pack "--separator" options.Separator.IsSome "documents that aren't packed" "--pack"
     Limits.above 0.0 "--lr" options.LearningRate
     Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
     Limits.atLeast 0 "--warmup" options.Warmup
@@ -297,6 +318,9 @@ let private changed (folder: string) before argument =
             Some "--data"
     | Tokenizer _ -> if sameAsBefore then None else Some "--tokenizer"
     | Vocab _ -> if sameAsBefore then None else Some "--vocab"
+    | Pack -> if sameAsBefore then None else Some "--pack"
+    | Separator _ -> if sameAsBefore then None else Some "--separator"
+    | Chat_Template _ -> if sameAsBefore then None else Some "--chat-template"
     | Out out -> if Path.GetFullPath out = Path.GetFullPath folder then None else Some "--out"
     | _ -> None
 

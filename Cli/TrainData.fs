@@ -6,6 +6,7 @@ open Legato.Cli.Train
 open Legato.Runtime
 open Legato.Runtime.Data
 open Legato.Runtime.Text
+open Legato.Runtime.Text.Chat
 open Legato.Runtime.Text.Training
 open Legato.Runtime.Training
 
@@ -14,6 +15,7 @@ type Text =
     /// The stories and sums that Legato writes itself.
     | BuiltIn of string
     | Files of TextFiles
+    | Chats of Conversations
 
 /// Of the built-in corpus, in characters: more than the main job reads, so that it sees nearly nothing twice.
 let private corpusLength = 4_000_000
@@ -22,10 +24,14 @@ let private corpusLength = 4_000_000
 let private heldOutShare = 0.02
 
 /// Finds the text and reads it through once, so that a file that is no text is refused before anything is written.
-/// <exception cref="LegatoException">A file is missing, empty or no text.</exception>
+/// <exception cref="LegatoException">A file is missing, empty, no text, or no conversations.</exception>
 let find (options: TrainOptions) : Text =
     if options.Data.IsEmpty then
         Text.BuiltIn(Corpus.Write(int64 options.Seed, corpusLength))
+    elif List.exists Conversations.IsNamed options.Data then
+        let chats = Conversations.Find options.Data
+        chats.ForEach ignore
+        Text.Chats chats
     else
         let files = TextFiles.Find options.Data
 
@@ -34,10 +40,35 @@ let find (options: TrainOptions) : Text =
 
         Text.Files files
 
-let private pieces text =
+/// Whether the documents of a sequence don't see each other: conversations never do.
+let isPacked (options: TrainOptions) text =
     match text with
+    | Text.Chats _ -> true
+    | Text.BuiltIn _
+    | Text.Files _ -> options.Pack
+
+let private template (options: TrainOptions) = options.ChatTemplate |> Option.map ChatTemplate.Load |> Option.toObj
+
+// Conversations as they are written, for a tokenizer that learns from them.
+let private written options (chats: Conversations) =
+    match template options with
+    | null ->
+        let what = "a tokenizer that learns from conversations needs to know how they are written"
+        raise (LegatoException(what, "--data", "give --chat-template, or a tokenizer that has a template"))
+    | template ->
+        let texts = ResizeArray<string>()
+        chats.ForEach(fun chat -> texts.Add(template.Render(chat).Text))
+        texts :> string seq
+
+let private pieces options text =
+    match text with
+    | Text.Chats chats -> written options chats
     | Text.BuiltIn corpus -> Seq.singleton corpus
     | Text.Files files -> TextInput.sources (List.ofSeq files.Paths) |> Seq.collect TextInput.pieces
+
+// A separator of several characters is to be one token.
+let private separators (options: TrainOptions) =
+    options.Separator |> Option.filter (fun token -> token.Length > 1) |> Option.toList
 
 let private learn kind options text =
     // A character that occurs once is still to be read.
@@ -45,10 +76,10 @@ let private learn kind options text =
         TokenizerTrainingOptions(
             VocabularySize = options.Vocabulary,
             MinimumFrequency = 1,
-            SpecialTokens = Array.ofList (TrainObjective.tokens options.Objective)
+            SpecialTokens = Array.ofList (TrainObjective.tokens options.Objective @ separators options)
         )
 
-    TokenizerTrainer.Train(kind, pieces text, training)
+    TokenizerTrainer.Train(kind, pieces options text, training)
 
 let private characters options text = learn TokenizerKind.Character { options with Vocabulary = 1 <<< 16 } text
 
@@ -75,25 +106,70 @@ let tokenizer (options: TrainOptions) (checkpoint: string option) text : Tokeniz
 
 let tokensFile folder = Path.Combine(folder, "tokens.bin")
 
-/// The tokens of the text. Those of files stay in the run's folder, where a resumed run finds them.
-let tokens (run: RunFolder) (tokenizer: Tokenizer) text : TokenData =
+/// The tokens that end a document beside those of a file's end; None: documents aren't told apart.
+let private ends (options: TrainOptions) (tokenizer: Tokenizer) : int[] option =
+    let idOf (separator: string) =
+        match Option.ofNullable (tokenizer.IdOf separator), tokenizer.EncodeIds separator with
+        | Some id, _
+        | None, [| id |] -> id
+        | None, ids ->
+            let what = $"the separator is {ids.Length} tokens of the tokenizer"
+            raise (LegatoException(what, "--separator", "give one that is a single token"))
+
+    if options.Pack then Some(options.Separator |> Option.map idOf |> Option.toArray) else None
+
+let private requireSeveral (documents: int64) =
+    if documents < 2L then
+        let remedy = "give several files, or what ends a document: --separator TOKEN"
+        raise (LegatoException("the text is one document; there is nothing to keep apart", "--pack", remedy))
+
+let private requireAnswers (told: int64) =
+    if told = 0L then
+        let remedy = "give conversations with messages of the role 'assistant'"
+        raise (LegatoException("the conversations hold nothing that the assistant said", "--data", remedy))
+
+let private builtIn options (corpus: string) (tokenizer: Tokenizer) =
+    let tokens = tokenizer.EncodeIds corpus
+
+    match ends options tokenizer with
+    | None -> ()
+    | Some ends ->
+        let mutable begins = true
+        TokenMarks.MarkDocuments(tokens, ends, &begins) |> int64 |> requireSeveral
+
+    TokenData.Of(tokens, tokenizer.VocabularySize, tokenizer.Hash)
+
+let private write options (path: string) (tokenizer: Tokenizer) text =
     match text with
-    | Text.BuiltIn corpus -> TokenData.Of(corpus, tokenizer)
+    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, template options) |> requireAnswers
     | Text.Files files ->
+        let ends = ends options tokenizer
+        let documents = TokenFile.Write(path, files, tokenizer, Option.toObj ends)
+
+        if ends.IsSome then
+            requireSeveral documents
+    | Text.BuiltIn _ -> ()
+
+/// The tokens of the text. Those of files stay in the run's folder, where a resumed run finds them.
+let tokens options (run: RunFolder) (tokenizer: Tokenizer) text : TokenData =
+    match text with
+    | Text.BuiltIn corpus -> builtIn options corpus tokenizer
+    | Text.Files _
+    | Text.Chats _ ->
         let path = tokensFile run.Path
 
         if not (File.Exists path) then
-            TokenFile.Write(path, files, tokenizer)
+            write options path tokenizer text
 
         TokenData.Open path
 
-/// What is trained on, and what is held out: nothing, where evaluations are not asked for or would have less than a
-/// window to read.
-let split (options: TrainOptions) (sequence: int) (data: TokenData) : struct (TokenRange * TokenRange) =
+/// What is trained on, and what is held out: nothing, where evaluations are not asked for or would have less to read than
+/// the window of a row.
+let split (options: TrainOptions) (window: int) (data: TokenData) : struct (TokenRange * TokenRange) =
     let whole = TokenRange.Split(data, heldOutShare)
     let struct (_, heldOut) = whole
 
-    if options.EvaluateEvery > 0 && heldOut.Length > int64 sequence then
+    if options.EvaluateEvery > 0 && heldOut.Length >= int64 window then
         whole
     else
         TokenRange.Split(data, 0.0)

@@ -18,6 +18,8 @@ let private fillMarks = [
     [ "<PRE>"; "<SUF>"; "<MID>" ]
 ]
 
+let private padding, private finish = "<pad>", "</s>"
+
 /// Tokens that frame a text, which are never masked.
 let private frames = [ "<s>"; "</s>"; "<pad>"; "[CLS]"; "[SEP]"; "[PAD]" ]
 
@@ -28,8 +30,8 @@ let tokens objective : string list =
     match objective with
     | TrainingObjective.Causal -> []
     | TrainingObjective.Masked -> [ masks.Head ]
-    | TrainingObjective.Spans -> List.init 33 sentinel
-    | TrainingObjective.Denoise -> [ masks.Head; "</s>" ]
+    | TrainingObjective.Spans -> padding :: finish :: List.init 33 sentinel
+    | TrainingObjective.Denoise -> [ padding; finish; masks.Head ]
     | TrainingObjective.Fim -> fillMarks.Head
 
 let private word (objective: TrainingObjective) = $"--objective {objective.ToString().ToLowerInvariant()}"
@@ -60,7 +62,7 @@ let private fill objective (tokenizer: Tokenizer) rate =
 
 let private separator objective (tokenizer: Tokenizer) =
     Option.ofNullable tokenizer.EndOfSequenceId
-    |> Option.defaultWith (fun () -> required objective tokenizer [ "</s>" ])
+    |> Option.defaultWith (fun () -> required objective tokenizer [ finish ])
 
 let private refuse objective (model: ModelDescription) needs does remedy =
     let what = $"{word objective} needs a model that {needs}, and {model.Name} {does}"
@@ -76,10 +78,29 @@ let private requireTask objective (model: ModelDescription) =
             "reads in both directions"
             "doesn't"
             "use causal, spans, denoise or fim, or an encoder such as bert"
-    | _, ModelTask.CausalLm -> ()
+    | _, ModelTask.CausalLm
+    | (TrainingObjective.Spans | TrainingObjective.Denoise), ModelTask.SequenceToSequence -> ()
+    | _, ModelTask.SequenceToSequence ->
+        refuse objective model "reads one text" "reads a source" "use --objective spans or denoise"
     | _, ModelTask.MaskedLm -> refuse objective model "tells what comes next" "fills gaps" "use --objective masked"
     | _ ->
         refuse objective model "tells what comes next" "doesn't" "train a decoder; other models can be run and verified"
+
+// A decoder beside an encoder starts with a token of its own, and both their texts end.
+let private framed (model: ModelDescription) (tokenizer: Tokenizer) (objective: SourceAndTarget) : Objective =
+    if model.Task <> ModelTask.SequenceToSequence then
+        objective
+    elif model.BeginToken.HasValue then
+        objective.Framed(model.BeginToken.Value, tokenizer.EndOfSequenceId)
+    else
+        let remedy = "set it: --set decoder_start_token_id=0"
+        raise (LegatoException("the model has no token that a target starts with", model.Name, remedy))
+
+/// The rows that a model reads of so many tokens each.
+let rows (model: ModelDescription) (objective: Objective) isPacked (length: int) : RowShape =
+    match objective with
+    | :? SourceAndTarget as apart when model.Task = ModelTask.SequenceToSequence -> apart.Beside length
+    | _ -> RowShape(length, 0, isPacked)
 
 /// The objective, for a model and its tokenizer; rates are those of the papers where none is given.
 /// <exception cref="LegatoException">The tokenizer lacks a token that it needs, or the model can't be trained so.</exception>
@@ -93,9 +114,10 @@ let find (options: TrainOptions) (model: ModelDescription) (tokenizer: Tokenizer
     | TrainingObjective.Masked ->
         let mask = required objective tokenizer masks
         MaskedObjective(rate 0.15, mask, tokenizer.VocabularySize, Array.ofList (ids tokenizer frames))
-    | TrainingObjective.Spans -> SpanCorruption(rate 0.15, 3.0, sentinels objective tokenizer)
+    | TrainingObjective.Spans ->
+        SpanCorruption(rate 0.15, 3.0, sentinels objective tokenizer) |> framed model tokenizer
     | TrainingObjective.Denoise ->
         let mask = required objective tokenizer masks
         let ends = Array.ofList (ids tokenizer sentenceEnds)
-        Denoising(rate 0.3, 3.0, mask, separator objective tokenizer, ends)
+        Denoising(rate 0.3, 3.0, mask, separator objective tokenizer, ends) |> framed model tokenizer
     | TrainingObjective.Fim -> fill objective tokenizer (rate 0.5)

@@ -29,12 +29,14 @@ let private rate options : LearningRate =
         let decay = options.DecaySteps |> Option.defaultValue (max 1 (options.Steps / 5))
         LearningRate.WarmUpStableDecay(peak, warmUp, steps, int64 decay, least)
 
-let private trainingOptions options objective sequence =
+let private trainingOptions options objective (rows: RowShape) =
     TrainingOptions(
         int64 options.Steps,
         options.Batch,
-        sequence,
+        rows.Sequence,
         rate options,
+        Source = rows.Source,
+        IsPacked = rows.IsPacked,
         Accumulate = options.Accumulate,
         Objective = objective,
         Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
@@ -84,8 +86,8 @@ let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
     |> MemoryNeed.ofPlans device
 
 // First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
-let private smaller device plans objective (options: TrainOptions) sequence : MemoryNeed.Smaller seq =
-    let need options sequence = needOf device plans (trainingOptions options objective sequence)
+let private smaller device plans objective (options: TrainOptions) (rows: int -> RowShape) sequence : MemoryNeed.Smaller seq =
+    let need options sequence = needOf device plans (trainingOptions options objective (rows sequence))
     let frugal = { options with Rematerialization = Rematerialization.Block }
 
     seq {
@@ -108,9 +110,9 @@ let private smaller device plans objective (options: TrainOptions) sequence : Me
         }
     }
 
-let private requireMemory device plans objective options sequence =
-    needOf device plans (trainingOptions options objective sequence)
-    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options sequence)
+let private requireMemory device plans objective options rows sequence =
+    needOf device plans (trainingOptions options objective (rows sequence))
+    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options rows sequence)
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =
@@ -132,20 +134,24 @@ let private openRun place (options: TrainOptions) =
         TrainSettings.write folder options
         run
 
+let private readsSource (plans: IPlanSource) = plans.Model.Task = ModelTask.SequenceToSequence
+
 let private generator (plans: IPlanSource) (trainer: Trainer) precision tokenizer rows context =
-    new Generator(plans, trainer.Memory, GeneratorSizes(rows, context, Precision = precision), tokenizer)
+    let source = if readsSource plans then context else 0
+    let sizes = GeneratorSizes(rows, context, Precision = precision, Source = source)
+    new Generator(plans, trainer.Memory, sizes, tokenizer)
 
 let private samplePositions = 200
 
-/// What the model says after the prompt.
-let private speak (generator: Generator) (tokenizer: Tokenizer) (context: int) seed (prompt: string) =
-    let room = context - tokenizer.EncodeIds(prompt).Length
+/// What the model says after the prompt, or of it.
+let private speak isSource (generator: Generator) (tokenizer: Tokenizer) (context: int) seed (prompt: string) =
+    let room = context - if isSource then 1 else tokenizer.EncodeIds(prompt).Length
 
     let settings =
         GenerationOptions(min samplePositions room, Sampling = Sampling 0.8, Seed = int64 (seed: uint64))
 
     let rows = generator.Generate([| prompt |], settings)
-    prompt + rows[0].Text
+    if isSource then rows[0].Text else prompt + rows[0].Text
 
 /// Everything that a run works with.
 [<NoEquality; NoComparison>]
@@ -191,8 +197,7 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
 /// The end of the main job. Elsewhere nobody knows which sentences are right.
 let private recite (job: Job) (trainer: Trainer) =
     match job.Text with
-    | TrainData.Text.Files _ -> ()
-    | TrainData.Text.BuiltIn _ ->
+    | TrainData.Text.BuiltIn _ when job.Plans.Model.Task = ModelTask.CausalLm ->
         let length = job.Training.Sequence
         use speaker = generator job.Plans trainer job.Training.Precision job.Tokenizer Recital.rows length
         let recital = Recital.perform speaker length job.Options.Seed
@@ -201,6 +206,7 @@ let private recite (job: Job) (trainer: Trainer) =
             TrainProgress.printLine (Recital.entries recital)
         else
             Recital.print recital
+    | _ -> ()
 
 let private stepsLeft (job: Job) =
     match job.Place with
@@ -209,7 +215,7 @@ let private stepsLeft (job: Job) =
 
 let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenData) =
     let options = job.Options
-    let struct (kept, heldOut) = TrainData.split options job.Training.Sequence tokens
+    let struct (kept, heldOut) = TrainData.split options (job.Training.Objective.TextLength job.Training.Shape) tokens
 
     if options.EvaluateEvery > 0 && heldOut.Length = 0L && not options.Quiet then
         eprintfn "note: the text is too short to hold a part of it back; there are no evaluations"
@@ -223,7 +229,7 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 
     let sample =
         options.SamplePrompt
-        |> Option.map (fun prompt -> fun () -> speak speaker.Value job.Tokenizer context options.Seed prompt)
+        |> Option.map (fun prompt -> fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
 
     let work observer =
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
@@ -265,6 +271,9 @@ let private announce device (job: Job) (run: RunFolder) =
             (Units.bytes need.Bytes)
             run.Path
 
+        for key in ConfigDropout.asked model.Config do
+            eprintfn "note: %s is above 0 in the model's config; Legato trains without dropout" key
+
 // A run goes on with the tokenizer that its checkpoint holds.
 let private tokenizerOf place (options: TrainOptions) =
     match place with
@@ -272,13 +281,15 @@ let private tokenizerOf place (options: TrainOptions) =
     | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
 
 /// Refused before the first step, not at the first evaluation.
-let private requirePrompt (tokenizer: Tokenizer) context (options: TrainOptions) =
-    let flag = "--sample-prompt"
+let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (options: TrainOptions) =
+    let flag, context = "--sample-prompt", int model.Context
 
     let refuse what = raise (LegatoException(what, flag, "choose a prompt in the words of the data, or leave it out"))
 
     match options.SamplePrompt with
     | None -> ()
+    | Some _ when model.Task = ModelTask.MaskedLm ->
+        raise (LegatoException($"{model.Name} fills gaps; it can't go on from a prompt", flag, $"leave {flag} out"))
     | Some prompt ->
         let ids =
             try
@@ -308,11 +319,12 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let plans = ShownPlans.ofModel (choice.Fit tokenizer)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
-    let training = trainingOptions options objective sequence
-    requirePrompt tokenizer (int plans.Model.Context) options
+    let rows = TrainObjective.rows plans.Model objective (TrainData.isPacked options text)
+    let training = trainingOptions options objective (rows sequence)
+    requirePrompt tokenizer plans.Model options
     requireStepsLeft place options
     use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
-    requireMemory device plans objective options sequence
+    requireMemory device plans objective options rows sequence
     Timeline.Mark "memory checked"
 
     let job = {
@@ -330,7 +342,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     try
         use _ = run.Lock()
         announce device job run
-        use tokens = TrainData.tokens run tokenizer text
+        use tokens = TrainData.tokens options run tokenizer text
         Timeline.Mark "text tokenized"
         train job run device tokens
     with _ ->
@@ -343,4 +355,4 @@ let run (options: TrainOptions) : int =
         let remedy = "turn it into a folder first: legato convert"
         raise (LegatoException("training starts from a folder in the Hugging Face layout", options.Model, remedy))
 
-    runWith (fun options -> choose options.Overrides (find options.Model)) options
+    runWith (fun options -> chooseToTrain options.Overrides (find options.Model)) options

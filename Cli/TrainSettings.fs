@@ -47,6 +47,10 @@ let private entries (options: TrainOptions) : (string * JsonNode) list = [
     "accumulate", number options.Accumulate
     "objective", word options.Objective
     yield! given "objective-rate" (Option.map number options.ObjectiveRate)
+    if options.Pack then
+        "pack", JsonValue.Create true :> JsonNode
+    yield! given "separator" (Option.map text options.Separator)
+    yield! given "chat-template" (options.ChatTemplate |> Option.map (place >> text))
     "lr", number options.LearningRate
     "min-lr-ratio", number options.MinLearningRateRatio
     "schedule", word options.Schedule

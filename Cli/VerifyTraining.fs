@@ -8,6 +8,7 @@ open System.Runtime.InteropServices
 open System.Text.Json
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
+open Legato.Runtime.Data
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
@@ -129,7 +130,7 @@ let compare (device: IDevice) precision (folder: string) : Comparison list =
         rows
         |> List.mapi (fun step row ->
             let tokens, labels = batchOf batches count positions step
-            let result = training.Run(int64 step, tokens, labels, row.Rate)
+            let result = training.Run(int64 step, RowBatch.Of(tokens, labels), row.Rate)
             let relative recorded computed = abs (computed - recorded) / abs recorded
             relative row.Loss (float result.Loss), relative row.GradientNorm (float result.GradientNorm))
 

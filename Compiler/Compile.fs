@@ -18,12 +18,16 @@ module Compile =
             refuse $"{model.Name} reads whole texts; it can't continue one" "choose a model that generates"
         | SequenceToSequence when request.Source < 1L ->
             refuse $"{model.Name} reads a source; the plan has none" "give the length of the source"
-        | SequenceToSequence when request.Accumulate > 1L ->
-            refuse "sources of several micro-batches are not supported" "accumulate nothing"
+        | SequenceToSequence when request.IsPacked ->
+            refuse $"{model.Name} reads a source; its rows can't hold several documents" "don't pack"
         | SequenceToSequence when request.Source > int64 model.Context ->
             refuse
                 $"a source of {request.Source} is longer than the context of {model.Name}, {model.Context}"
                 $"use at most {model.Context}"
+        | CausalLm
+        | MaskedLm
+        | Classification when request.IsPacked && (isGenerating || request.Purpose = Purpose.Encode) ->
+            refuse "a row with a cache holds one text" "pack rows for training and evaluation only"
         | CausalLm
         | MaskedLm
         | Classification when request.Purpose = Purpose.Encode ->

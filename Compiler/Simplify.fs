@@ -5,7 +5,18 @@ module Legato.Compiler.Simplify
 open System.Collections.Generic
 open Legato.Dsl
 
-/// Rebuilds a graph and the bodies of its loops. A loop's input that has other axes than before has them inside too.
+// What a replacement brought into a loop's body from outside.
+let private brought (body: Node list) =
+    Node.topological body
+    |> List.filter (fun node ->
+        match node.Op with
+        | Op.Input _ -> not (Node.isPlaceholder node)
+        | Op.Param _
+        | Op.State _ -> true
+        | _ -> false)
+
+/// Rebuilds a graph and the bodies of its loops. A loop's input that has other axes than before has them inside too; an
+/// input, a parameter or a state that a replacement brings into a body is captured.
 let rec rewriteDeep (replace: Node -> Node list -> Node option) (roots: Node list) : Node list =
     roots
     |> Node.rewrite (fun node inputs ->
@@ -26,19 +37,21 @@ and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
     let renewed =
         List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
 
-    let body = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
+    let results = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
+    let fresh = brought results |> List.map (fun node -> node, Node.placeholder "capture" node.Dims node.Type)
+    let body = if fresh.IsEmpty then results else Node.substitute fresh results
     let carryResults, stackResults = List.splitAt scan.Carries.Length body
     let like (p: Node) (x: Node) = Node.broadcast p.Dims x
 
     let loop = {
         scan with
             Slices = slices
-            Captures = captured
+            Captures = captured @ List.map snd fresh
             CarryResults = List.map2 like scan.Carries carryResults
             StackResults = stackResults
     }
 
-    Node.make (Op.Scan loop) (List.map2 like scan.Carries starts @ stacks @ captures)
+    Node.make (Op.Scan loop) (List.map2 like scan.Carries starts @ stacks @ captures @ List.map fst fresh)
 
 /// A value that is the same everywhere, as a scalar.
 let rec private uniform (node: Node) =

@@ -18,16 +18,34 @@ type Call = {
 
 let private zero = Node.map (Int 0L) []
 
-/// Without a cache the context is the call itself: appended keys and values are all there are, and positions start at 0.
-let withoutCache (roots: Node list) =
+let private rowsOf (request: PlanRequest) = [
+    { Name = "Batch"; Size = Fixed request.Batch }
+    { Name = "Seq"; Size = Fixed request.Sequence }
+]
+
+let private flat (packed: Dim list option) (roots: Node list) =
+    let attend (form: AttendForm) q k v extras =
+        match packed with
+        | Some rows when form.Sequence = "Seq" -> Pack.attend rows form q k v extras
+        | _ -> Node.composite (Attend form) (q :: k :: v :: extras)
+
     roots
     |> Simplify.rewriteDeep (fun node inputs ->
         match node.Op, inputs with
         | Op.Append(context, sequence), [ _; value; _ ] -> Some(Node.rename [ sequence, context ] value)
-        | Op.Input("past", _, _), _ -> Some zero
-        | Op.Composite(Attend form), q :: k :: v :: rest ->
-            Some(Node.composite (Attend form) (q :: k :: v :: snd (form.Split rest)))
+        | Op.Input("past", _, _), _ -> packed |> Option.map Pack.past |> Option.defaultValue zero |> Some
+        | Op.Iota dim, _ when packed.IsSome && dim.Name = "Context" ->
+            let remedy = "train it on rows that are no packed documents"
+            raise (ModelError("the model counts its context's positions by itself", "Context", remedy))
+        | Op.Composite(Attend form), q :: k :: v :: rest -> Some(attend form q k v (snd (form.Split rest)))
         | _ -> None)
+
+/// Without a cache the context is the call itself: appended keys and values are all there are, and positions start at 0.
+let withoutCache (roots: Node list) = flat None roots
+
+// The same, but that positions start where a packed row's documents do.
+let private uncachedRows (request: PlanRequest) roots =
+    flat (if request.IsPacked then Some(rowsOf request) else None) roots
 
 let private sourceOf (request: PlanRequest) = if request.Source > 0L then Some(Fixed request.Source) else None
 
@@ -38,26 +56,25 @@ let private calls (request: PlanRequest) = {
     Source = sourceOf request
 }
 
-/// Each position's log Σ exp(logits) − logits[label], zero where the label is a negative number, and one over the count of
-/// the others: what the losses' sum is multiplied by for their mean.
-let crossEntropy (logits: Node) (labels: Node) : Node * Node =
+let private whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
+
+/// One over the count of labels that are no negative numbers: what the losses' sum is multiplied by for their mean.
+let shareOf (labels: Node) : Node =
+    let asked = Node.map1 (fun _ -> whereAsked (Num 1.0)) labels
+    // Axis by axis, so that the count is no part of the losses' own sum: loss and gradient go over the logits once.
+    let count = labels.Axes |> List.fold (fun sum axis -> Node.reduce Sum [ axis ] sum) asked
+    Node.map1 (fun count -> Num 1.0 / Bin(Max, count, Num 1.0)) count
+
+/// Each position's log Σ exp(logits) − logits[label], zero where the label is a negative number.
+let crossEntropy (logits: Node) (labels: Node) : Node =
     let vocab = Node.dim "Vocab" logits
     let peak = Node.reduce Maximum [ "Vocab" ] logits
     let total = Node.reduce Sum [ "Vocab" ] (Node.map2 (fun x m -> Un(Exp, x - Un(Detach, m))) logits peak)
     // Labels first: what comes of this without the logits lies token by token too.
     let target = Node.map (If(Bin(Equal, Arg 0, Arg 1), Arg 2, Num 0.0)) [ labels; Node.iota vocab; logits ]
     let picked = Node.reduce Sum [ "Vocab" ] target
-    let whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
+    Node.map (whereAsked (Un(Log, Arg 1) + Un(Detach, Arg 2) - Arg 3)) [ labels; total; peak; picked ]
 
-    let losses =
-        Node.map (whereAsked (Un(Log, Arg 1) + Un(Detach, Arg 2) - Arg 3)) [ labels; total; peak; picked ]
-
-    let asked = Node.map1 (fun _ -> whereAsked (Num 1.0)) labels
-    // Axis by axis, so that the count is no part of the losses' own sum: loss and gradient go over the logits once.
-    let count = labels.Axes |> List.fold (fun sum axis -> Node.reduce Sum [ axis ] sum) asked
-    losses, Node.map1 (fun count -> Num 1.0 / Bin(Max, count, Num 1.0)) count
-
-let private tokensOf dims = Node.input "tokens" dims Integer
 let private labelsOf dims = Node.input "labels" dims Integer
 
 let private elaborated sizes (model: ModelDef) =
@@ -65,24 +82,35 @@ let private elaborated sizes (model: ModelDef) =
     Trace.stage "elaborated" [ "logits", call.Logits ]
     call
 
-let private uncached roots = withoutCache roots |> Simplify.graph
+let private uncached request roots = uncachedRows request roots |> Simplify.graph
 
-/// The mean loss over chunks of the tokens, and what else was asked for, without caches.
-let private lossOf (call: Elaborated) labels (request: PlanRequest) scale beside =
-    let losses, share = crossEntropy call.Logits labels
+/// Tokens that a call tells.
+type private Told = {
+    Logits: Node
+    Labels: Node
+    /// What the sum of the losses is multiplied by.
+    Share: Node
+}
 
-    match uncached (losses :: share :: beside) with
-    | losses :: share :: beside ->
-        let isTrained = request.Purpose = Purpose.Train
-        ChunkedLoss.mean "Vocab" request.MostLogits share scale isTrained losses, beside
-    | _ -> invalidOp "a graph keeps its roots"
+/// The losses' sums times their shares, each over chunks of the tokens, and what else was asked for, without caches.
+let private lossesOf (told: Told list) (request: PlanRequest) scale beside : ChunkedLoss.Mean list * Node list =
+    let losses = told |> List.map (fun t -> crossEntropy t.Logits t.Labels)
+    let roots = uncached request (losses @ (told |> List.map _.Share) @ beside)
+    let losses, rest = List.splitAt told.Length roots
+    let shares, beside = List.splitAt told.Length rest
+    let isTrained = request.Purpose = Purpose.Train
+
+    let mean share losses = ChunkedLoss.mean "Vocab" request.MostLogits share scale isTrained losses
+    List.map2 mean shares losses, beside
 
 let private evaluate model request =
     let call = elaborated (calls request) model
-    let mean, _ = lossOf call (labelsOf call.Tokens.Dims) request (Node.number 1.0) []
+    let labels = labelsOf call.Tokens.Dims
+    let told = { Logits = call.Logits; Labels = labels; Share = shareOf labels }
+    let means, _ = lossesOf [ told ] request (Node.number 1.0) []
 
     {
-        Outputs = [ "loss", mean.Loss ]
+        Outputs = [ "loss", means.Head.Loss ]
         Updates = []
         Gradients = []
         Parameters = call.Parameters
@@ -92,7 +120,7 @@ let private forward model request =
     let call = elaborated (calls request) model
 
     {
-        Outputs = [ "logits", withoutCache [ call.Logits ] |> List.exactlyOne ]
+        Outputs = [ "logits", uncachedRows request [ call.Logits ] |> List.exactlyOne ]
         Updates = []
         Gradients = []
         Parameters = call.Parameters
@@ -144,48 +172,90 @@ let private cached (model: ModelDef) (request: PlanRequest) sequence =
         Parameters = call.Parameters
     }
 
-/// Loss, the experts' shares and gradients of the micro-batches, averaged: one pass, or a loop that adds them up. The
-/// gradients are those of the loss times the scale.
+/// At each position the label so many places later; none where that is another row's or another document's.
+let private laterLabels (request: PlanRequest) by (labels: Node) =
+    let place = Node.iota (Node.dim "Seq" labels)
+    let isThere = Bin(LessOrEqual, Arg 1 + Int(int64 by), Arg 2)
+    let operands = [ Ahead.later by labels; place; Ahead.last (Node.dim "Seq" labels) ]
+
+    if request.IsPacked then
+        let starts = Pack.starts labels.Dims
+        let isSame = Bin(And, isThere, Bin(Equal, Arg 3, Arg 4))
+        Node.map (If(isSame, Arg 0, Int -1L)) (operands @ [ starts; Ahead.later by starts ])
+    else
+        Node.map (If(isThere, Arg 0, Int -1L)) operands
+
+/// The inputs that hold a micro-batch's rows.
+let private rowsIn (micro: Dim) (roots: Node list) =
+    Node.topological roots
+    |> List.filter (fun node ->
+        match node.Op with
+        | Op.Input(_, dims, _) ->
+            not (Node.isPlaceholder node || List.contains micro dims) && Node.hasAxis "Batch" node
+        | _ -> false)
+
+/// The sums over micro-batches of what each gives for its part of the inputs' rows: a loop.
+let private summed (micro: Dim) (values: Node list) =
+    let data = rowsIn micro values
+
+    let slices =
+        data |> List.map (fun node -> node, Node.placeholder "rows" node.Dims node.Type)
+
+    let whole (node: Node) =
+        match node.Op with
+        | Op.Input(name, dims, kind) -> Node.input name (micro :: dims) kind
+        | op -> invalidOp $"{op} is no input"
+
+    let values = Node.substitute slices values
+    let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
+
+    let loop =
+        Node.scan
+            micro
+            false
+            (sums |> List.map (fun s -> s, Differentiate.zerosLike s))
+            (slices |> List.map (fun (node, slice) -> slice, whole node))
+            (List.map2 Node.add sums values)
+            []
+
+    List.init values.Length (fun i -> Node.item i loop)
+
+/// Loss, the experts' shares and gradients of the micro-batches: one pass, or a loop that adds them up. Every label counts
+/// alike, in whatever micro-batch it is. The gradients are those of the loss times the scale.
 let private accumulated (call: Elaborated) (parameters: Node list) (request: PlanRequest) scale =
     let labels = labelsOf call.Tokens.Dims
+    let micro = { Name = "Micro"; Size = Fixed request.Accumulate }
+    let isWhole = request.Accumulate = 1L
+    let whole = if isWhole then labels else labelsOf (micro :: call.Tokens.Dims)
+    let part node = if isWhole then node else Node.map1 (fun x -> Num(1.0 / float request.Accumulate) * x) node
     let tokens = float (request.Batch * request.Sequence)
-    let balance = Balance.losses tokens call.Routers
+    let balance = Balance.losses tokens call.Routers |> List.map part
+    let shares = call.Routers |> List.map (Balance.shares tokens >> part)
+    let next = { Logits = call.Logits; Labels = labels; Share = shareOf whole }
 
-    let mean, beside =
-        lossOf call labels request scale (balance @ List.map (Balance.shares tokens) call.Routers)
+    let later = [
+        for foretold in call.Foretold do
+            let share = shareOf (laterLabels request foretold.By whole)
 
+            {
+                Logits = foretold.Logits
+                Labels = laterLabels request foretold.By labels
+                Share = Node.map1 (fun share -> Num foretold.Weight * share) share
+            }
+    ]
+
+    let means, beside = lossesOf (next :: later) request scale (balance @ shares)
     let balance, shares = List.splitAt balance.Length beside
-    let loss = mean.Loss :: balance |> List.reduce Node.add
-    let seeds = mean.Seeds @ List.map (fun loss -> loss, scale) balance
+    let loss = (means |> List.map _.Loss) @ balance |> List.reduce Node.add
+    let seeds = (means |> List.collect _.Seeds) @ List.map (fun loss -> loss, scale) balance
     let result = Differentiate.gradientsFrom request.Rematerialisation seeds shares loss parameters
 
-    if request.Accumulate = 1L then
+    if isWhole then
         result
     else
-        let dim = { Name = "Micro"; Size = Fixed request.Accumulate }
-        let share = Num(1.0 / float request.Accumulate)
-        let slice name = Node.placeholder name call.Tokens.Dims Integer
-        let tokenSlice, labelSlice = slice "tokens", slice "labels"
-
-        let values =
-            Node.substitute [ call.Tokens, tokenSlice; labels, labelSlice ] (result.Loss :: result.Beside @ result.Of)
-
-        let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
-
-        let added = List.map2 (fun sum v -> Node.map2 (fun s x -> s + share * x) sum v) sums values
-
-        let loop =
-            Node.scan
-                dim
-                false
-                (sums |> List.map (fun s -> s, Differentiate.zerosLike s))
-                [ tokenSlice, tokensOf (dim :: call.Tokens.Dims); labelSlice, labelsOf (dim :: call.Tokens.Dims) ]
-                added
-                []
-
-        let outputs = List.init values.Length (fun i -> Node.item i loop)
-        let beside, gradients = List.splitAt result.Beside.Length outputs.Tail
-        { Loss = outputs.Head; Beside = beside; Of = gradients }
+        let sums = summed micro (result.Loss :: result.Beside @ result.Of)
+        let beside, gradients = List.splitAt result.Beside.Length sums.Tail
+        { Loss = sums.Head; Beside = beside; Of = gradients }
 
 let private train model (request: PlanRequest) =
     let precision = Precision.ofRequest request

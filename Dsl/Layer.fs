@@ -44,13 +44,24 @@ type RouterReport = {
     Correction: (Node * float) option
 }
 
-/// One surrounding combinator that puts an axis before every parameter inside.
+/// What a training call is to tell at each position beside the next token.
+type Foretold = {
+    /// How many positions behind the next token it stands.
+    By: int
+    /// How much its mean loss counts.
+    Weight: float
+    Logits: Node
+}
+
+/// One surrounding combinator: most put an axis before every parameter inside.
 [<NoComparison; NoEquality>]
 type internal Frame =
     /// A loop: inside, a parameter is one slice. Lists slices and states in the order of their declaration.
     | Stacked of Dim * slices: List<Node * Node> * updates: List<Node * Node> * reports: List<RouterReport>
     /// A plain extra axis.
     | Widened of Dim
+    /// No axis: a part whose states no call keeps.
+    | Aside of updates: List<Node * Node>
 
 /// What a layer's elaboration knows and collects.
 type Scope
@@ -63,27 +74,33 @@ type Scope
         declared: Dictionary<string, Declared>,
         axes: Dictionary<string, Size * string>,
         updates: List<Node * Node>,
-        reports: List<RouterReport>
+        reports: List<RouterReport>,
+        foretold: List<Foretold>
     ) =
-    static member internal Root sizes = Scope([], [], [], sizes, Dictionary(), Dictionary(), List(), List())
+    static member internal Root sizes = Scope([], [], [], sizes, Dictionary(), Dictionary(), List(), List(), List())
     member _.Sizes = sizes
     member _.Declared = declared.Values :> seq<Declared>
     /// States with their values after the call.
     member _.Updates = updates :> seq<Node * Node>
     /// What the routers did in the call.
     member _.Reports = reports :> seq<RouterReport>
-    member internal _.Within name = Scope(path @ [ name ], numbers, frames, sizes, declared, axes, updates, reports)
-    member internal _.Framed frame = Scope(path, numbers, frames @ [ frame ], sizes, declared, axes, updates, reports)
+    /// What training tells beside the next token.
+    member _.Foretold = foretold :> seq<Foretold>
+    member internal _.Foretell told = foretold.Add told
+    member private _.With(path, numbers, frames) = Scope(path, numbers, frames, sizes, declared, axes, updates, reports, foretold)
+    member internal this.Within name = this.With(path @ [ name ], numbers, frames)
+    member internal this.Framed frame = this.With(path, numbers, frames @ [ frame ])
 
     /// Where parameters are those of these layers of the model.
-    member internal _.Numbered layers = Scope(path, layers, frames, sizes, declared, axes, updates, reports)
+    member internal this.Numbered layers = this.With(path, layers, frames)
     member _.PathOf name = String.Join('.', path @ [ name ])
 
     member private _.Prefix =
         frames
-        |> List.map (function
-            | Stacked(d, _, _, _) -> d
-            | Widened d -> d)
+        |> List.choose (function
+            | Stacked(d, _, _, _)
+            | Widened d -> Some d
+            | Aside _ -> None)
 
     // A loop's axis is the loop's own: another loop over an axis of that name may be longer.
     member private this.Check(where: string, dims: Dim list) =
@@ -110,6 +127,7 @@ type Scope
         (node, frames)
         ||> List.fold (fun node frame ->
             match frame with
+            | Aside _
             | Widened _ -> node
             | Stacked(dim, slices, _, _) ->
                 let slice = Node.placeholder "slice" (node.Dims |> List.filter (fun d -> d.Name <> dim.Name)) node.Type
@@ -144,27 +162,17 @@ type Scope
     member internal this.State(name, dims: Dim list) : Node * (Node -> unit) =
         let node = Node.make (Op.State(this.PathOf name, this.Prefix @ dims)) []
         let inner = this.Enter node
-
-        let told =
-            frames
-            |> List.tryFindBack (function
-                | Stacked _ -> true
-                | Widened _ -> false)
-            |> function
-                | Some(Stacked(_, _, inside, _)) -> inside
-                | _ -> updates
-
+        let told: List<Node * Node> = this.Outward
         inner, fun updated -> told.Add(inner, updated)
 
-    /// The updates of the loop around the innermost one, or of the whole call.
-    member internal _.Outward =
-        frames
-        |> List.tryFindBack (function
-            | Stacked _ -> true
-            | Widened _ -> false)
-        |> function
-            | Some(Stacked(_, _, inside, _)) -> inside
-            | _ -> updates
+    /// The updates of the innermost loop or part around, or of the whole call.
+    member internal _.Outward: List<Node * Node> =
+        List.rev frames
+        |> List.tryPick (function
+            | Stacked(_, _, inside, _)
+            | Aside inside -> Some inside
+            | Widened _ -> None)
+        |> Option.defaultValue updates
 
     /// Tells what a router did to the loop around it, or to the whole call.
     member internal _.Report(report: RouterReport) =
@@ -172,6 +180,7 @@ type Scope
             List.rev frames
             |> List.tryPick (function
                 | Stacked(_, _, _, inside) -> Some inside
+                | Aside _
                 | Widened _ -> None)
 
         (Option.defaultValue reports around).Add report

@@ -86,6 +86,8 @@ type Elaborated = {
     Updates: (Node * Node) list
     /// What the routers did.
     Routers: RouterReport list
+    /// What training tells beside the next tokens.
+    Foretold: Foretold list
 }
 
 /// What a model does with its tokens.
@@ -183,6 +185,7 @@ module ModelDef =
             Parameters = List.ofSeq scope.Declared
             Updates = List.ofSeq scope.Updates
             Routers = List.ofSeq scope.Reports
+            Foretold = List.ofSeq scope.Foretold
         }
 
     let private elements (parameter: Declared) =

@@ -16,9 +16,14 @@ type Activation =
 
 /// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
 [<Sealed>]
-type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>) =
-    new(json) = ConfigJson(json, HashSet<string>(), List())
+type ConfigJson
+    private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>, isTrained: bool) =
+    new(json, isTrained) = ConfigJson(json, HashSet<string>(), List(), isTrained)
+    new(json) = ConfigJson(json, false)
     member _.Json = json
+
+    /// Whether the model is to have the parts that training alone computes.
+    member _.IsTrained = isTrained
 
     /// Spellings of keys that were asked for and found under none, with the object that lacks them.
     member _.Absent: (JsonObject * string) seq = absent
@@ -31,7 +36,7 @@ type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<
             asked.Add key |> ignore
             json[key]
 
-    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked, absent)
+    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked, absent, isTrained)
     member internal _.Lacks(keys: string list) = absent.AddRange [ for key in keys -> json, key ]
 
 /// Reads a config: keys under any of their spellings, with errors that name the key. A key that is null is a key that

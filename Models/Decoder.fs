@@ -32,6 +32,14 @@ type Defaults = {
     TiedHead: bool
 }
 
+/// Later tokens that training tells.
+type Foretelling = {
+    /// How many.
+    Tokens: int
+    /// What the mean of their losses counts.
+    Weight: float
+}
+
 [<NoComparison; NoEquality>]
 type Config = {
     Vocab: Axis<Vocab>
@@ -69,6 +77,7 @@ type Config = {
     LogitScale: float
     Tied: bool
     Deviation: float
+    Foretelling: Foretelling
 }
 
 let private norm c name feature = Blocks.norm c.Norm c.Epsilon name feature
@@ -131,6 +140,30 @@ let private places c =
         embeddingOf (Normal c.Deviation) "positions" (axis<Context>(c.Context.Size + skipped)) c.Embed
         |> Layer.map (fun table ids x -> x + table.Lookup(shifted skipped (positions ids)))
 
+/// A block for each later token, within the one for the token before: it reads that one's state and the embedding of the
+/// token that it told, and shares embeddings and head with the model (DeepSeek-AI 2024, V3, section 2.2).
+let rec private foretelling c number block (tokens: Embedding<Vocab, Embed>) head =
+    if number > c.Foretelling.Tokens then
+        Layer.value (fun (_: Tokens) (_: Tensor<Batch * Seq, Embed>) -> ())
+    else
+        layer "ahead" {
+            let! token = linear false c.Deviation "token" c.Embed c.Embed
+            and! state = linear false c.Deviation "state" c.Embed c.Embed
+            and! tokenNorm = norm c "token_norm" c.Embed
+            and! stateNorm = norm c "state_norm" c.Embed
+            and! block = block
+            and! last = norm c "norm" c.Embed
+            and! tell = foretell
+            and! further = foretelling c (number + 1) block tokens head
+
+            return
+                fun ids x ->
+                    let next = tokens.Lookup(ahead number ids) * c.EmbedScale
+                    let told = state (stateNorm x) + token (tokenNorm next) |> block
+                    tell number (c.Foretelling.Weight / float c.Foretelling.Tokens) (head (last told))
+                    further ids told
+        }
+
 /// A decoder with a block of one's own for each kind of layer.
 let decoderWith c kinds block = layer "model" {
     let! tokens = embeddingOf (Normal c.Deviation) "tokens" c.Vocab c.Embed
@@ -140,16 +173,14 @@ let decoderWith c kinds block = layer "model" {
     and! last = optional c.FinalNorm (norm c "norm" c.Embed)
     let! head = head c tokens
     let cap logits = c.LogitCap |> Option.map (fun cap -> softCap cap logits) |> Option.defaultValue logits
+    let told x = cap (head x * c.LogitScale)
+    let! foretell = inTraining (foretelling c 1 (block (List.last kinds)) tokens told)
 
     return
         fun ids ->
-            tokens.Lookup ids * c.EmbedScale
-            |> places ids
-            |> embedNorm
-            |> blocks
-            |> last
-            |> head
-            |> fun logits -> cap (logits * c.LogitScale)
+            let x = tokens.Lookup ids * c.EmbedScale |> places ids |> embedNorm |> blocks |> last
+            foretell ids x
+            told x
 }
 
 let decoder c =
@@ -207,6 +238,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         LogitScale = 1.0
         Tied = Config.boolOr defaults.TiedHead [ "tie_word_embeddings" ] json
         Deviation = deviation
+        Foretelling = { Tokens = 0; Weight = 0.0 }
     }
 
 let private contexts = [ "max_position_embeddings"; "n_positions"; "n_ctx"; "max_seq_len"; "seq_length" ]

@@ -62,8 +62,27 @@ let private attention c m (_: LayerKind) = layer "attn" {
 let private attn path name = named $"model.layers.attn.{path}" $"model.layers.{{0}}.self_attn.{name}"
 let private moe path name = named $"model.layers.moe.{path}" $"model.layers.{{0}}.mlp.{name}"
 
-let private table m =
-    let modules =
+let private own path name = named $"model.{path}" $"model.layers.{{0}}.{name}"
+
+/// What a layer that tells a later token has beside a layer's parts.
+let private beside (embed: Axis<Embed>) = [
+    own "token" "eh_proj" |> part 1 0 embed.Size
+    own "state" "eh_proj" |> part 1 embed.Size embed.Size
+    own "token_norm" "enorm"
+    own "state_norm" "hnorm"
+    own "norm" "shared_head.norm"
+]
+
+/// Lines of a layer told of those that follow on the model's own and tell later tokens.
+let private foretelling count (c: Decoder.Config) (lines: WeightName list) = [
+    for n in 1..count do
+        for line in lines do
+            let name = line.Name.Replace("{0}", string (c.Kinds.Length + n - 1)).Replace("{1}", "{0}")
+            { line with Path = "model" + String.replicate n ".ahead" + line.Path.Substring "model".Length; Name = name }
+]
+
+let private table later (c: Decoder.Config) m =
+    let table =
         Llama.tableWith [
             attn "q_a" "q_a_proj"
             attn "q_a_norm" "q_a_layernorm"
@@ -78,7 +97,20 @@ let private table m =
                 moe $"shared.mlp.{matrix}" $"shared_experts.{matrix}_proj"
         ]
 
-    { modules with Tensors = [ moe "router.correction" "gate.e_score_correction_bias" ] }
+    let tensors = [ moe "router.correction" "gate.e_score_correction_bias" ]
+    let layers = table.Modules |> List.filter _.Path.StartsWith("model.layers.")
+    let modules, biases = foretelling later c (beside c.Embed @ layers), foretelling later c tensors
+    // They hold copies of what they share with the model, and are for training alone.
+    let shared = [ "embed_tokens"; "shared_head.head" ] |> List.map (own "") |> foretelling later c
+    let tensorsOf lines = lines |> List.map (fun (line: WeightName) -> line.Name + ".weight")
+    let unused = if c.Foretelling.Tokens = later then [] else tensorsOf modules @ [ for line: WeightName in biases -> line.Name ]
+
+    {
+        table with
+            Modules = modules @ table.Modules
+            Tensors = biases @ tensors
+            Ignored = tensorsOf shared @ unused @ table.Ignored
+    }
 
 // With YaRN the scores are weighed again by its magnitude.
 let private scoreScale size json =
@@ -93,7 +125,23 @@ let private scoreScale size json =
     magnitude * magnitude / sqrt (float size)
 
 let private family modelType router json =
-    let c = Llama.choicesOf { Llama.defaults with HeadSize = Some 64 } RopeConfig.plain json
+    let plainChoices = Llama.choicesOf { Llama.defaults with HeadSize = Some 64 } RopeConfig.plain json
+    let later = Config.intOr 0 [ "num_nextn_predict_layers" ] json
+
+    if later < 0 || later > plainChoices.Kinds.Length then
+        Config.fail
+            $"num_nextn_predict_layers is {later}; the model has {plainChoices.Kinds.Length} layers"
+            "num_nextn_predict_layers"
+            "give 0, or at most as many as the model has layers"
+
+    // V3 trained with 0.3, and with 0.1 at the end (section 4.2).
+    let weight = Config.floatOr 0.3 [ "nextn_predict_loss_weight" ] json
+
+    let c = {
+        plainChoices with
+            Foretelling = { Tokens = (if json.IsTrained then later else 0); Weight = weight }
+    }
+
     let turned = Config.intOr 64 [ "qk_rope_head_dim" ] json
     let plain = Config.intOr 128 [ "qk_nope_head_dim" ] json
     let interleaved = Config.boolOr true [ "rope_interleave" ] json
@@ -122,7 +170,7 @@ let private family modelType router json =
 
     let dense = Config.intOr 0 [ "first_k_dense_replace" ] json
     let step = Config.intOr 1 [ "moe_layer_freq" ] json
-    model modelType json (table m) mixture (fun i -> i >= dense && i % step = 0) (attention c m) c
+    model modelType json (table later c m) mixture (fun i -> i >= dense && i % step = 0) (attention c m) c
 
 let private groups best json = {
     Count = Config.int [ "n_group" ] json

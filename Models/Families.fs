@@ -79,8 +79,8 @@ module Families =
                         fail what $"{source}, {pair.Key}" $"write {meant}, or leave the key out"
                     | _ -> ()
 
-    let private modelOf json =
-        let config = ConfigJson json
+    let private modelOf isTrained json =
+        let config = ConfigJson(json, isTrained)
         let model = familyOf config config
         refuseMisspelt config
         config, model
@@ -90,7 +90,11 @@ module Families =
     let modelType (text: string) : string = ConfigJson(parse text) |> Config.stringOr "" [ "model_type" ]
 
     /// <exception cref="ModelError">The config can't be read, its family is not known, or the family refuses it.</exception>
-    let ofConfig (text: string) : ModelDef = parse text |> modelOf |> snd
+    let ofConfig (text: string) : ModelDef = parse text |> modelOf false |> snd
+
+    /// The model with the parts that training alone computes: layers that tell later tokens.
+    /// <exception cref="ModelError">As of ofConfig.</exception>
+    let toTrain (text: string) : ModelDef = parse text |> modelOf true |> snd
 
     let private edit change text =
         let json = parse text
@@ -133,7 +137,7 @@ module Families =
         for key, value in pairs do
             assign key value json
 
-        let config, _ = modelOf json
+        let config, _ = modelOf true json
 
         for key, _ in pairs do
             refuseUnknown config.Asked key
@@ -160,7 +164,15 @@ module Families =
             | [ one ] -> token one
             | several -> JsonArray [| for one in several -> token one |]
 
+        // A target that starts with the token that ends a text (BART) does so with any tokenizer's.
+        let startsWithEnd (json: JsonObject) =
+            json.ContainsKey "decoder_start_token_id"
+            && JsonNode.DeepEquals(json["decoder_start_token_id"], json["eos_token_id"])
+
         text
         |> edit (fun json ->
+            if startsWithEnd json && not endTokens.IsEmpty then
+                json["decoder_start_token_id"] <- token endTokens.Head
+
             json["bos_token_id"] <- beginToken |> Option.map token |> Option.toObj
             json["eos_token_id"] <- ends)

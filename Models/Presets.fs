@@ -230,6 +230,61 @@ module Presets =
 """
     }
 
+    let private t5 name about vocab context layers embed heads headDim mlp = {
+        Name = name
+        About = about
+        Config =
+            $"""{{
+  "architectures": [ "T5ForConditionalGeneration" ],
+  "model_type": "t5",
+  "vocab_size": {vocab},
+  "n_positions": {context},
+  "num_layers": {layers},
+  "num_decoder_layers": {layers},
+  "d_model": {embed},
+  "num_heads": {heads},
+  "d_kv": {headDim},
+  "d_ff": {mlp},
+  "feed_forward_proj": "relu",
+  "relative_attention_num_buckets": 32,
+  "relative_attention_max_distance": 128,
+  "layer_norm_epsilon": 1e-06,
+  "pad_token_id": 0,
+  "eos_token_id": 1,
+  "decoder_start_token_id": 0,
+  "tie_word_embeddings": true
+}}
+"""
+    }
+
+    let private bart name about vocab context layers embed heads = {
+        Name = name
+        About = about
+        Config =
+            $"""{{
+  "architectures": [ "BartForConditionalGeneration" ],
+  "model_type": "bart",
+  "vocab_size": {vocab},
+  "max_position_embeddings": {context},
+  "encoder_layers": {layers},
+  "decoder_layers": {layers},
+  "d_model": {embed},
+  "encoder_attention_heads": {heads},
+  "decoder_attention_heads": {heads},
+  "encoder_ffn_dim": {4 * embed},
+  "decoder_ffn_dim": {4 * embed},
+  "activation_function": "gelu",
+  "init_std": 0.02,
+  "scale_embedding": false,
+  "bos_token_id": 0,
+  "pad_token_id": 1,
+  "eos_token_id": 2,
+  "decoder_start_token_id": 2,
+  "tie_word_embeddings": true
+}}
+"""
+    }
+
     let all = [
         llama "demo" "the small LLaMA of the main job: under two minutes of training on two cores" demo
         gpt2 "124m" 12 768 12
@@ -248,6 +303,10 @@ module Presets =
         gpt3 "175b" 96 12288 96
         bert "bert-110m" "BERT base (Devlin et al. 2019), for --objective masked" 30522 512 12 768 12
         bert "bert-tiny" "a BERT for tests" 512 128 2 64 4
+        t5 "t5-60m" "T5 small (Raffel et al. 2020), for --objective spans" 32128 512 6 512 8 64 2048
+        t5 "t5-tiny" "a T5 for tests" 256 128 2 64 4 16 128
+        bart "bart-139m" "BART base (Lewis et al. 2019), for --objective denoise" 50265 1024 6 768 12
+        bart "bart-tiny" "a BART for tests" 256 128 2 64 4
         llama "llama-3-8b" "LLaMA 3 8B (Grattafiori et al. 2024)" llama3of8b
         llama "llama-3-1b" "LLaMA 3.2 1B (Meta 2024), its head not tied" llama3of1b
         llama "llama-1b" "a LLaMA of 1.1 billion parameters" llama1b

@@ -101,19 +101,21 @@ let feedForward (c: Sizes) = layer "mlp" {
     return fun x -> geluTanh (x *@ up) *@ down
 }
 
-let block (c: Sizes) = layer "block" {
-    let! attn = attention c (causal &&& window 5)
+let private block (c: Sizes) mask = layer "block" {
+    let! attn = attention c mask
     and! mlp = layer "moe" { let! f = routed c.Experts 2 (feedForward c) in return f }
     and! n1 = rmsNorm "attn_norm" c.Embed
     and! n2 = layerNorm "mlp_norm" c.Embed
     return fun x -> let h = x + attn (n1 x) in h + mlp (n2 h)
 }
 
-let decoder (c: Sizes) = layer "model" {
+let decoderOf mask (c: Sizes) = layer "model" {
     let! tokens = embedding "tokens" c.Vocab c.Embed
-    and! blocks = stack c.Layers (block c)
+    and! blocks = stack c.Layers (block c mask)
     return fun ids -> tokens.Lookup ids |> blocks |> tokens.Unembed
 }
+
+let decoder = decoderOf (causal &&& window 5)
 
 let model body = ModelDef.create "sample" sizes.Vocab sizes.Context body
 

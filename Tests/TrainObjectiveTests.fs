@@ -65,9 +65,31 @@ let ``the loss is the mean over the labels that count`` () =
                 memory.Compile(plans.Plan(PlanRequest(Purpose.Train, int64 rows, int64 length, int64 length)))
 
             load plans memory
-            TrainingStep(executable, OptimizerSettings.Default, 1L).Run(0L, tokens, labels, 0.0).Loss)
+            TrainingStep(executable, OptimizerSettings.Default, 1L).Run(0L, RowBatch.Of(tokens, labels), 0.0).Loss)
 
     Assert.That(float loss, Is.EqualTo(expected ()).Within 1e-5)
+
+[<Test>]
+let ``an evaluation is the mean over the labels that count, in whatever batch they are`` () =
+    // Of the first batch one label counts, of the second all.
+    let marked = [|
+        for i in 0 .. 2 * length ->
+            tokens[i] ||| if i > 0 && i < length then TokenMarks.Given else 0
+    |]
+
+    let range = TokenRange.All(TokenData.Of(marked, int64 vocabulary, String('0', 64)))
+
+    let loss rows batches =
+        withPlans (fun plans memory ->
+            let request =
+                PlanRequest(Purpose.Evaluate, int64 rows, int64 length, int64 length, IsPacked = true)
+
+            use executable = memory.Compile(plans.Plan request)
+            load plans memory
+            let data = EvaluationBatches(range, rows, RowShape(length, 0, true), batches)
+            Evaluator(executable, data).Run().Loss)
+
+    Assert.That(loss 1 2, Is.EqualTo(loss 2 1).Within 1e-5)
 
 let private inFolder (work: string -> unit) =
     let folder = Directory.CreateTempSubdirectory "legato-objective-"
@@ -98,7 +120,10 @@ let private trainModel model folder name (flags: (string * string) list) =
 
     let words = [
         for flag, value in List.filter (isOwn >> not) usual @ flags do
-            yield! [ flag; value ]
+            flag
+
+            if value <> "" then
+                value
     ]
 
     Invocation.legato ([ "train"; model; "--data"; data; "--out"; Path.Combine(folder, name); "--quiet" ] @ words)
@@ -108,29 +133,89 @@ let private train = trainModel "llama-tiny"
 let private weights folder run =
     File.ReadAllBytes(Path.Combine(folder, run, "checkpoints", "step-000004", "model.safetensors"))
 
-[<Test>]
-let ``an objective trains, and a resumed run goes the same way``
-    ([<Values("masked", "spans", "denoise", "fim")>] objective: string)
-    =
-    let train = if objective = "masked" then trainModel "bert-tiny" else train
+let private resumes (train: string -> string -> (string * string) list -> Invocation.Outcome) folder flags =
+    let whole = train folder "whole" (flags @ [ "--steps", "4" ])
+    Assert.That(whole.ExitCode, Is.Zero, whole.Errors)
+    let half = train folder "half" (flags @ [ "--steps", "2" ])
+    Assert.That(half.ExitCode, Is.Zero, half.Errors)
 
+    let rest =
+        Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "half"); "--steps"; "4"; "--quiet" ]
+
+    Assert.That(rest.ExitCode, Is.Zero, rest.Errors)
+    Assert.That((weights folder "half" = weights folder "whole"), "the weights differ")
+
+[<TestCase("llama-tiny", "spans")>]
+[<TestCase("llama-tiny", "denoise")>]
+[<TestCase("llama-tiny", "fim")>]
+[<TestCase("bert-tiny", "masked")>]
+[<TestCase("t5-tiny", "spans")>]
+[<TestCase("bart-tiny", "denoise")>]
+let ``an objective trains, and a resumed run goes the same way`` (model: string) (objective: string) =
+    inFolder (fun folder -> resumes (trainModel model) folder [ "--objective", objective ])
+
+[<TestCase("llama-tiny", "causal")>]
+[<TestCase("bert-tiny", "masked")>]
+let ``documents that don't see each other train, and a resumed run goes the same way`` model objective =
     inFolder (fun folder ->
-        let whole = train folder "whole" [ "--objective", objective; "--steps", "4" ]
-        Assert.That(whole.ExitCode, Is.Zero, whole.Errors)
-        let half = train folder "half" [ "--objective", objective; "--steps", "2" ]
-        Assert.That(half.ExitCode, Is.Zero, half.Errors)
+        let flags = [ "--objective", objective; "--pack", ""; "--separator", "." ]
+        resumes (trainModel model) folder flags)
 
-        let rest =
-            Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "half"); "--steps"; "4"; "--quiet" ]
+let private template =
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    + "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 
-        Assert.That(rest.ExitCode, Is.Zero, rest.Errors)
-        Assert.That((weights folder "half" = weights folder "whole"), "the weights differ"))
+let private conversation (i: int) =
+    $$$"""{"messages":[{"role":"user","content":"what is {{{i}}}?"},{"role":"assistant","content":"it is {{{i}}}."}]}"""
+
+[<Test>]
+let ``conversations train, and a resumed run goes the same way`` () =
+    inFolder (fun folder ->
+        let path name = Path.Combine(folder, name)
+        File.WriteAllText(path "template.jinja", template)
+        File.WriteAllLines(path "chats.jsonl", Seq.init 60 conversation)
+
+        let train folder name flags =
+            let words = [ for flag, value in usual @ flags do flag; value ]
+            let data = [ "--data"; path "chats.jsonl"; "--chat-template"; path "template.jinja" ]
+            Invocation.legato ([ "train"; "llama-tiny"; "--out"; Path.Combine(folder, name); "--quiet" ] @ data @ words)
+
+        resumes train folder [])
+
+[<TestCase("t5-tiny", "spans")>]
+[<TestCase("bart-tiny", "denoise")>]
+let ``a model with an encoder speaks of what it reads, after training`` model objective =
+    inFolder (fun folder ->
+        let trained = trainModel model folder "run" [ "--objective", objective; "--steps", "2" ]
+        Assert.That(trained.ExitCode, Is.Zero, trained.Errors)
+
+        let said =
+            Invocation.legato [
+                "generate"
+                Path.Combine(folder, "run")
+                "--prompt"
+                "the cat sat"
+                "--max-tokens"
+                "5"
+                "--seed"
+                "1"
+                "--json"
+            ]
+
+        Assert.That(said.ExitCode, Is.Zero, said.Errors)
+        Assert.That(said.Output, Does.Contain "\"samples\""))
 
 let private mistakes = [
     TestCaseData([ "--objective", "masked" ], "both directions").SetArgDisplayNames "masked tokens of a causal model"
     TestCaseData([ "--objective", "fim"; "--tokenizer", "TOKENIZER" ], "has no <|fim_prefix|>").SetArgDisplayNames
         "a tokenizer without the marks"
     TestCaseData([ "--objective-rate", "0.3" ], "--objective causal").SetArgDisplayNames "a rate of nothing"
+    TestCaseData([ "--objective", "fim"; "--pack", ""; "--separator", "." ], "kept apart").SetArgDisplayNames
+        "packed documents whose tokens move"
+    TestCaseData([ "--pack", "" ], "one document").SetArgDisplayNames "nothing to pack"
+    TestCaseData([ "--pack", ""; "--separator", "cat"; "--tokenizer", "TOKENIZER" ], "3 tokens").SetArgDisplayNames
+        "a separator of several tokens"
+    TestCaseData([ "--separator", "." ], "--pack").SetArgDisplayNames "a separator of nothing"
     TestCaseData([ "--objective", "spans"; "--seq", "8" ], "at least 16").SetArgDisplayNames "rows too short"
 ]
 
@@ -140,6 +225,13 @@ let ``an encoder isn't trained to tell what comes next`` () =
         let outcome = trainModel "bert-tiny" folder "run" []
         Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
         Assert.That(outcome.Errors, Does.Contain "use --objective masked"))
+
+[<Test>]
+let ``a model with an encoder isn't trained on one text`` () =
+    inFolder (fun folder ->
+        let outcome = trainModel "t5-tiny" folder "run" []
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
+        Assert.That(outcome.Errors, Does.Contain "use --objective spans or denoise"))
 
 [<TestCaseSource(nameof mistakes)>]
 let ``a mistake ends with 2 and its remedy`` (flags: (string * string) list) (part: string) =

@@ -77,14 +77,14 @@ internal readonly unsafe struct AttentionBackwardBlock<F, I, L>
     private void RunBlock(in AttentionGradientArgs args, in AttentionBlock block, long firstKey, int count, AttentionGradientParts parts, nint* operands)
     {
         MaskTiles mask = args.Forward.Program.Tiles;
-        IntegerRange visible = mask.VisibleKeys(block.Against(firstKey, firstKey + count - 1));
+        IntegerRange visible = mask.VisibleKeys(block.Against(args.Forward, firstKey, firstKey + count - 1));
         if (visible.Low <= visible.High)
             LoadRows(args, block);
         AttentionRows.Clear(queryGradients, (long)block.Rows * geometry.HeadStride);
         for (long low = visible.Low; low <= visible.High; low += AttentionGeometry.TileKeys)
         {
             var tile = new IntegerRange(low, Math.Min(low + AttentionGeometry.TileKeys - 1, visible.High));
-            TileKind kind = mask.Classify(block.Against(tile.Low, tile.High));
+            TileKind kind = mask.Classify(block.Against(args.Forward, tile.Low, tile.High));
             if (kind != TileKind.Empty)
                 AddTile(args, block, kind, tile, firstKey, parts, operands);
         }

@@ -41,9 +41,9 @@ internal readonly struct AttentionBlock
     public int Lanes => AttentionRows.Pad(Rows);
 
     /// <summary>The block against keys from <paramref name="low"/> to <paramref name="high"/>, both included.</summary>
-    public MaskTile Against(long low, long high) => new(
+    public MaskTile Against(in AttentionArgs args, long low, long high) => new(
         IntegerRange.Of(Batch), new(FirstHead, FirstHead + Heads - 1),
-        new(Past + FirstPosition, Past + FirstPosition + Positions - 1), new(low, high));
+        new(Past + FirstPosition, Past + FirstPosition + Positions - 1), new(low, high), args.Program.Operands);
 
     /// <summary>The part of such a tile that belongs to one of the block's heads.</summary>
     public ScoreTile OfHead(int head, long low, long high) =>

@@ -47,7 +47,7 @@ internal readonly unsafe struct AttentionForwardBlocks<F, I, L>
         for (int i = 0; i < blocks.Length; i++)
         {
             Start(args, blocks[i], i);
-            visible[i] = args.Program.Tiles.VisibleKeys(blocks[i].Against(0, blocks[i].Keys - 1));
+            visible[i] = args.Program.Tiles.VisibleKeys(blocks[i].Against(args, 0, blocks[i].Keys - 1));
             if (visible[i].Low <= visible[i].High)
                 all = all.Hull(visible[i]);
         }
@@ -81,7 +81,7 @@ internal readonly unsafe struct AttentionForwardBlocks<F, I, L>
             var part = new IntegerRange(Math.Max(tile.Low, visible[i].Low), Math.Min(tile.High, visible[i].High));
             if (part.Low > part.High)
                 continue;
-            TileKind kind = args.Program.Tiles.Classify(blocks[i].Against(part.Low, part.High));
+            TileKind kind = args.Program.Tiles.Classify(blocks[i].Against(args, part.Low, part.High));
             if (kind == TileKind.Empty)
                 continue;
             if (!loaded)

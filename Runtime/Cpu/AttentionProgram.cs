@@ -24,6 +24,9 @@ internal sealed class AttentionProgram
 
     public MaskTiles Tiles { get; private set; }
 
+    /// <summary>What the mask reads; null where it reads nothing, or where that isn't known before the scores are.</summary>
+    public IMaskOperands? Operands { get; set; }
+
     /// <summary>For blocks of several queries: score tiles hold a row for each key.</summary>
     public required AttentionScoring ByQueries { get; init; }
 

@@ -26,6 +26,8 @@ internal sealed unsafe class CpuAttentionOperands
         this.extra = lowering.Views(extra);
         extraAddresses = GC.AllocateArray<nint>(Math.Max(1, extra.Count), pinned: true);
         program = compile(shape, lowering.Dimension, [.. this.extra.Select(v => v.Type)], lowering.Device.Kernels);
+        if (extra.Count > 0)
+            program.Operands = new CpuMaskOperands(extraAddresses, [.. this.extra.Select(v => v.Type)]);
         if (shape.Mask is { } mask && mask.HasDynamicSizes() || shape.Score is { } score && score.HasDynamicSizes())
             dimension = lowering.Dimension;
     }

@@ -11,19 +11,19 @@ namespace Legato.Runtime.Data;
 public sealed record Denoising(double Rate, double MeanSpan, int MaskToken, int Separator, IReadOnlyList<int> SentenceEnds) : SourceAndTarget
 {
     public override string Description =>
-        $"denoise, {Rate}, mean {MeanSpan}, mask {MaskToken}, separator {Separator}, ends {string.Join(' ', SentenceEnds)}";
+        $"denoise, {Rate}, mean {MeanSpan}, mask {MaskToken}, separator {Separator}, ends {string.Join(' ', SentenceEnds)}{Frame}";
+
+    protected override int? Between => Separator;
 
     // A source is never longer than its text: a span of none is inserted only where another has made room.
-    protected override int TextFor(int room) => (room - 1) / 2;
+    protected override (int Source, int Target) Sizes(int length) => (length, length);
 
-    protected override (int Source, int Target) Damage(ReadOnlySpan<int> text, ref RowRandom random, Span<int> row)
+    protected override (int Source, int Target) Damage(ReadOnlySpan<int> text, ref RowRandom random, Span<int> source, Span<int> target)
     {
+        text.CopyTo(target);
         Span<int> shuffled = text.Length <= 4096 ? stackalloc int[text.Length] : new int[text.Length];
         Permute(text, ref random, shuffled);
-        int source = Infill(shuffled, ref random, row);
-        row[source++] = Separator;
-        text.CopyTo(row[source..]);
-        return (source, text.Length);
+        return (Infill(shuffled, ref random, source), text.Length);
     }
 
     private void Permute(ReadOnlySpan<int> text, ref RowRandom random, Span<int> into)

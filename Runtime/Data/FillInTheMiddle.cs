@@ -13,17 +13,17 @@ public sealed record FillInTheMiddle(double Rate, double SuffixFirst, int Prefix
 
     public override string Description => $"fim, {Rate}, suffix first {SuffixFirst}, marks {PrefixToken} {SuffixToken} {MiddleToken}";
 
-    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels)
+    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row)
     {
         if (text.Length <= Marks || random.Uniform() >= Rate)
         {
-            Shift(text, tokens, labels);
+            Shift(text, row);
             return;
         }
         int[] rented = System.Buffers.ArrayPool<int>.Shared.Rent(text.Length);
-        Span<int> row = rented.AsSpan(0, text.Length);
-        Rearrange(text[..^Marks], ref random, row);
-        Shift(row, tokens, labels);
+        Span<int> sequence = rented.AsSpan(0, text.Length);
+        Rearrange(text[..^Marks], ref random, sequence);
+        Shift(sequence, row);
         System.Buffers.ArrayPool<int>.Shared.Return(rented);
     }
 

@@ -13,8 +13,11 @@ public sealed record MaskedObjective(double Rate, int MaskToken, int Vocabulary,
 
     public override string Description => $"masked, {Rate}, mask {MaskToken}, sparing {string.Join(' ', Spared)}";
 
-    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels)
+    public override int? Tells => 0;
+
+    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row)
     {
+        Span<int> tokens = row.Tokens, labels = row.Labels;
         for (int i = 0; i < tokens.Length; i++)
         {
             int token = text[i];

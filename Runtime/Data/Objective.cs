@@ -28,15 +28,25 @@ public abstract record Objective
     [JsonIgnore]
     public virtual int ShortestRow => 1;
 
+    /// <summary>
+    /// Where each place of a row is a place of its text: how far behind it stands the token that it tells. Null where the
+    /// text's tokens are moved.
+    /// </summary>
+    [JsonIgnore]
+    public virtual int? Tells => null;
+
+    /// <summary>Tokens of the text that a row is made of: by default as many as the row has, and one more.</summary>
+    public virtual int TextLength(RowShape shape) => shape.Sequence + 1;
+
     /// <summary>Fills a row.</summary>
-    /// <param name="text">The row's text: as many tokens as the row has, and one more.</param>
-    public abstract void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels);
+    /// <param name="text">The row's text, of <see cref="TextLength"/> tokens.</param>
+    public abstract void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row);
 
     /// <summary>A sequence as tokens that each tell the next.</summary>
-    protected static void Shift(ReadOnlySpan<int> sequence, Span<int> tokens, Span<int> labels)
+    protected static void Shift(ReadOnlySpan<int> sequence, Row row)
     {
-        sequence[..^1].CopyTo(tokens);
-        sequence[1..].CopyTo(labels);
+        sequence[..^1].CopyTo(row.Tokens);
+        sequence[1..].CopyTo(row.Labels);
     }
 }
 
@@ -45,5 +55,7 @@ public sealed record CausalObjective : Objective
 {
     public override string Description => "causal";
 
-    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Span<int> tokens, Span<int> labels) => Shift(text, tokens, labels);
+    public override int? Tells => 1;
+
+    public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row) => Shift(text, row);
 }

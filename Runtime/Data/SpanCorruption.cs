@@ -9,22 +9,18 @@ namespace Legato.Runtime.Data;
 /// <param name="Sentinels">The tokens that stand for spans, the first span's first.</param>
 public sealed record SpanCorruption(double Rate, double MeanSpan, IReadOnlyList<int> Sentinels) : SourceAndTarget
 {
-    public override string Description => $"spans, {Rate}, mean {MeanSpan}, sentinels {string.Join(' ', Sentinels)}";
+    public override string Description => $"spans, {Rate}, mean {MeanSpan}, sentinels {string.Join(' ', Sentinels)}{Frame}";
 
-    protected override int TextFor(int room)
+    protected override (int Source, int Target) Sizes(int length)
     {
-        int length = room;
-        while (length > 1 && length + 2 * Spans(length) + 1 > room)
-            length--;
-        return length;
+        int spans = length > 1 ? Spans(length) : 0, cut = length > 1 ? Cut(length) : 0;
+        return (length - cut + spans, cut + spans + 1);
     }
 
-    protected override (int Source, int Target) Damage(ReadOnlySpan<int> text, ref RowRandom random, Span<int> row)
+    protected override (int Source, int Target) Damage(ReadOnlySpan<int> text, ref RowRandom random, Span<int> left, Span<int> right)
     {
         int spans = Spans(text.Length), cut = Cut(text.Length);
-        int source = text.Length - cut + spans;
         Segments kept = new(text.Length - cut, spans), gone = new(cut, spans);
-        Span<int> left = row[..source], right = row[source..];
         int at = 0, inLeft = 0, inRight = 0;
         for (int span = 0; span < spans; span++)
         {
@@ -36,7 +32,7 @@ public sealed record SpanCorruption(double Rate, double MeanSpan, IReadOnlyList<
             (at, inLeft, inRight) = (at + keep + drop, inLeft + keep + 1, inRight + drop + 1);
         }
         right[inRight] = Sentinels[spans];
-        return (source, inRight + 1);
+        return (inLeft, inRight + 1);
     }
 
     private int Cut(int length) => Math.Clamp((int)Math.Round(length * Rate), 1, length - 1);

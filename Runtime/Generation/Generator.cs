@@ -60,7 +60,7 @@ public sealed class Generator : IDisposable
     {
         if (tokenizer is null)
             throw new InvalidOperationException("a generator without a tokenizer takes tokens");
-        return Generate([.. prompts.Select(p => tokenizer.EncodeIds(p))], options, onToken, cancellation);
+        return Generate([.. prompts.Select(p => reader is null ? tokenizer.EncodeIds(p) : SourceText.Encode(tokenizer, p))], options, onToken, cancellation);
     }
 
     /// <summary>

@@ -163,7 +163,8 @@ internal sealed class MaskConjunction
 
         private static bool IsFree(Expr expression) => expression switch
         {
-            Expr.Integer or Expr.Variable { Name: "b" or "h" } => true,
+            // Of what an operand holds its range on the tile is known, wherever it is read.
+            Expr.Integer or Expr.Load or Expr.Variable { Name: "b" or "h" } => true,
             Expr.Apply apply => Array.TrueForAll(apply.Operands, IsFree),
             _ => false,
         };

@@ -16,7 +16,15 @@ public enum TileKind
 }
 
 /// <summary>A box of (batch row, head, query position, key position).</summary>
-public readonly record struct MaskTile(IntegerRange Batch, IntegerRange Head, IntegerRange Query, IntegerRange Key);
+/// <param name="Operands">Tells what the mask's operands hold there; null where it isn't known yet.</param>
+public readonly record struct MaskTile(IntegerRange Batch, IntegerRange Head, IntegerRange Query, IntegerRange Key, IMaskOperands? Operands = null);
+
+/// <summary>The operands that a mask reads.</summary>
+public interface IMaskOperands
+{
+    /// <summary>A range that holds every element that <paramref name="load"/> reads on the tile.</summary>
+    IntegerRange RangeOf(Expr.Load load, in MaskTile tile);
+}
 
 /// <summary>
 /// Classifies tiles of an attention mask: a boolean expression over the integer variables b, h, q and k.
@@ -80,6 +88,8 @@ public sealed class MaskTiles
                     "b" => tile.Batch,
                     _ => IntegerRange.Any,
                 };
+            case Expr.Load load:
+                return tile.Operands?.RangeOf(load, tile) ?? IntegerRange.Any;
             case Expr.Apply { Operands: [var x] } apply:
                 return IntegerRange.Apply(apply.Operation, Evaluate(x, tile));
             case Expr.Apply { Operands: [var x, var y] } apply:

@@ -32,13 +32,17 @@ public sealed record OptimizerSettings(double Beta1, double Beta2, double Epsilo
 /// Training and evaluation: how many logits may stand in memory at once; more are computed in a loop over chunks of tokens.
 /// Every chunk adds to the gradient of the head, so larger ones are a little faster.
 /// </param>
+/// <param name="IsPacked">
+/// Training, evaluation and forward calls: the input <c>starts</c> tells for each position where in its row its document starts.
+/// Positions count from there, and no query sees another document.
+/// </param>
 /// <param name="NarrowActivations">
 /// Inference: activations and the cache in the precision's type too, for devices that multiply narrow operands only.
 /// </param>
 public sealed record PlanRequest(
     Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
     Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null, bool NarrowActivations = false,
-    long Source = 0, long MostLogits = PlanRequest.DefaultMostLogits)
+    long Source = 0, long MostLogits = PlanRequest.DefaultMostLogits, bool IsPacked = false)
 {
     /// <summary>1 GiB of float32, 512 MiB of bfloat16.</summary>
     public const long DefaultMostLogits = 256 << 20;

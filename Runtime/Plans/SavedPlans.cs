@@ -63,6 +63,8 @@ public sealed class SavedPlans : IPlanSource
             name += $"-accumulate{request.Accumulate}";
         if (request.Rematerialisation != Rematerialisation.None)
             name += $"-remat-{request.Rematerialisation.ToString().ToLowerInvariant()}";
+        if (request.IsPacked)
+            name += "-packed";
         if (request.NarrowActivations)
             name += "-narrow";
         if (request.MostLogits != PlanRequest.DefaultMostLogits)

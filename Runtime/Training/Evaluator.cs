@@ -16,36 +16,31 @@ public sealed class Evaluator
 {
     private readonly IExecutable executable;
     private readonly EvaluationBatches batches;
-    private readonly IDeviceMemory tokens;
-    private readonly IDeviceMemory labels;
+    private readonly RowInputs rows;
     private readonly IDeviceMemory loss;
-    private readonly int[] inputs;
-    private readonly int[] targets;
 
     public Evaluator(IExecutable executable, EvaluationBatches batches)
     {
         (this.executable, this.batches) = (executable, batches);
-        PlanBuffer input = executable.Plan.Buffer(BufferClass.Input, "tokens");
-        tokens = executable.Memory(input);
-        labels = executable.Memory(executable.Plan.Buffer(BufferClass.Input, "labels"));
+        rows = new RowInputs(executable);
         loss = executable.Memory(executable.Plan.Buffer(BufferClass.Output, "loss"));
-        inputs = new int[executable.Plan.Maximum(input.Elements)];
-        targets = new int[inputs.Length];
     }
 
+    /// <summary>The mean over all labels of all batches that are to be told.</summary>
     public EvaluationResult Run()
     {
         double sum = 0;
-        for (int batch = 0; batch < batches.Count; batch++)
+        long told = 0;
+        for (int index = 0; index < batches.Count; index++)
         {
-            batches.Fill(batch, inputs, targets);
-            tokens.Write(0, MemoryMarshal.AsBytes<int>(inputs));
-            labels.Write(0, MemoryMarshal.AsBytes<int>(targets));
+            batches.Fill(index);
+            rows.Write(batches.Batch);
             executable.Run();
             float mean = 0;
             loss.Read(0, MemoryMarshal.AsBytes(new Span<float>(ref mean)));
-            sum += mean;
+            sum += (double)mean * batches.Batch.Told;
+            told += batches.Batch.Told;
         }
-        return new EvaluationResult(sum / batches.Count);
+        return new EvaluationResult(sum / Math.Max(1, told));
     }
 }

@@ -35,8 +35,7 @@ public sealed class Trainer : IDisposable
 
     private readonly LossAlarm alarm = new();
     private readonly bool scalesLoss;
-    private readonly int[] tokens;
-    private readonly int[] labels;
+    private readonly RowBatch batch;
     private int overflows;
     private long done;
     private long first;
@@ -54,11 +53,10 @@ public sealed class Trainer : IDisposable
         (model, this.train, this.options, this.run, this.tokenizer) = (plans.Model, train, options, run, tokenizer);
         this.observer = observer ?? new Silence();
         CheckFit();
-        batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Sequence, options.Seed, options.Objective);
-        tokens = new int[options.TokensPerStep];
-        labels = new int[options.TokensPerStep];
+        batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Shape, options.Seed, options.Objective);
+        batch = new RowBatch(batches.Rows, options.Shape);
         bool evaluates = options.EvaluateEvery > 0 && heldOut.Length > 0;
-        EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Sequence, options.EvaluationBatches, options.Objective) : null;
+        EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Shape, options.EvaluationBatches, options.Objective) : null;
 
         memory = new ModelMemory(device);
         stepExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Train)));
@@ -133,8 +131,8 @@ public sealed class Trainer : IDisposable
     {
         long start = Stopwatch.GetTimestamp();
         double rate = options.Rate.At(done);
-        batches.Fill(done, tokens, labels);
-        StepResult result = step.Run(done, tokens, labels, rate);
+        batches.Fill(done, batch);
+        StepResult result = step.Run(done, batch, rate);
         if (done++ == first)
             Timeline.Mark("first training step");
         return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
@@ -186,9 +184,10 @@ public sealed class Trainer : IDisposable
 
     private void CheckFit()
     {
-        if (options.Sequence > model.Context)
+        int longest = Math.Max(options.Sequence, options.Source);
+        if (longest > model.Context)
             throw new LegatoException(
-                $"a sequence of {options.Sequence} tokens is longer than the context of {model.Name}, {model.Context}",
+                $"a sequence of {longest} tokens is longer than the context of {model.Name}, {model.Context}",
                 remedy: $"give a sequence of at most {model.Context}");
         if (train.Data.Vocabulary > model.Vocabulary)
             throw new LegatoException(

@@ -16,6 +16,12 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
     /// <summary>What a stretch of text becomes: what is read, and what is to be told.</summary>
     public Objective Objective { get; init; } = Objective.Causal;
 
+    /// <summary>Tokens of a row's source, for a model with an encoder beside its decoder; 0 for others.</summary>
+    public int Source { get; init; }
+
+    /// <summary>Whether the documents of a row don't see each other; token data tells where they begin (<see cref="TokenMarks"/>).</summary>
+    public bool IsPacked { get; init; }
+
     public OptimizerSettings Optimizer { get; init; } = OptimizerSettings.Default;
 
     public string Precision { get; init; } = "fp32";
@@ -39,10 +45,13 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
 
     public long TokensPerStep => (long)Accumulate * Batch * Sequence;
 
+    public RowShape Shape => new(Sequence, Source, IsPacked);
+
     /// <summary>The plan that a run with these options asks for.</summary>
     public PlanRequest Request(Purpose purpose) => new(
         purpose, Batch, Sequence, Sequence, Precision, purpose == Purpose.Train ? Accumulate : 1,
-        purpose == Purpose.Train ? Rematerialisation : Rematerialisation.None, purpose == Purpose.Train ? Optimizer : null);
+        purpose == Purpose.Train ? Rematerialisation : Rematerialisation.None, purpose == Purpose.Train ? Optimizer : null,
+        Source: Source, IsPacked: IsPacked);
 
     /// <exception cref="LegatoException">An option is out of its bounds.</exception>
     internal void Check()

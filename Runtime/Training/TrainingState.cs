@@ -73,6 +73,8 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
             ("tokens to train on", TrainTokens, now.TrainTokens),
             ("batch", Options.Batch, now.Options.Batch),
             ("seq", Options.Sequence, now.Options.Sequence),
+            ("source", Options.Source, now.Options.Source),
+            ("packed", Options.IsPacked, now.Options.IsPacked),
             ("accumulate", Options.Accumulate, now.Options.Accumulate),
             ("precision", Options.Precision, now.Options.Precision),
             ("objective", Options.Objective.Description, now.Options.Objective.Description),

@@ -19,8 +19,7 @@ public sealed class TrainingStep
     private readonly IExecutable executable;
     private readonly OptimizerSettings optimizer;
     private readonly long seed;
-    private readonly IDeviceMemory tokens;
-    private readonly IDeviceMemory labels;
+    private readonly RowInputs rows;
     private readonly IDeviceMemory? rate;
     private readonly IDeviceMemory? correction1;
     private readonly IDeviceMemory? correction2;
@@ -33,8 +32,7 @@ public sealed class TrainingStep
     public TrainingStep(IExecutable executable, OptimizerSettings optimizer, long seed)
     {
         (this.executable, this.optimizer, this.seed) = (executable, optimizer, seed);
-        tokens = executable.Memory(executable.Plan.Buffer(BufferClass.Input, "tokens"));
-        labels = executable.Memory(executable.Plan.Buffer(BufferClass.Input, "labels"));
+        rows = new RowInputs(executable);
         rate = Optional("rate");
         correction1 = Optional("correction1");
         correction2 = Optional("correction2");
@@ -49,12 +47,10 @@ public sealed class TrainingStep
 
     /// <summary>Runs one step.</summary>
     /// <param name="step">Counted from 0.</param>
-    /// <param name="inputs">[accumulate, batch, seq] tokens.</param>
-    /// <param name="targets">The token that is to be told at each place; below zero: none.</param>
-    public StepResult Run(long step, ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets, double learningRate)
+    /// <param name="batch">All rows of the step, those of one micro-batch after another.</param>
+    public StepResult Run(long step, RowBatch batch, double learningRate)
     {
-        tokens.Write(0, MemoryMarshal.AsBytes(inputs));
-        labels.Write(0, MemoryMarshal.AsBytes(targets));
+        rows.Write(batch);
         Write(rate, (float)learningRate);
         Write(correction1, (float)(1 - Math.Pow(optimizer.Beta1, step + 1)));
         Write(correction2, (float)(1 - Math.Pow(optimizer.Beta2, step + 1)));

@@ -1,6 +1,7 @@
 using Legato.Runtime;
 using Legato.Runtime.Data;
 using Legato.Runtime.Text;
+using Legato.Runtime.Text.Chat;
 using Legato.Runtime.Text.Training;
 using NUnit.Framework;
 
@@ -80,15 +81,14 @@ public sealed class DataTests
     {
         const int sequence = 4;
         TokenRange range = TokenRange.All(Counting(windows * sequence + 3));
-        var batches = new WindowBatches(range, rows: 1, sequence, seed: 7);
-        var tokens = new int[sequence];
-        var labels = new int[sequence];
+        var batches = new WindowBatches(range, rows: 1, new RowShape(sequence), seed: 7);
+        var batch = new RowBatch(1, new RowShape(sequence));
         var starts = new List<int>();
         for (int step = 0; step < batches.Count; step++)
         {
-            batches.Fill(step, tokens, labels);
-            starts.Add(tokens[0]);
-            Assert.That(labels, Is.EqualTo(tokens.Select(t => t + 1)));
+            batches.Fill(step, batch);
+            starts.Add(batch.Tokens[0]);
+            Assert.That(batch.Labels, Is.EqualTo(batch.Tokens.Select(t => t + 1)));
         }
         starts.Sort();
         Assert.That(starts.Distinct().Count(), Is.EqualTo(batches.Count));
@@ -101,9 +101,9 @@ public sealed class DataTests
         TokenRange range = TokenRange.All(Counting(1000));
         int[] Batch(long seed, long step)
         {
-            var tokens = new int[3 * 8];
-            new WindowBatches(range, 3, 8, seed).Fill(step, tokens, new int[3 * 8]);
-            return tokens;
+            var batch = new RowBatch(3, new RowShape(8));
+            new WindowBatches(range, 3, new RowShape(8), seed).Fill(step, batch);
+            return batch.Tokens;
         }
 
         Assert.That(Batch(1, 50), Is.EqualTo(Batch(1, 50)));
@@ -113,15 +113,15 @@ public sealed class DataTests
     }
 
     [Test]
-    public void FillingABatchAllocatesNothing()
+    public void FillingABatchAllocatesNothing([Values] bool isPacked)
     {
-        var batches = new WindowBatches(TokenRange.All(Counting(10_000)), 4, 16, 1);
-        var tokens = new int[64];
-        var labels = new int[64];
-        batches.Fill(0, tokens, labels);
+        var shape = new RowShape(16, IsPacked: isPacked);
+        var batches = new WindowBatches(TokenRange.All(Counting(10_000)), 4, shape, 1);
+        var batch = new RowBatch(4, shape);
+        batches.Fill(0, batch);
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (int step = 1; step < 100; step++)
-            batches.Fill(step, tokens, labels);
+            batches.Fill(step, batch);
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
 
@@ -137,21 +137,90 @@ public sealed class DataTests
     public void AWindowLongerThanTheDataIsRefused()
     {
         Assert.That(
-            () => new WindowBatches(TokenRange.All(Counting(8)), 1, 8, 1),
+            () => new WindowBatches(TokenRange.All(Counting(8)), 1, new RowShape(8), 1),
             Throws.TypeOf<LegatoException>().With.Message.Contains("9 tokens").And.Message.Contains("has 8"));
-        Assert.That(() => new WindowBatches(TokenRange.All(Counting(9)), 1, 8, 1), Throws.Nothing);
+        Assert.That(() => new WindowBatches(TokenRange.All(Counting(9)), 1, new RowShape(8), 1), Throws.Nothing);
     }
 
     [Test]
     public void EvaluationGoesThroughTheRangeInOrder()
     {
-        var batches = new EvaluationBatches(TokenRange.All(Counting(50)), 2, 8);
+        var shape = new RowShape(8);
+        var batches = new EvaluationBatches(TokenRange.All(Counting(50)), 2, shape);
         Assert.That(batches.Count, Is.EqualTo(3));
-        var tokens = new int[16];
-        batches.Fill(1, tokens, new int[16]);
-        Assert.That(tokens, Is.EqualTo(Enumerable.Range(16, 16)));
-        Assert.That(new EvaluationBatches(TokenRange.All(Counting(50)), 2, 8, most: 1).Count, Is.EqualTo(1));
-        Assert.That(new EvaluationBatches(TokenRange.All(Counting(12)), 4, 8).Count, Is.EqualTo(1));
+        batches.Fill(1);
+        Assert.That(batches.Batch.Tokens, Is.EqualTo(Enumerable.Range(16, 16)));
+        Assert.That(new EvaluationBatches(TokenRange.All(Counting(50)), 2, shape, most: 1).Count, Is.EqualTo(1));
+        Assert.That(new EvaluationBatches(TokenRange.All(Counting(12)), 4, shape).Count, Is.EqualTo(1));
+    }
+
+    [Test]
+    public void APackedRowKeepsItsDocumentsApart()
+    {
+        const int begins = TokenMarks.Begins, given = TokenMarks.Given, ignored = Objective.Ignored;
+        int[] text = [1, 2, 3 | begins, 4 | given, 5, 6 | begins | given, 7, 8, 9 | begins];
+        TokenData data = TokenData.Of(text, 10, new string('0', 64));
+        RowBatch Rows(Objective objective)
+        {
+            var batches = new EvaluationBatches(TokenRange.All(data), 1, new RowShape(8, IsPacked: true), objective: objective);
+            batches.Fill(0);
+            return batches.Batch;
+        }
+
+        RowBatch row = Rows(Objective.Causal);
+        Assert.That(row.Tokens, Is.EqualTo(new[] { 1, 2, 3, 4, 5, 6, 7, 8 }));
+        Assert.That(row.Starts, Is.EqualTo(new[] { 0, 0, 2, 2, 2, 5, 5, 5 }));
+        Assert.That(row.Labels, Is.EqualTo(new[] { 2, ignored, ignored, 5, ignored, 7, 8, ignored }));
+        Assert.That(row.Told, Is.EqualTo(4));
+        // A masked token is told where it stands.
+        Assert.That(
+            Rows(new MaskedObjective(1, 0, 10, [])).Labels,
+            Is.EqualTo(new[] { 1, 2, 3, ignored, 5, ignored, 7, 8 }));
+        Assert.That(() => Rows(new FillInTheMiddle(1, 0.5, 5, 6, 7)), Throws.TypeOf<LegatoException>().With.Message.Contains("kept apart"));
+    }
+
+    [Test]
+    public void FilesAndSeparatorsEndDocuments()
+    {
+        File.WriteAllText(folder.File("one.txt"), "ab;c;");
+        File.WriteAllText(folder.File("two.txt"), "de");
+        string path = folder.File("documents");
+        int separator = Bytes.EncodeIds(";")[0];
+        Assert.That(TokenFile.Write(path, TextFiles.Find(folder.File("one.txt"), folder.File("two.txt")), Bytes, [separator]), Is.EqualTo(3));
+        using TokenData data = TokenData.Open(path);
+        var tokens = new int[data.Count];
+        data.Read(0, tokens);
+        string text = string.Concat(tokens.Select(t => (TokenMarks.BeginsDocument(t) ? "|" : "") + Bytes.Decode([TokenMarks.NumberOf(t)])));
+        Assert.That(text, Is.EqualTo("|ab;|c;|de"));
+        Assert.That(data.Vocabulary, Is.EqualTo(Bytes.VocabularySize));
+    }
+
+    [Test]
+    public void OfAConversationTheAssistantsTokensAreTold()
+    {
+        string path = folder.File("chats.jsonl");
+        File.WriteAllLines(path,
+        [
+            """{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"yo"}]}""",
+            "",
+            """{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}""",
+        ]);
+        var template = ChatTemplate.Parse(
+            "{% for m in messages %}{{ m['role'][0] }}{{ m['content'] }}.{% endfor %}{% if add_generation_prompt %}a{% endif %}");
+        Assert.That(TokenFile.Write(folder.File("chats"), Conversations.Find(path), Bytes, template), Is.EqualTo(7));
+        using TokenData data = TokenData.Open(folder.File("chats"));
+        var tokens = new int[data.Count];
+        data.Read(0, tokens);
+        string Text(Func<int, bool> chosen) => string.Concat(
+            tokens.Select(t => (TokenMarks.BeginsDocument(t) ? "|" : "") + (chosen(t) ? Bytes.Decode([TokenMarks.NumberOf(t)]) : "_")));
+        Assert.That(Text(_ => true), Is.EqualTo("|uhi.ayo.|ua.ab.uc.ad."));
+        Assert.That(Text(t => !TokenMarks.IsGiven(t)), Is.EqualTo("|_____yo.|____b.____d."));
+
+        File.AppendAllText(path, "{\"text\":\"no chat\"}\n");
+        LegatoException error = Assert.Throws<LegatoException>(
+            () => TokenFile.Write(folder.File("chats"), Conversations.Find(path), Bytes, template))!;
+        Assert.That(error.Where, Does.EndWith("chats.jsonl, line 4"));
+        Assert.That(() => Conversations.Find(path, folder.File("one.txt")), Throws.TypeOf<LegatoException>().With.Message.Contains("together"));
     }
 
     [Test]

@@ -54,6 +54,40 @@ public class MaskTilesTests
         }
     }
 
+    /// <summary>Where each position's document starts: what a packed row's mask reads.</summary>
+    private sealed class Starts(int[] starts) : IMaskOperands
+    {
+        public IntegerRange RangeOf(Expr.Load load, in MaskTile tile)
+        {
+            int[] read = starts[(int)tile.Query.Low..((int)tile.Query.High + 1)];
+            return new(read.Min(), read.Max());
+        }
+    }
+
+    [Test]
+    public void TilesOfOtherDocumentsAreEmpty()
+    {
+        int[] starts = [0, 0, 0, 0, 0, 5, 5, 5, 8, 8, 8, 8, 8, 8, 8, 8, 16, 16, 16, 16];
+        var operands = new Starts(starts);
+        var tiles = new MaskTiles(Make(And, Causal, Make(LessOrEqual, new Expr.Load(0, new(new IndexTerm(Q, Extent.One))), K)));
+        bool Sees(long q, long k) => k <= q && starts[q] <= k;
+        MaskTile Tile(int q0, int q1, int k0, int k1) => new(IntegerRange.Of(0), IntegerRange.Of(0), new(q0, q1), new(k0, k1), operands);
+
+        Assert.That(tiles.Classify(Tile(8, 15, 0, 7)), Is.EqualTo(TileKind.Empty));
+        Assert.That(tiles.Classify(Tile(12, 15, 8, 11)), Is.EqualTo(TileKind.Full));
+        Assert.That(tiles.VisibleKeys(Tile(16, 19, 0, 19)), Is.EqualTo(new IntegerRange(16, 19)));
+        for (int q0 = 0; q0 < 20; q0++)
+            for (int q1 = q0; q1 < Math.Min(20, q0 + 5); q1++)
+                for (int k0 = 0; k0 < 20; k0++)
+                {
+                    MaskTile tile = Tile(q0, q1, k0, Math.Min(19, k0 + 3));
+                    bool[] seen = [.. from q in Enumerable.Range(q0, q1 - q0 + 1) from k in Enumerable.Range(k0, (int)tile.Key.High - k0 + 1) select Sees(q, k)];
+                    TileKind kind = tiles.Classify(tile);
+                    Assert.That(kind != TileKind.Empty || seen.All(s => !s), $"{tile}");
+                    Assert.That(kind != TileKind.Full || seen.All(s => s), $"{tile}");
+                }
+    }
+
     [Test]
     public void LoadsAndFloatsMakeATilePartial()
     {

@@ -20,10 +20,10 @@ public sealed class ObjectiveTests
 
     private static (int[] Tokens, int[] Labels) Row(Objective objective, long row, int length = Length)
     {
-        int[] tokens = new int[length], labels = new int[length];
+        var batch = new RowBatch(1, new RowShape(length));
         var random = new RowRandom(7, row);
-        objective.Fill(Text.AsSpan(0, length + 1), ref random, tokens, labels);
-        return (tokens, labels);
+        objective.Fill(Text.AsSpan(0, length + 1), ref random, batch[0]);
+        return (batch.Tokens, batch.Labels);
     }
 
     [TestCaseSource(nameof(All))]
@@ -38,15 +38,16 @@ public sealed class ObjectiveTests
     public void ABatchIsTheSameAfterAResumption(Objective objective)
     {
         TokenRange range = TokenRange.All(TokenData.Of([.. Enumerable.Range(0, 2000).Select(i => 10 + i % 900)], Vocabulary, "hash"));
-        int[] tokens = new int[4 * 64], labels = new int[4 * 64], again = new int[4 * 64], labelsAgain = new int[4 * 64];
-        var batches = new WindowBatches(range, 4, 64, 3, objective);
+        var shape = new RowShape(64);
+        RowBatch batch = new(4, shape), again = new(4, shape);
+        var batches = new WindowBatches(range, 4, shape, 3, objective);
         for (long step = 0; step < 9; step++)
-            batches.Fill(step, tokens, labels);
-        new WindowBatches(range, 4, 64, 3, objective).Fill(8, again, labelsAgain);
+            batches.Fill(step, batch);
+        new WindowBatches(range, 4, shape, 3, objective).Fill(8, again);
 
-        Assert.That(again, Is.EqualTo(tokens));
-        Assert.That(labelsAgain, Is.EqualTo(labels));
-        Assert.That(labels.Any(l => l == Objective.Ignored), Is.EqualTo(objective is SourceAndTarget or MaskedObjective));
+        Assert.That(again.Tokens, Is.EqualTo(batch.Tokens));
+        Assert.That(again.Labels, Is.EqualTo(batch.Labels));
+        Assert.That(batch.Labels.Any(l => l == Objective.Ignored), Is.EqualTo(objective is SourceAndTarget or MaskedObjective));
     }
 
     [Test]
@@ -157,7 +158,40 @@ public sealed class ObjectiveTests
     public void RowsThatAreTooShortAreRefused()
     {
         TokenRange range = TokenRange.All(TokenData.Of(Text, Vocabulary, "hash"));
-        Assert.That(() => new WindowBatches(range, 1, 8, 1, Spans), Throws.TypeOf<LegatoException>().With.Message.Contains("at least 16"));
+        Assert.That(() => new WindowBatches(range, 1, new RowShape(8), 1, Spans), Throws.TypeOf<LegatoException>().With.Message.Contains("at least 16"));
+    }
+
+    private const int Start = 1, End = 2, Source = 96;
+
+    private static (int[] Source, int[] Tokens, int[] Labels) Apart(SourceAndTarget objective, long row)
+    {
+        SourceAndTarget framed = objective.Framed(Start, End);
+        RowShape shape = framed.Beside(Source);
+        var batch = new RowBatch(1, shape);
+        var random = new RowRandom(7, row);
+        framed.Fill(Text.AsSpan(0, framed.TextLength(shape)), ref random, batch[0]);
+        return (batch.Source[..batch.SourceLengths[0]], batch.Tokens, [.. batch.Labels.Where(l => l != Objective.Ignored)]);
+    }
+
+    [Test]
+    public void SourceAndTargetStandApartForAnEncoder()
+    {
+        foreach (SourceAndTarget objective in new SourceAndTarget[] { Spans, Denoise })
+            for (long row = 0; row < 100; row++)
+            {
+                (int[] source, int[] tokens, int[] told) = Apart(objective, row);
+                Assert.That(source[^1], Is.EqualTo(End));
+                Assert.That(told[^1], Is.EqualTo(End));
+                // Each target token is told from those before it, the first from the start.
+                Assert.That(tokens[..told.Length], Is.EqualTo((int[])[Start, .. told[..^1]]));
+                Assert.That(source.Length, Is.LessThanOrEqualTo(Source));
+            }
+        Assert.That(Apart(Spans, 1).Source, Has.Length.EqualTo(Source), "a source of spans is filled");
+        (int[] cut, _, int[] target) = Apart(Spans, 3);
+        int[] kept = [.. cut[..^1].Where(t => !Sentinels.Contains(t))], gone = [.. target[..^1].Where(t => !Sentinels.Contains(t))];
+        Assert.That(kept.Concat(gone).Order(), Is.EqualTo(Text[..(kept.Length + gone.Length)]));
+        (_, _, int[] whole) = Apart(Denoise, 3);
+        Assert.That(whole[..^1], Is.EqualTo(Text[..(Source - 1)]));
     }
 
     // The target's tokens are those that a label counts for; the source is what stands before.

@@ -1,5 +1,6 @@
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Cpu;
+using Legato.Runtime.Data;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Generation;
 using Legato.Runtime.Interpreter;
@@ -47,10 +48,10 @@ public class SavedPlanTests
         var step = new TrainingStep(executable, OptimizerSettings.Default, seed: 1);
         int[] tokens = [.. Enumerable.Range(0, 2 * Context).Select(i => i % 7)];
         int[] labels = [.. Enumerable.Range(1, 2 * Context).Select(i => i % 7)];
-        float first = step.Run(0, tokens, labels, 1e-2).Loss;
+        float first = step.Run(0, RowBatch.Of(tokens, labels), 1e-2).Loss;
         float last = first;
         for (int i = 1; i < 20; i++)
-            last = step.Run(i, tokens, labels, 1e-2).Loss;
+            last = step.Run(i, RowBatch.Of(tokens, labels), 1e-2).Loss;
         Assert.That(last, Is.LessThan(0.5f * first));
     }
 

@@ -205,8 +205,8 @@ public sealed class TrainingTests
         TrainingOptions options = Options();
         IExecutable executable = memory.Compile(plans.Plan(new PlanRequest(Purpose.Train, 4, 8, 8)));
         var step = new TrainingStep(executable, options.Optimizer, 1);
-        var batches = new WindowBatches(TokenRange.All(Data()), 4, 8, 1);
-        var (tokens, labels) = (new int[32], new int[32]);
+        var batches = new WindowBatches(TokenRange.All(Data()), 4, new RowShape(8), 1);
+        var batch = new RowBatch(4, new RowShape(8));
         for (int i = 0; i < 3; i++)
             Once(i);
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -216,8 +216,8 @@ public sealed class TrainingTests
 
         void Once(long i)
         {
-            batches.Fill(i, tokens, labels);
-            step.Run(i, tokens, labels, options.Rate.At(i));
+            batches.Fill(i, batch);
+            step.Run(i, batch, options.Rate.At(i));
         }
     }
 
