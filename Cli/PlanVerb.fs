@@ -176,7 +176,13 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
     let context = options.Context |> Option.defaultValue model.Context |> int64
     let whole = options.Sequence |> Option.defaultValue model.Context |> int64
     let sequence = if options.Purpose = Purpose.Decode then 1L else whole
-    let source = if model.Task = SequenceToSequence then Option.defaultValue model.Context options.Source else 0
+
+    let source =
+        if model.Task = SequenceToSequence then
+            Option.defaultValue model.Context options.Source
+        else
+            0
+
     let isCached = options.Purpose = Purpose.Prefill || options.Purpose = Purpose.Decode
 
     PlanRequest(

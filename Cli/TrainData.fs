@@ -116,7 +116,10 @@ let private ends (options: TrainOptions) (tokenizer: Tokenizer) : int[] option =
             let what = $"the separator is {ids.Length} tokens of the tokenizer"
             raise (LegatoException(what, "--separator", "give one that is a single token"))
 
-    if options.Pack then Some(options.Separator |> Option.map idOf |> Option.toArray) else None
+    if options.Pack then
+        Some(options.Separator |> Option.map idOf |> Option.toArray)
+    else
+        None
 
 let private requireSeveral (documents: int64) =
     if documents < 2L then

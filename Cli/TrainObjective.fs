@@ -114,8 +114,7 @@ let find (options: TrainOptions) (model: ModelDescription) (tokenizer: Tokenizer
     | TrainingObjective.Masked ->
         let mask = required objective tokenizer masks
         MaskedObjective(rate 0.15, mask, tokenizer.VocabularySize, Array.ofList (ids tokenizer frames))
-    | TrainingObjective.Spans ->
-        SpanCorruption(rate 0.15, 3.0, sentinels objective tokenizer) |> framed model tokenizer
+    | TrainingObjective.Spans -> SpanCorruption(rate 0.15, 3.0, sentinels objective tokenizer) |> framed model tokenizer
     | TrainingObjective.Denoise ->
         let mask = required objective tokenizer masks
         let ends = Array.ofList (ids tokenizer sentenceEnds)

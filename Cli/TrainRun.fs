@@ -86,7 +86,14 @@ let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
     |> MemoryNeed.ofPlans device
 
 // First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
-let private smaller device plans objective (options: TrainOptions) (rows: int -> RowShape) sequence : MemoryNeed.Smaller seq =
+let private smaller
+    device
+    plans
+    objective
+    (options: TrainOptions)
+    (rows: int -> RowShape)
+    sequence
+    : MemoryNeed.Smaller seq =
     let need options sequence = needOf device plans (trainingOptions options objective (rows sequence))
     let frugal = { options with Rematerialization = Rematerialization.Block }
 
@@ -215,7 +222,9 @@ let private stepsLeft (job: Job) =
 
 let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenData) =
     let options = job.Options
-    let struct (kept, heldOut) = TrainData.split options (job.Training.Objective.TextLength job.Training.Shape) tokens
+
+    let struct (kept, heldOut) =
+        TrainData.split options (job.Training.Objective.TextLength job.Training.Shape) tokens
 
     if options.EvaluateEvery > 0 && heldOut.Length = 0L && not options.Quiet then
         eprintfn "note: the text is too short to hold a part of it back; there are no evaluations"
@@ -229,7 +238,8 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 
     let sample =
         options.SamplePrompt
-        |> Option.map (fun prompt -> fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
+        |> Option.map (fun prompt ->
+            fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
 
     let work observer =
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)

@@ -208,6 +208,7 @@ type CompiledModel(model: ModelDef) =
 
     interface IPlanSource with
         member _.Model = description.Value
+
         member _.Plan request =
             plans.GetOrAdd(
                 request,

@@ -38,7 +38,10 @@ and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
         List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
 
     let results = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
-    let fresh = brought results |> List.map (fun node -> node, Node.placeholder "capture" node.Dims node.Type)
+
+    let fresh =
+        brought results |> List.map (fun node -> node, Node.placeholder "capture" node.Dims node.Type)
+
     let body = if fresh.IsEmpty then results else Node.substitute fresh results
     let carryResults, stackResults = List.splitAt scan.Carries.Length body
     let like (p: Node) (x: Node) = Node.broadcast p.Dims x

@@ -198,8 +198,7 @@ let private rowsIn (micro: Dim) (roots: Node list) =
 let private summed (micro: Dim) (values: Node list) =
     let data = rowsIn micro values
 
-    let slices =
-        data |> List.map (fun node -> node, Node.placeholder "rows" node.Dims node.Type)
+    let slices = data |> List.map (fun node -> node, Node.placeholder "rows" node.Dims node.Type)
 
     let whole (node: Node) =
         match node.Op with
@@ -227,7 +226,13 @@ let private accumulated (call: Elaborated) (parameters: Node list) (request: Pla
     let micro = { Name = "Micro"; Size = Fixed request.Accumulate }
     let isWhole = request.Accumulate = 1L
     let whole = if isWhole then labels else labelsOf (micro :: call.Tokens.Dims)
-    let part node = if isWhole then node else Node.map1 (fun x -> Num(1.0 / float request.Accumulate) * x) node
+
+    let part node =
+        if isWhole then
+            node
+        else
+            Node.map1 (fun x -> Num(1.0 / float request.Accumulate) * x) node
+
     let tokens = float (request.Batch * request.Sequence)
     let balance = Balance.losses tokens call.Routers |> List.map part
     let shares = call.Routers |> List.map (Balance.shares tokens >> part)

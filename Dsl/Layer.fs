@@ -87,7 +87,10 @@ type Scope
     /// What training tells beside the next token.
     member _.Foretold = foretold :> seq<Foretold>
     member internal _.Foretell told = foretold.Add told
-    member private _.With(path, numbers, frames) = Scope(path, numbers, frames, sizes, declared, axes, updates, reports, foretold)
+
+    member private _.With(path, numbers, frames) =
+        Scope(path, numbers, frames, sizes, declared, axes, updates, reports, foretold)
+
     member internal this.Within name = this.With(path @ [ name ], numbers, frames)
     member internal this.Framed frame = this.With(path, numbers, frames @ [ frame ])
 

@@ -78,7 +78,12 @@ let private foretelling count (c: Decoder.Config) (lines: WeightName list) = [
     for n in 1..count do
         for line in lines do
             let name = line.Name.Replace("{0}", string (c.Kinds.Length + n - 1)).Replace("{1}", "{0}")
-            { line with Path = "model" + String.replicate n ".ahead" + line.Path.Substring "model".Length; Name = name }
+
+            {
+                line with
+                    Path = "model" + String.replicate n ".ahead" + line.Path.Substring "model".Length
+                    Name = name
+            }
 ]
 
 let private table later (c: Decoder.Config) m =
@@ -103,7 +108,12 @@ let private table later (c: Decoder.Config) m =
     // They hold copies of what they share with the model, and are for training alone.
     let shared = [ "embed_tokens"; "shared_head.head" ] |> List.map (own "") |> foretelling later c
     let tensorsOf lines = lines |> List.map (fun (line: WeightName) -> line.Name + ".weight")
-    let unused = if c.Foretelling.Tokens = later then [] else tensorsOf modules @ [ for line: WeightName in biases -> line.Name ]
+
+    let unused =
+        if c.Foretelling.Tokens = later then
+            []
+        else
+            tensorsOf modules @ [ for line: WeightName in biases -> line.Name ]
 
     {
         table with

@@ -34,6 +34,7 @@ let private attention (name: string) (x: Values) =
     let head i = beside (columns (8 * i) 4 q) (columns (8 * i + 4) 4 q |> turned)
     let keys i = beside (columns (12 * i) 4 expanded) shared
     let values i = columns (12 * i + 4) 8 expanded
+
     attend 8 causal (beside (head 0) (head 1)) (beside (keys 0) (keys 1)) (beside (values 0) (values 1))
     |> linear (name + "o_proj") embed
 
@@ -123,15 +124,13 @@ let ``calls that don't train have nothing of them`` () =
     Assert.That(ModelDef.parameterCount trained, Is.GreaterThan(ModelDef.parameterCount plain))
     Assert.That(plain.Weights.Ignored, Does.Contain("model.layers.2.eh_proj.weight"))
 
-    let caches (model: ModelDef) =
-        (Specialise.call model (PlanRequest(Purpose.Prefill, 1L, 8L, 8L))).Updates.Length
+    let caches (model: ModelDef) = (Specialise.call model (PlanRequest(Purpose.Prefill, 1L, 8L, 8L))).Updates.Length
 
     Assert.That(caches trained, Is.EqualTo(caches plain))
 
 [<Test>]
 let ``more of them than layers are refused`` () =
-    let refused later =
-        GraphValues.message (fun () -> Families.toTrain (config later) |> ignore)
+    let refused later = GraphValues.message (fun () -> Families.toTrain (config later) |> ignore)
 
     Assert.That(refused 3, Does.Contain "num_nextn_predict_layers")
     Assert.That(refused -1, Does.Contain "num_nextn_predict_layers")

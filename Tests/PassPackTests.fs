@@ -104,8 +104,7 @@ let ``loss and gradients are those of the documents alone``
             let count = float tokens.Length
 
             if count > 1.0 then
-                count - 1.0,
-                step processor.Value model 1L (int64 count) false 1L tokens (labelsOf tokens) []
+                count - 1.0, step processor.Value model 1L (int64 count) false 1L tokens (labelsOf tokens) []
     ]
 
     let flat f = documents |> List.collect (List.collect f)

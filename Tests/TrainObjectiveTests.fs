@@ -72,17 +72,13 @@ let ``the loss is the mean over the labels that count`` () =
 [<Test>]
 let ``an evaluation is the mean over the labels that count, in whatever batch they are`` () =
     // Of the first batch one label counts, of the second all.
-    let marked = [|
-        for i in 0 .. 2 * length ->
-            tokens[i] ||| if i > 0 && i < length then TokenMarks.Given else 0
-    |]
+    let marked = [| for i in 0 .. 2 * length -> tokens[i] ||| if i > 0 && i < length then TokenMarks.Given else 0 |]
 
     let range = TokenRange.All(TokenData.Of(marked, int64 vocabulary, String('0', 64)))
 
     let loss rows batches =
         withPlans (fun plans memory ->
-            let request =
-                PlanRequest(Purpose.Evaluate, int64 rows, int64 length, int64 length, IsPacked = true)
+            let request = PlanRequest(Purpose.Evaluate, int64 rows, int64 length, int64 length, IsPacked = true)
 
             use executable = memory.Compile(plans.Plan request)
             load plans memory
@@ -176,9 +172,17 @@ let ``conversations train, and a resumed run goes the same way`` () =
         File.WriteAllLines(path "chats.jsonl", Seq.init 60 conversation)
 
         let train folder name flags =
-            let words = [ for flag, value in usual @ flags do flag; value ]
+            let words = [
+                for flag, value in usual @ flags do
+                    flag
+                    value
+            ]
+
             let data = [ "--data"; path "chats.jsonl"; "--chat-template"; path "template.jinja" ]
-            Invocation.legato ([ "train"; "llama-tiny"; "--out"; Path.Combine(folder, name); "--quiet" ] @ data @ words)
+
+            Invocation.legato (
+                [ "train"; "llama-tiny"; "--out"; Path.Combine(folder, name); "--quiet" ] @ data @ words
+            )
 
         resumes train folder [])
 
