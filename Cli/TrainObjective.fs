@@ -29,7 +29,7 @@ let private sentenceEnds = [ "."; "!"; "?"; "\n"; "Ċ" ]
 let tokens objective : string list =
     match objective with
     | TrainingObjective.Causal -> []
-    | TrainingObjective.Masked -> [ masks.Head ]
+    | TrainingObjective.Masked -> [ padding; masks.Head ]
     | TrainingObjective.Spans -> padding :: finish :: List.init 33 sentinel
     | TrainingObjective.Denoise -> [ padding; finish; masks.Head ]
     | TrainingObjective.Fim -> fillMarks.Head
