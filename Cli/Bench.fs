@@ -12,6 +12,10 @@ type BenchArgument =
     | Tokens of tokens: int
     | Context of tokens: int
     | Size of size: int
+    | Experts of experts: int
+    | Top of experts: int
+    | Embed of features: int
+    | Mlp of features: int
     | Precision of Precision
     | Device of Device
     | Threads of threads: int
@@ -24,15 +28,20 @@ type BenchArgument =
         member argument.Usage =
             match argument with
             | Suite _ ->
-                "machine, gemm, attention, norm, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+                "machine, gemm, attention, norm, moe, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
-            | Tokens _ -> "tokens to prefill or to decode, rows to norm (default: 512, 128 or 16384)"
+            | Tokens _ ->
+                "tokens to prefill, to decode, or to send to experts, rows to norm (default: 512, 128, 8192 or 16384)"
             | Context _ -> "tokens of a sequence that are in the cache before (decode; default: 0)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
+            | Experts _ -> "experts of the mixture (moe; default: 8)"
+            | Top _ -> "experts of each token (moe; default: 2)"
+            | Embed _ -> "features of a token (moe; default: 4096)"
+            | Mlp _ -> "features that an expert makes of it (moe; default: 14336)"
             | Precision _ -> "the type of the weights (default: fp32)"
             | Device _ ->
-                "where to run (attention, norm, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
+                "where to run (attention, norm, moe, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
             | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 (train, prefill, decode)"
@@ -46,6 +55,7 @@ type Suite =
     | Gemm
     | Attention
     | Norm
+    | Moe
     | Train
     | Prefill
     | Decode
@@ -62,6 +72,11 @@ type BenchOptions = {
     /// In the cache before.
     Context: int
     Size: int
+    Experts: int
+    /// Of each token.
+    Chosen: int
+    Embed: int
+    Mlp: int
     Precision: Precision
     /// None: the GPU where there is one.
     Device: Device option
@@ -81,6 +96,10 @@ let private defaults = {
     Tokens = None
     Context = 0
     Size = 2048
+    Experts = 8
+    Chosen = 2
+    Embed = 4096
+    Mlp = 14336
     Precision = Precision.Fp32
     Device = None
     Threads = None
@@ -96,6 +115,7 @@ let private suites = [
     "gemm", Suite.Gemm
     "attention", Suite.Attention
     "norm", Suite.Norm
+    "moe", Suite.Moe
     "train", Suite.Train
     "prefill", Suite.Prefill
     "decode", Suite.Decode
@@ -109,6 +129,10 @@ let private apply options argument =
     | Tokens tokens -> { options with Tokens = Some tokens }
     | Context tokens -> { options with Context = tokens }
     | Size size -> { options with Size = size }
+    | Experts experts -> { options with Experts = experts }
+    | Top experts -> { options with Chosen = experts }
+    | Embed features -> { options with Embed = features }
+    | Mlp features -> { options with Mlp = features }
     | Precision precision -> { options with Precision = precision }
     | Device device -> { options with Device = Some device }
     | Threads threads -> { options with Threads = Some threads }
@@ -138,6 +162,11 @@ let private checks options = [
     Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
     Limits.atLeast 0 "--context" options.Context
     Limits.atLeast 1 "--size" options.Size
+    Limits.atLeast 1 "--experts" options.Experts
+    Limits.atLeast 1 "--top" options.Chosen
+    Limits.atLeast options.Chosen "--experts" options.Experts
+    Limits.atLeast 1 "--embed" options.Embed
+    Limits.atLeast 1 "--mlp" options.Mlp
     Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
     Limits.assignments "--set" options.Overrides
@@ -228,6 +257,24 @@ let private measureMachine options =
 
     outcome
 
+let private mixture options =
+    let sizes: BenchMixture.Sizes = {
+        Tokens = tokens options 8192
+        Experts = options.Experts
+        Chosen = options.Chosen
+        Embed = options.Embed
+        Mlp = options.Mlp
+        Precision = DeviceChoice.precision options.Precision
+        Device = DeviceChoice.chosen options.Device
+    }
+
+    BenchMixture.measure options.Threads options.Rounds sizes
+    |> plain [
+        "tokens", string sizes.Tokens
+        "experts", $"{sizes.Experts} of {sizes.Embed} x {sizes.Mlp}, {sizes.Chosen} a token"
+        "precision", sizes.Precision
+    ]
+
 let private measure options =
     match options.Suite with
     | Suite.Machine -> measureMachine options
@@ -247,6 +294,7 @@ let private measure options =
 
         BenchNorm.measure options.Threads options.Rounds sizes
         |> plain [ "rows", string sizes.Rows; "features", string sizes.Features; "precision", sizes.Precision ]
+    | Suite.Moe -> mixture options
     | Suite.Train -> ofModel options "gpt2-124m" options.Sequence BenchModel.train
     | Suite.Prefill -> ofModel options "llama-100m" (tokens options 512) BenchModel.prefill
     | Suite.Decode -> ofModel options "llama-100m" (tokens options 128) BenchModel.decode

@@ -17,6 +17,7 @@ let private number (path: string list) (element: JsonElement) =
 let private suites = [
     TestCaseData([ "gemm"; "--size"; "96" ], 4)
     TestCaseData([ "attention"; "--device"; "cpu" ], 4)
+    TestCaseData([ "moe"; "--tokens"; "64"; "--experts"; "4"; "--embed"; "64"; "--mlp"; "96"; "--device"; "cpu" ], 4)
     TestCaseData([ "train"; "gpt2-tiny"; "--seq"; "32" ], 1)
     TestCaseData([ "prefill"; "llama-tiny"; "--tokens"; "32" ], 1)
     TestCaseData([ "train"; "llama-tiny"; "--seq"; "16"; "--set"; "num_hidden_layers=1" ], 1)

@@ -35,7 +35,7 @@ let private prepared (gpu: CudaGpu) (plan: Plan) =
     device
 
 let private purposes = [ Purpose.Train; Purpose.Evaluate; Purpose.Prefill; Purpose.Decode ]
-let private models = [ "gpt2-10m"; "llama-tiny" ]
+let private models = [ "gpt2-10m"; "llama-tiny"; "mixtral-tiny" ]
 let private cards = [ "A100"; "H200"; "RTX 4090" ]
 
 [<Test>]

@@ -27,6 +27,7 @@ internal sealed class CudaLowering
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
         runs = new ProductRuns((x, y) => View(x).Overlaps(View(y)));
         Size = extent => extent.Evaluate(name => resources.Bindings[name]);
+        Gathered = new CudaGatheredRows(this);
     }
 
     public CudaDevice Device => resources.Device;
@@ -35,6 +36,9 @@ internal sealed class CudaLowering
 
     /// <summary>Whether kernels wait by themselves for those ahead: of use where they are many and short.</summary>
     public bool StartsKernelsEarly => Device.OverlapsLaunches && resources.Plan.Purpose != Purpose.Train;
+
+    /// <summary>Rows that steps have gathered by group.</summary>
+    public CudaGatheredRows Gathered { get; }
 
     /// <summary>A size at the values that the plan's dimensions have at the time of the call.</summary>
     public Func<Extent, long> Size { get; }
@@ -84,6 +88,8 @@ internal sealed class CudaLowering
             memory, buffer.Name, buffer.Type, memory.Place, memory.Place + (nint)memory.Bytes, Extent(offset),
             Alignment(memory.Place / buffer.Type.Size(), offset));
     }
+
+    public ScalarType TypeOf(BufferView view) => buffers[view.Buffer].Type;
 
     public CudaView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
 
@@ -159,6 +165,8 @@ internal sealed class CudaLowering
     private void Add(Step step)
     {
         resources.Scratch.NextStep();
+        if (step is not (Step.GroupedProduct or Step.GroupedGradient))
+            Gathered.Forget();
         switch (step)
         {
             case Step.Loop loop:
@@ -179,6 +187,19 @@ internal sealed class CudaLowering
             case Step.TopK topK:
                 CudaView[] views = Views([topK.Input, topK.Values, topK.Indices]);
                 Add(() => new CudaTopKLaunch(topK, views, this));
+                break;
+            case Step.Dispatch dispatch:
+                (CudaRowGroups sorted, CudaView index) = (new(dispatch.Rows, this), View(dispatch.Index));
+                Want(CudaGatherCall.Source);
+                Add(() => new CudaDispatchLaunch(dispatch, sorted, index, this));
+                break;
+            case Step.GroupedProduct product:
+                AddGroupedProduct(product);
+                break;
+            case Step.GroupedGradient gradient:
+                CudaView matrices = View(gradient.Output.View);
+                Add(new CudaGroupedGradientLaunch(gradient, new CudaRowGroups(gradient.Rows, this), matrices, this));
+                Gathered.Pass(matrices);
                 break;
             default:
                 throw new LegatoException(
@@ -219,13 +240,28 @@ internal sealed class CudaLowering
         Step.MatrixProduct[] parts = [.. AlignedProducts.Of(product, left.Type)];
         if (parts.Length == 1 && AddWithEpilogue(product, left, right, output))
             return;
-        foreach (Step.MatrixProduct part in parts)
-        {
-            CudaView partLeft = View(part.Left.View), partRight = View(part.Right.View), partOutput = View(part.Output.View);
-            Add(() => new CudaProductLaunch(part, partLeft, partRight, partOutput, this));
-        }
-        if (product.Epilogue is not null)
-            AddKernel(EpilogueName(product), Cost.Zero, WholeEpilogue(product), [output, .. Views(product.EpilogueOperands)]);
+        CudaProductLaunch whole = Whole(product);
+        foreach (CudaProductLaunch launch in whole.TakesOddSizes || parts.Length == 1 ? [whole] : parts.Select(Whole))
+            Add(launch);
+        AddEpilogue(product.Name, product.Epilogue, product.M, product.N, [output, .. Views(product.EpilogueOperands)]);
+
+        CudaProductLaunch Whole(Step.MatrixProduct p) => new(p, View(p.Left.View), View(p.Right.View), View(p.Output.View), this);
+    }
+
+    private void AddGroupedProduct(Step.GroupedProduct product)
+    {
+        CudaView[] written = [View(product.Output.View), .. Views(product.EpilogueOperands)];
+        var left = new CudaGroupedMatrix(product.Left, product.K, this);
+        Add(new CudaGroupedProductLaunch(product, new CudaRowGroups(product.Rows, this), left, View(product.Right.View), written[0], this));
+        AddEpilogue(product.Name, product.Epilogue, product.Rows.Count, product.N, written);
+        Gathered.Pass(written);
+    }
+
+    /// <summary>An epilogue over the whole output, after its product.</summary>
+    private void AddEpilogue(string name, Kernel? epilogue, Extent rows, Extent columns, CudaView[] views)
+    {
+        if (epilogue is not null)
+            AddKernel(EpilogueName(name), Cost.Zero, Whole(epilogue, rows, columns), views);
     }
 
     /// <summary>A product whose epilogue cuBLASLt takes in; false for others.</summary>
@@ -237,16 +273,17 @@ internal sealed class CudaLowering
         CudaView? bias = added.Bias is { } b ? views[b] : null, addend = added.Addend is { } a ? views[a] : null;
         if (bias is not null && bias.Alignment * bias.Type.Size() < CudaProduct.BiasAlignment)
             return false;
-        Kernel epilogue = IndependentLoops.ToGrid(WholeEpilogue(product), Memory(views));
+        Kernel epilogue = IndependentLoops.ToGrid(Whole(product.Epilogue!, product.M, product.N), Memory(views));
         _ = Write(epilogue, views);
-        Add(() => new CudaProductLaunch(product, left, right, output, bias, addend, new CudaKernelLaunch(EpilogueName(product), Cost.Zero, epilogue, views, this), this));
+        var sum = new Lazy<CudaLaunch>(() => new CudaKernelLaunch(EpilogueName(product.Name), Cost.Zero, epilogue, views, this));
+        Add(new CudaProductLaunch(product, left, right, output, bias, addend, sum, this));
         return true;
     }
 
-    private static string EpilogueName(Step.MatrixProduct product) => product.Name + " epilogue";
+    private static string EpilogueName(string product) => product + " epilogue";
 
-    private static Kernel WholeEpilogue(Step.MatrixProduct product) =>
-        product.Epilogue!.Applied([new Expr.Integer(0), SizeOf(product.M), new Expr.Integer(0), SizeOf(product.N)]);
+    private static Kernel Whole(Kernel epilogue, Extent rows, Extent columns) =>
+        epilogue.Applied([new Expr.Integer(0), SizeOf(rows), new Expr.Integer(0), SizeOf(columns)]);
 
     private static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
 

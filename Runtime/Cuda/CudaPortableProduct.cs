@@ -12,7 +12,7 @@ internal sealed class CudaPortableProduct
     public CudaPortableProduct(ScalarType left, ScalarType right, ScalarType output, bool accumulate, CudaDevice device, string name)
     {
         string types = $"typedef {CudaTypes.Name(left)} Left;\ntypedef {CudaTypes.Name(right)} Right;\ntypedef {CudaTypes.Name(output)} Output;\n#define ACCUMULATE {(accumulate ? 1 : 0)}\n";
-        nint function = device.Compiler.Load(CudaCompiler.Prelude + types + CudaCompiler.Resource("MatrixProductPortable.cu")).Function("product");
+        nint function = device.Compiler.Load(CudaCompiler.Prelude + types + CudaCompiler.Resource("TileProduct.cu") + CudaCompiler.Resource("MatrixProductPortable.cu")).Function("product");
         call = new CudaCall(function, 16, name) { Threads = Threads };
     }
 

@@ -4,8 +4,8 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
-/// A matrix product, or one for each index of its batch loops: by cuBLASLt where it takes the types and layouts, else by
-/// a kernel of our own that takes all.
+/// A matrix product, or one for each index of its batch loops: by cuBLASLt or a kernel of our own for Hopper where they take
+/// the types and layouts, else by a kernel that takes all.
 /// </summary>
 internal sealed class CudaProductLaunch : CudaLaunch
 {
@@ -15,11 +15,12 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private readonly BatchStrides[] batch;
     private readonly bool accumulate, byTf32;
     private readonly CudaView? bias, addend;
-    private readonly CudaLaunch? epilogue;
+    private readonly Lazy<CudaLaunch>? epilogue;
     private readonly CudaLowering lowering;
     private readonly List<Call> calls = [];
+    private readonly CudaHopperDense? own;
     private CudaProduct? product;
-    private ProductAlgorithm? algorithm;
+    private ProductChoice? choice;
     private nint? added;
     private CudaPortableProduct? portable;
 
@@ -32,7 +33,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
     /// <param name="addend">A matrix of the output's layout that is added.</param>
     /// <param name="epilogue">Adds them where cuBLASLt doesn't.</param>
     public CudaProductLaunch(
-        Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaView? bias, CudaView? addend, CudaLaunch? epilogue, CudaLowering lowering)
+        Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaView? bias, CudaView? addend, Lazy<CudaLaunch>? epilogue, CudaLowering lowering)
         : base(step.Name, step.Cost, lowering)
     {
         (this.bias, this.addend, this.epilogue) = (bias, addend, epilogue);
@@ -48,32 +49,41 @@ internal sealed class CudaProductLaunch : CudaLaunch
         accumulate = step.Accumulate;
         byTf32 = lowering.Resources.Plan.Precision == "tf32";
         this.lowering = lowering;
+        var form = new HopperProductForm(this.left.Type, output.Type, !a.ColumnStride.Equals(Extent.One), b.ColumnStride.Equals(Extent.One), accumulate || addend is not null, bias is not null, ProductGrouping.None);
+        own = CudaHopperDense.Of(form, a, b, this.right.Type, Name, lowering);
     }
+
+    /// <summary>Whether a kernel of our own may compute it, which takes odd sizes as they are.</summary>
+    public bool TakesOddSizes => own is not null;
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
-        epilogue?.Bind(dimensions);
+        epilogue?.Value.Bind(dimensions);
         product?.Dispose();
-        (product, algorithm) = (null, null);
+        (product, choice) = (null, null);
         AddCalls(dimensions);
         if (calls.Count == 0)
             return;
         if (Shape(dimensions) is { } shape)
         {
-            CudaProducts products = lowering.Device.Products;
             if (lowering.Device.IsOnPaper)
             {
                 calls.Clear();
                 return;
             }
             product = new CudaProduct(shape);
-            algorithm = products.Choose(shape, product);
-            if (bias is not null)
-                product.SetBias(bias.Address(dimensions));
             added = addend?.Address(dimensions);
+            Call first = calls[0];
+            HopperAddresses addresses = new(first.Left, first.Right, first.Output, added ?? first.Output, bias?.Address(dimensions) ?? 0);
+            bool isTaken = own is not null && calls.Count == 1 && own.Takes(shape, addresses);
+            choice = lowering.Device.Products.Choose(shape, product, isTaken ? own : null);
+            if (choice is { Library: null })
+                own!.Bind(shape, addresses);
+            else if (bias is not null)
+                product.SetBias(addresses.Bias);
         }
-        if (algorithm is null)
+        if (choice is null)
         {
             portable ??= new CudaPortableProduct(left.Type, right.Type, output.Type, accumulate, lowering.Device, Name);
             portable.Bind(
@@ -85,12 +95,14 @@ internal sealed class CudaProductLaunch : CudaLaunch
     public override void Enqueue(nint stream)
     {
         foreach (Call call in calls)
-            if (algorithm is { } chosen)
-                CublasLt.Check(lowering.Device.Products.Multiply(product!, chosen, call.Right, call.Left, added ?? call.Output, call.Output, stream), $"computing {Name}");
+            if (choice is { Library: { } algorithm })
+                CublasLt.Check(lowering.Device.Products.Multiply(product!, algorithm, call.Right, call.Left, added ?? call.Output, call.Output, stream), $"computing {Name}");
+            else if (choice is not null)
+                own!.Enqueue(stream);
             else
                 portable!.Enqueue(call.Left, call.Right, call.Output, stream);
-        if (algorithm is null)
-            epilogue?.Enqueue(stream);
+        if (choice is null)
+            epilogue?.Value.Enqueue(stream);
     }
 
     /// <summary>A call for each index of the batch loops but the innermost.</summary>

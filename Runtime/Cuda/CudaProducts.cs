@@ -3,8 +3,30 @@ using System.Runtime.InteropServices;
 
 namespace Legato.Runtime.Cuda;
 
+/// <summary>How a product is computed: by an algorithm of cuBLASLt's, or by our own kernel.</summary>
+/// <param name="Library">Null for our own.</param>
+internal readonly record struct ProductChoice(ProductAlgorithm? Library)
+{
+    private static readonly byte[] own = [1];
+
+    /// <summary>What <see cref="ToBytes"/> has given; null for other bytes.</summary>
+    public static ProductChoice? Of(byte[] bytes) => bytes.Length switch
+    {
+        1 => new ProductChoice(null),
+        64 => new ProductChoice(MemoryMarshal.Read<ProductAlgorithm>(bytes)),
+        _ => null,
+    };
+
+    public byte[] ToBytes()
+    {
+        if (Library is not { } algorithm)
+            return own;
+        return MemoryMarshal.AsBytes(new ReadOnlySpan<ProductAlgorithm>(in algorithm)).ToArray();
+    }
+}
+
 /// <summary>
-/// Which algorithm of cuBLASLt's carries out a product: its first proposals are measured once for each shape, and the
+/// What carries out a product: cuBLASLt's first proposals and our own kernels are measured once for each shape, and the
 /// choice is kept on disk, so that runs from then on give the same bits.
 /// </summary>
 internal sealed unsafe class CudaProducts : IDisposable
@@ -12,10 +34,10 @@ internal sealed unsafe class CudaProducts : IDisposable
     /// <summary>What NVIDIA advises for Hopper.</summary>
     public const long WorkspaceBytes = 32 << 20;
 
-    private const int Proposals = 8, Rounds = 3;
+    private const int Proposals = 16, Rounds = 3;
 
     private readonly CudaDevice device;
-    private readonly ConcurrentDictionary<ProductShape, ProductAlgorithm?> chosen = new();
+    private readonly ConcurrentDictionary<ProductShape, ProductChoice?> chosen = new();
     private readonly CudaMemory workspace;
     private readonly nint handle;
 
@@ -30,15 +52,16 @@ internal sealed unsafe class CudaProducts : IDisposable
         workspace = new CudaMemory(device, WorkspaceBytes);
     }
 
-    /// <summary>The algorithm for a shape; null where cuBLASLt has none.</summary>
-    public ProductAlgorithm? Choose(ProductShape shape, CudaProduct product) => chosen.GetOrAdd(shape, _ =>
+    /// <summary>How to compute a shape; null where cuBLASLt has no algorithm, and there is no kernel of our own.</summary>
+    /// <param name="own">Our own, where it computes that shape.</param>
+    public ProductChoice? Choose(ProductShape shape, CudaProduct product, CudaHopperDense? own) => chosen.GetOrAdd(shape, _ =>
     {
-        string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()}";
-        if (CubinCache.Find(key) is { Length: 64 } kept)
-            return MemoryMarshal.Read<ProductAlgorithm>(kept);
-        if (Measured(product) is not { } best)
+        string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()}\n{own?.Key}";
+        if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
+            return choice;
+        if (Measured(shape, product, own) is not { } best)
             return null;
-        CubinCache.Keep(key, MemoryMarshal.AsBytes(new ReadOnlySpan<ProductAlgorithm>(in best)).ToArray());
+        CubinCache.Keep(key, best.ToBytes());
         return best;
     });
 
@@ -58,8 +81,38 @@ internal sealed unsafe class CudaProducts : IDisposable
         _ = CublasLt.Destroy(handle);
     }
 
-    /// <summary>The fastest of the proposals, on memory of its own; the first where there is no room to measure.</summary>
-    private ProductAlgorithm? Measured(CudaProduct product)
+    /// <summary>The fastest of the proposals and our own kernel, on memory of its own; the first where there is no room to measure.</summary>
+    private ProductChoice? Measured(ProductShape shape, CudaProduct product, CudaHopperDense? own)
+    {
+        List<ProductChoice> choices = [.. Proposed(product).Select(algorithm => new ProductChoice(algorithm))];
+        if (own is not null)
+            choices.Add(new ProductChoice(null));
+        if (choices.Count == 0)
+            return null;
+        if (choices.Count == 1 || product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
+            return choices[0];
+
+        using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
+        using var stopwatch = new CudaStopwatch(1);
+        own?.Bind(shape, new HopperAddresses(b.Address, a.Address, c.Address, c.Address, a.Address));
+        if (shape.HasBias)
+            product.SetBias(a.Address);
+        bool Start(ProductChoice choice)
+        {
+            if (choice.Library is { } algorithm)
+                return Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream) == 0;
+            own!.Enqueue(device.Stream);
+            return true;
+        }
+
+        (double best, int at) = (double.PositiveInfinity, 0);
+        for (int i = 0; i < choices.Count; i++)
+            if (Time(stopwatch, () => Start(choices[i])) is { } seconds && seconds < best)
+                (best, at) = (seconds, i);
+        return choices[at];
+    }
+
+    private ProductAlgorithm[] Proposed(CudaProduct product)
     {
         ProductProposal* proposals = stackalloc ProductProposal[Proposals];
         CublasLt.Check(CublasLt.PreferenceCreate(out nint preference), "describing a preference");
@@ -68,31 +121,19 @@ internal sealed unsafe class CudaProducts : IDisposable
         int status = CublasLt.Propose(
             handle, product.Description, product.A, product.B, product.C, product.C, preference, Proposals, proposals, out int given);
         _ = CublasLt.PreferenceDestroy(preference);
-        if (status != 0 || given == 0)
-            return null;
-        if (given == 1 || product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
-            return proposals[0].Algorithm;
-
-        using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
-        using var stopwatch = new CudaStopwatch(1);
-        if (product.HasBias)
-            product.SetBias(a.Address);
-        (double best, int at) = (double.PositiveInfinity, 0);
-        for (int i = 0; i < given; i++)
-            if (Time(product, proposals[i].Algorithm, a, b, c, stopwatch) is { } seconds && seconds < best)
-                (best, at) = (seconds, i);
-        return proposals[at].Algorithm;
+        return status == 0 ? [.. new ReadOnlySpan<ProductProposal>(proposals, given).ToArray().Select(p => p.Algorithm)] : [];
     }
 
-    private double? Time(CudaProduct product, in ProductAlgorithm algorithm, CudaMemory a, CudaMemory b, CudaMemory c, CudaStopwatch stopwatch)
+    /// <summary>The shortest of a few runs after a first one; null if that fails.</summary>
+    private double? Time(CudaStopwatch stopwatch, Func<bool> start)
     {
-        if (Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream) != 0)
+        if (!start())
             return null;
         double best = double.PositiveInfinity;
         for (int round = 0; round < Rounds; round++)
         {
             stopwatch.Start(0, device.Stream);
-            _ = Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream);
+            _ = start();
             stopwatch.Stop(0, device.Stream);
             device.Synchronize("measuring products");
             best = Math.Min(best, stopwatch.Read(0));
@@ -100,12 +141,19 @@ internal sealed unsafe class CudaProducts : IDisposable
         return best;
     }
 
-    // Small numbers in every type; zeros would draw less power and run faster than what is to come.
+    /// <summary>Random numbers between 1/2 and 1, or about 2 in fp16: alike ones would draw less power and run faster than what is to come.</summary>
     private CudaMemory Filled(long bytes)
     {
-        const byte SmallNumber = 0x3c;
-        var memory = new CudaMemory(device, bytes);
-        CudaError.Check(Driver.MemsetAsync(memory.Address, SmallNumber, (nuint)bytes, device.Stream), "filling memory");
+        const int wordBytes = 4, threads = 256;
+        var memory = new CudaMemory(device, bytes + wordBytes);
+        long words = bytes / wordBytes + 1;
+        var call = new CudaCall(device.Compiler.Load(CudaCompiler.Resource("RandomWords.cu")).Function("random_words"), 2, "filling memory")
+        {
+            Threads = threads,
+            BlocksX = (words + threads - 1) / threads,
+        };
+        (call.Arguments[0], call.Arguments[1]) = (memory.Address, words);
+        call.Enqueue(device.Stream);
         return memory;
     }
 }

@@ -73,6 +73,24 @@ public class CudaCompileTests(string target, int sharedBytes)
     }
 
     [Test, Category("Heavy")]
+    public void ProductsOfGroups([Values] ScalarType type, [Values] bool byColumns)
+    {
+        if (type == ScalarType.I32)
+            Assert.Ignore("products have floats");
+        const int rows = 70, n = 64, k = 128, groups = 3;
+        PlanFixture fixture = new PlanFixture().Random("left", rows * k, type).Random("right", groups * n * k, type).Zeros("output", rows * n, type)
+            .Zeros("gradient", groups * n * k).Random("index", rows, ScalarType.I32, groups).Zeros("offsets", groups + 1, ScalarType.I32).Zeros("order", rows, ScalarType.I32);
+        var sorted = new RowGroups(rows, groups, fixture.View("offsets"), fixture.View("order"));
+        GroupedMatrix left = new(fixture.View("left"), k, 1), output = new(fixture.View("output"), n, 1);
+        Matrix right = byColumns ? new(fixture.View("right"), 1, k) : new(fixture.View("right"), n, 1);
+        Matrix gradient = byColumns ? new(fixture.View("gradient"), 1, k) : new(fixture.View("gradient"), n, 1);
+        Compile(fixture.Plan(
+            new Step.Dispatch("dispatch", Cost.Zero, sorted, fixture.View("index")),
+            new Step.GroupedProduct("product", Cost.Zero, sorted, n, k, left, right, n * k, new Matrix(fixture.View("output"), n, 1), null, []),
+            new Step.GroupedGradient("gradient", Cost.Zero, sorted, k, n, left, output, gradient, n * k)));
+    }
+
+    [Test, Category("Heavy")]
     public void LargestOfRows([Values] ScalarType type)
     {
         if (type == ScalarType.I32)

@@ -4,6 +4,7 @@ using Legato.Runtime.Devices;
 using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
 using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
 
 namespace Legato.Tests;
 
@@ -90,6 +91,47 @@ public class CudaTests
         Assert.That(parts.Select(p => (p.N.Constant, p.K.Constant)), Is.EqualTo(new[] { (1024L, 11L), (7L, 11L), (1024L, 1024L), (7L, 1024L) }));
         Assert.That(parts.Select(p => p.Accumulate), Is.EqualTo(new[] { false, false, true, true }));
         Assert.That(AlignedProducts.Of(product, ScalarType.F32).Count(), Is.EqualTo(1));
+    }
+
+    /// <summary>Products of every layout on Hopper's tensor cores, which take odd sizes as they are.</summary>
+    [Test]
+    public void NarrowProductsOfEveryLayout(
+        [Values] bool leftByColumns, [Values] bool rightByColumns, [Values] bool accumulate, [Values(ScalarType.BF16, ScalarType.F32)] ScalarType type)
+    {
+        const int m = 131, n = 1031, k = 203, stride = 1088;
+        PlanFixture fixture = new PlanFixture().Random("a", m * stride, ScalarType.BF16).Random("b", n * stride, ScalarType.BF16).Random("c", m * stride, type);
+        Matrix left = leftByColumns ? new(fixture.View("a"), 1, 136) : new(fixture.View("a"), stride, 1);
+        Matrix right = rightByColumns ? new(fixture.View("b"), 1, stride) : new(fixture.View("b"), stride, 1);
+        Plan plan = fixture.Plan(new Step.MatrixProduct(
+            "product", Cost.Zero, m, n, k, left, right, new Matrix(fixture.View("c"), stride, 1), accumulate, [], null, []));
+        using IDevice device = TestDevices.Open("cuda");
+        using var interpreter = new InterpreterDevice();
+        Assert.That(fixture.Run(device, plan)["c"], Is.EqualTo(fixture.Run(interpreter, plan)["c"]).Within(type == ScalarType.F32 ? 1e-3 : 0.3));
+    }
+
+    /// <summary>The gradient of a bias in 16 bits: threads that clear sums and those that add to them must be the same.</summary>
+    [Test]
+    public void SumsOverRowsHaveTheSameBitsEveryTime()
+    {
+        const int rows = 4096, columns = 3072;
+        Kernel kernel = SumsOverRows(rows, columns);
+        PlanFixture fixture = new PlanFixture().Random("x", rows * columns, ScalarType.BF16).Zeros("partial", 32 * columns);
+        Plan plan = fixture.Plan(fixture.Fused(kernel));
+        using IDevice device = TestDevices.Open("cuda");
+        double[] first = fixture.Run(device, plan)["partial"];
+        for (int i = 0; i < 20; i++)
+            Assert.That(fixture.Run(device, plan)["partial"], Is.EqualTo(first));
+    }
+
+    private static Kernel SumsOverRows(int rows, int columns)
+    {
+        Expr start = Mul(V("part"), V("chunk"));
+        Runtime.Plans.Index part = At("part", columns, "j");
+        return Kernel([In("x", ScalarType.BF16), InOut("partial")], Grid("part", N(32),
+            Let("chunk", Div(Add(N(rows), N(31)), N(32))),
+            Vector("j", N(columns), Store(1, part, F(0))),
+            Loop(LoopKind.Serial, "row", start, Op(Operation.Minimum, Add(start, V("chunk")), N(rows)),
+                Vector("j", N(columns), Store(1, part, Add(Load(1, part), Load(0, At("row", columns, "j"))))))));
     }
 
     [Test]

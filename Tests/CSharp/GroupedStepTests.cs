@@ -7,7 +7,7 @@ using static Legato.Tests.KernelLanguage;
 
 namespace Legato.Tests;
 
-/// <summary>Dispatch, grouped products and their gradients: the CPU against the interpreter, under any routing.</summary>
+/// <summary>Dispatch, grouped products and their gradients: devices against the interpreter, under any routing.</summary>
 [TestFixture]
 public class GroupedStepTests
 {
@@ -25,17 +25,15 @@ public class GroupedStepTests
     private static IEnumerable<string> RoutingNames => Routings.Keys;
 
     [Test]
-    public void DispatchKeepsEveryRowAndTheOrderWithinGroups([ValueSource(nameof(RoutingNames))] string routing, [Values(1, 17, 500)] int rows)
+    public void DispatchKeepsEveryRowAndTheOrderWithinGroups(
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string device, [ValueSource(nameof(RoutingNames))] string routing, [Values(1, 17, 2500)] int rows)
     {
         PlanFixture fixture = Routed(routing, rows);
-        foreach (IDevice device in new IDevice[] { new InterpreterDevice(), new CpuDevice(new CpuDeviceOptions(2, Pin: false)) })
-            using (device)
-            {
-                Dictionary<string, double[]> result = fixture.Run(device, fixture.Plan(Dispatch(fixture, rows)));
-                IEnumerable<int> stable = Enumerable.Range(0, rows).OrderBy(row => Routings[routing](row));
-                Assert.That(result["order"], Is.EqualTo(stable.Select(row => (double)row)));
-                Assert.That(result["offsets"], Is.EqualTo(Enumerable.Range(0, Groups + 1).Select(g => (double)stable.Count(row => Routings[routing](row) < g))));
-            }
+        using IDevice opened = TestDevices.Open(device);
+        Dictionary<string, double[]> result = fixture.Run(opened, fixture.Plan(Dispatch(fixture, rows)));
+        IEnumerable<int> stable = Enumerable.Range(0, rows).OrderBy(row => Routings[routing](row));
+        Assert.That(result["order"], Is.EqualTo(stable.Select(row => (double)row)));
+        Assert.That(result["offsets"], Is.EqualTo(Enumerable.Range(0, Groups + 1).Select(g => (double)stable.Count(row => Routings[routing](row) < g))));
     }
 
     [Test]
@@ -51,24 +49,24 @@ public class GroupedStepTests
 
     [Test]
     public void ProductsAgreeWithTheInterpreter(
-        [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 600)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string device, [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 600)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
     {
         const int n = 70, k = 33;
         PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k).Random("right", Groups * n * k).Zeros("output", rows * n);
-        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
+        AgreesWithInterpreter(device, fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
     }
 
     [Test]
     public void ProductsOfDeepSumsAndNarrowWeights(
-        [Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType type, [Values(6, 300)] int rows, [Values] bool byColumns)
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string device, [Values(ScalarType.F32, ScalarType.BF16, ScalarType.F16)] ScalarType type, [Values(6, 300)] int rows, [Values] bool byColumns)
     {
         const int n = 48, k = 800;
         PlanFixture fixture = Routed("mixed", rows).Random("left", rows * k).Random("right", Groups * n * k, type).Zeros("output", rows * n);
-        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns));
+        AgreesWithInterpreter(device, fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns));
     }
 
     [Test]
-    public void AnEpilogueSeesItsOwnRow([Values(3, 300)] int rows)
+    public void AnEpilogueSeesItsOwnRow([ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string device, [Values(3, 300)] int rows)
     {
         const int n = 64, k = 20;
         PlanFixture fixture = Routed("mixed", rows).Random("left", rows * k).Random("right", Groups * n * k).Zeros("output", rows * n)
@@ -77,17 +75,17 @@ public class GroupedStepTests
         var scaled = new Kernel("scale", [InOut("out"), In("gate")], ["m0", "m1", "n0", "n1"],
             [Loop(LoopKind.Grid, "m", V("m0"), V("m1"), Loop(LoopKind.Vector, "n", V("n0"), V("n1"), Store(0, at, Mul(Load(0, at), Load(1, at)))))]);
         Step.GroupedProduct product = Product(fixture, rows, n, k, 1, byColumns: true);
-        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), product with { Epilogue = scaled, EpilogueOperands = [fixture.View("gate")] });
+        AgreesWithInterpreter(device, fixture, Dispatch(fixture, rows), product with { Epilogue = scaled, EpilogueOperands = [fixture.View("gate")] });
     }
 
     [Test]
     public void GradientsAgreeWithTheInterpreter(
-        [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 1000)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string device, [ValueSource(nameof(RoutingNames))] string routing, [Values(2, 40, 1000)] int rows, [Values(1, 2)] int share, [Values] bool byColumns)
     {
         const int m = 37, n = 64;
         PlanFixture fixture = Routed(routing, rows).Random("left", rows * m).Random("right", rows / share * n).Random("output", Groups * m * n);
         Matrix output = byColumns ? new Matrix(fixture.View("output"), 1, m) : new Matrix(fixture.View("output"), n, 1);
-        AgreesWithInterpreter(fixture, Dispatch(fixture, rows), new Step.GroupedGradient(
+        AgreesWithInterpreter(device, fixture, Dispatch(fixture, rows), new Step.GroupedGradient(
             "gradient", Cost.Zero, Rows(fixture, rows), m, n, new GroupedMatrix(fixture.View("left"), m, 1),
             new GroupedMatrix(fixture.View("right"), n, share), output, m * n));
     }
@@ -110,6 +108,21 @@ public class GroupedStepTests
         }
     }
 
+    /// <summary>Rows of 16 bits, which the GPU gives to tensor cores; the outputs are float32, so that only the order of sums differs.</summary>
+    [Test]
+    public void NarrowRowsOnTheGpu(
+        [ValueSource(nameof(RoutingNames))] string routing, [Values(40, 500)] int rows, [Values(1, 2)] int share, [Values] bool byColumns,
+        [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type)
+    {
+        const int n = 328, k = 200;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k, type).Random("right", Groups * n * k, type).Random("output", rows * n)
+            .Random("gradient", rows * n, type).Random("matrices", Groups * n * k);
+        Matrix output = byColumns ? new Matrix(fixture.View("matrices"), 1, k) : new Matrix(fixture.View("matrices"), n, 1);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns), new Step.GroupedGradient(
+            "gradient", Cost.Zero, Rows(fixture, rows), k, n, new GroupedMatrix(fixture.View("left"), k, share),
+            new GroupedMatrix(fixture.View("gradient"), n, 1), output, n * k));
+    }
+
     private static PlanFixture Routed(string routing, int rows) =>
         Sorted(new PlanFixture().Given("index", rows, ScalarType.I32, [.. Enumerable.Range(0, rows).Select(Routings[routing])]), rows);
 
@@ -125,12 +138,12 @@ public class GroupedStepTests
         byColumns ? new Matrix(fixture.View("right"), 1, k) : new Matrix(fixture.View("right"), n, 1), n * k,
         new Matrix(fixture.View("output"), n, 1), null, []);
 
-    private static void AgreesWithInterpreter(PlanFixture fixture, params Step[] steps)
+    private static void AgreesWithInterpreter(string device, PlanFixture fixture, params Step[] steps)
     {
-        using var cpu = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using IDevice opened = TestDevices.Open(device);
         using var interpreter = new InterpreterDevice();
         Plan plan = fixture.Plan(steps);
-        Dictionary<string, double[]> actual = fixture.Run(cpu, plan);
+        Dictionary<string, double[]> actual = fixture.Run(opened, plan);
         foreach ((string name, double[] expected) in fixture.Run(interpreter, plan))
             Assert.That(actual[name], Is.EqualTo(expected).Within(1e-3), name);
     }

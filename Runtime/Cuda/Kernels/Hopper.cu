@@ -86,15 +86,16 @@ template <int Count> DEVICE void pin(float (&values)[Count])
 #define REG7 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 // One step of 16 along the contracted axis, 64 rows by so many columns. `keep` false overwrites the accumulators.
-// product: left and right from shared memory, contracted along their rows' contiguous elements.
+// product: left and right from shared memory, contracted along their rows' contiguous elements, or over their rows.
 // product_rows: left from registers; right contracted over its rows.
 #define PRODUCT(COLUMNS, COUNT, REGISTERS, ACCUMULATORS, A, B, C, D, E, F)                                                        \
+    template <int LeftOverRows = 0, int RightOverRows = 0>                                                                        \
     DEVICE void product(float (&d)[COUNT], u64 left, u64 right, int keep)                                                         \
     {                                                                                                                             \
         asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #C ", 0; "                                                                \
                      "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." ELEMENT "." ELEMENT " {" REGISTERS "}, "                   \
-                     "%" #A ", %" #B ", p, 1, 1, 0, 0; }"                                                                         \
-                     : ACCUMULATORS : "l"(left), "l"(right), "r"(keep));                                                          \
+                     "%" #A ", %" #B ", p, 1, 1, %" #D ", %" #E "; }"                                                               \
+                     : ACCUMULATORS : "l"(left), "l"(right), "r"(keep), "n"(LeftOverRows), "n"(RightOverRows));                   \
     }                                                                                                                             \
     DEVICE void product_rows(float (&d)[COUNT], const u32* left, u64 right, int keep)                                             \
     {                                                                                                                             \

@@ -1,0 +1,208 @@
+/// `legato bench moe`: the products of a mixture of experts, routed at random, beside dense products of the same size.
+module Legato.Cli.BenchMixture
+
+open System
+open System.Runtime.InteropServices
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Cuda
+open Legato.Runtime.Devices
+open Legato.Runtime.Plans
+
+type Sizes = {
+    Tokens: int
+    Experts: int
+    /// Experts for each token.
+    Chosen: int
+    /// Features of a token, and of what an expert makes of it.
+    Embed: int
+    Mlp: int
+    Precision: string
+    Device: Device
+}
+
+/// What the plans read and write. A token has a row for each of its experts.
+let private tensors (sizes: Sizes) =
+    let rows = int64 sizes.Tokens * int64 sizes.Chosen
+    let embed, mlp = int64 sizes.Embed, int64 sizes.Mlp
+    let matrix = embed * mlp
+
+    let weight =
+        match sizes.Precision with
+        | "bf16" -> ScalarType.BF16
+        | "fp16" -> ScalarType.F16
+        | _ -> ScalarType.F32
+
+    // The processor computes in float32 whatever the weights' type.
+    let activation = if sizes.Device = Device.Cuda then weight else ScalarType.F32
+
+    [
+        "tokens", activation, int64 sizes.Tokens * embed
+        "rows", activation, rows * embed
+        "weights", weight, int64 sizes.Experts * matrix
+        "output", activation, rows * mlp
+        "gradient", activation, rows * mlp
+        "rows' gradient", activation, rows * embed
+        "weights' gradient", ScalarType.F32, int64 sizes.Experts * matrix
+        "index", ScalarType.I32, rows
+        "offsets", ScalarType.I32, int64 sizes.Experts + 1L
+        "order", ScalarType.I32, rows
+    ]
+
+let private plan (sizes: Sizes) steps =
+    let buffers = [|
+        for id, (name, kind, elements) in List.indexed (tensors sizes) ->
+            PlanBuffer(id, name, BufferClass.Parameter, kind, [| PlanAxis("Element", Extent.Of elements) |], -1L, 0, 1)
+    |]
+
+    Plan("a mixture's products", Purpose.Forward, sizes.Precision, [||], buffers, [||], [||], List.toArray steps, 0L)
+
+let private flops (sizes: Sizes) = 2.0 * float sizes.Chosen * float sizes.Embed * float sizes.Mlp
+
+/// Steps forward, and those backward.
+let private grouped (sizes: Sizes) =
+    let view name = BufferView.Whole(tensors sizes |> List.findIndex (fun (n, _, _) -> n = name))
+
+    let rows, embed, mlp =
+        int64 sizes.Tokens * int64 sizes.Chosen |> Extent.Of, Extent.Of sizes.Embed, Extent.Of sizes.Mlp
+
+    let groups = RowGroups(rows, sizes.Experts, view "offsets", view "order")
+    let tokens = GroupedMatrix(view "tokens", embed, int64 sizes.Chosen)
+    let gradient = GroupedMatrix(view "gradient", mlp, 1L)
+    let matrix = embed * mlp
+
+    let product name n k left right output =
+        Step.GroupedProduct(name, Cost.Zero, groups, n, k, left, right, matrix, output, null, [||]) :> Step
+
+    [
+        Step.Dispatch("dispatch", Cost.Zero, groups, view "index") :> Step
+        product
+            "forward"
+            mlp
+            embed
+            tokens
+            (Matrix(view "weights", mlp, Extent.One))
+            (Matrix(view "output", mlp, Extent.One))
+    ],
+    [
+        product
+            "backward"
+            embed
+            mlp
+            gradient
+            (Matrix(view "weights", Extent.One, mlp))
+            (Matrix(view "rows' gradient", embed, Extent.One))
+        Step.GroupedGradient(
+            "weights' gradient",
+            Cost.Zero,
+            groups,
+            embed,
+            mlp,
+            tokens,
+            gradient,
+            Matrix(view "weights' gradient", mlp, Extent.One),
+            matrix
+        )
+    ]
+
+/// The same number of rows, all by the first expert.
+let private dense (sizes: Sizes) =
+    let view name = BufferView.Whole(tensors sizes |> List.findIndex (fun (n, _, _) -> n = name))
+
+    let rows, embed, mlp =
+        int64 sizes.Tokens * int64 sizes.Chosen |> Extent.Of, Extent.Of sizes.Embed, Extent.Of sizes.Mlp
+
+    let product name m n k left right output =
+        Step.MatrixProduct(name, Cost.Zero, m, n, k, left, right, output, false, [||], null, [||]) :> Step
+
+    let matrix name columns = Matrix(view name, columns, Extent.One)
+    let transposed name rows = Matrix(view name, Extent.One, rows)
+
+    [
+        product "forward" rows mlp embed (matrix "rows" embed) (matrix "weights" mlp) (matrix "output" mlp)
+    ],
+    [
+        product
+            "backward"
+            rows
+            embed
+            mlp
+            (matrix "gradient" mlp)
+            (transposed "weights" mlp)
+            (matrix "rows' gradient" embed)
+        product
+            "weights' gradient"
+            embed
+            mlp
+            rows
+            (transposed "rows" embed)
+            (matrix "gradient" mlp)
+            (matrix "weights' gradient" mlp)
+    ]
+
+let private randomBytes (random: Random) kind =
+    let numbers = Array.init (1 <<< 20) (fun _ -> random.NextSingle() - 0.5f)
+
+    match kind with
+    | ScalarType.BF16 ->
+        let narrow = numbers |> Array.map (fun x -> uint16 (BitConverter.SingleToUInt32Bits x >>> 16))
+        MemoryMarshal.AsBytes(ReadOnlySpan narrow).ToArray()
+    | ScalarType.F16 ->
+        let narrow = numbers |> Array.map (fun x -> Half.op_Explicit x: Half)
+        MemoryMarshal.AsBytes(ReadOnlySpan narrow).ToArray()
+    | _ -> MemoryMarshal.AsBytes(ReadOnlySpan numbers).ToArray()
+
+/// One block of random numbers over and over: what they are doesn't matter, that they aren't all alike does.
+let private fill random (memory: IDeviceMemory) kind =
+    let block = randomBytes random kind
+
+    for offset in 0L .. int64 block.Length .. memory.Bytes - 1L do
+        memory.Write(offset, ReadOnlySpan(block, 0, int (min (int64 block.Length) (memory.Bytes - offset))))
+
+/// Different experts for each token.
+let private index (random: Random) (sizes: Sizes) =
+    let experts = Array.init sizes.Experts id
+
+    [|
+        for _ in 1 .. sizes.Tokens do
+            random.Shuffle experts
+            yield! Array.truncate sizes.Chosen experts
+    |]
+
+/// The limits, and figures forward and for both ways, dense and grouped.
+let measure threads rounds (sizes: Sizes) =
+    use device = DeviceChoice.openDevice sizes.Device threads true
+    use memory = new ModelMemory(device)
+    let random = Random 1
+
+    let compile steps = memory.Compile(plan sizes steps)
+
+    let subjects = [
+        for name, (forward, backward) in [ "dense", dense sizes; "grouped", grouped sizes ] do
+            $"{name} forward", 1.0, compile forward
+            $"{name} forward and backward", 3.0, compile (forward @ backward)
+    ]
+
+    for name, kind, _ in tensors sizes do
+        if kind <> ScalarType.I32 then
+            fill random (memory.Parameter name).Memory kind
+
+    (memory.Parameter "index").Memory.Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan(index random sizes)))
+
+    let subject (name, products, executable: IExecutable) : Rounds.Subject = {
+        Name = name
+        Unit = "tokens"
+        Units = float sizes.Tokens
+        Bound = Rounds.Bound.Arithmetic(products * flops sizes)
+        Run = executable.Run
+    }
+
+    try
+        let measured = List.map subject subjects
+
+        match device with
+        | :? CudaDevice as gpu ->
+            Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds measured
+        | _ -> Rounds.measure threads rounds measured
+    finally
+        for _, _, executable in subjects do
+            executable.Dispose()

@@ -1,0 +1,253 @@
+// Matrix products on sm_90a: a persistent grid, in each block a producer warp that copies steps of 64 along the contracted
+// axis into a ring of stages, and two consumer warpgroups that share a tile of 128 rows and 256 columns. Sizes may be odd:
+// the copy engine gives zeros beyond the end. Every sum is made by one warpgroup in one order.
+// LEFT_OVER_ROWS, RIGHT_OVER_ROWS: 1 where an operand is contracted over its rows, 0 along them. ACCUMULATE: whether an
+// addend is read, which may be the output. BIAS: whether a vector is added to each row. GROUPED: 0 one product; 1 the left's
+// rows in groups, each with a right of its own; 2 the contracted rows in groups, each with an output of its own.
+// Rows in groups lie in the order of their groups, each group's from a multiple of 64 on.
+
+struct ProductArgs
+{
+    int rows, columns, depth, groups;
+    i64 stride, groupStride, addendStride;
+    Output* output;
+    const Output* addend;
+    const Output* bias;
+    const int* offsets;
+    const int* order;
+};
+
+constexpr int Columns = 256, Depth = 64, Band = 16, GroupAlignment = 64;
+constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns, Depth>, PieceBytes = TileBytes<64, Depth>;
+
+DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
+
+/// The tiles of a block, one after another. Those that run at once share rows and columns: a band of rows goes over all columns.
+struct TilePlace
+{
+    int group = 0, before = 0, start = 0, end = 0, aligned = 0;
+    int row, column, steps;
+
+    DEVICE TilePlace(const ProductArgs& args)
+    {
+        if (GROUPED)
+            end = args.offsets[1];
+    }
+
+    DEVICE int rows(const ProductArgs& args) const { return GROUPED == 1 ? end - start : args.rows; }
+
+    /// Whether there is a tile of that number; numbers only rise.
+    DEVICE bool find(const ProductArgs& args, int tile)
+    {
+        int rowTiles, columnTiles = tiles_of(args.columns, Columns);
+        for (;;)
+        {
+            rowTiles = tiles_of(rows(args), Rows);
+            if (tile - before < rowTiles * columnTiles)
+                break;
+            before += rowTiles * columnTiles;
+            if (++group >= (GROUPED ? args.groups : 1))
+                return false;
+            aligned += tiles_of(end - start, GroupAlignment) * GroupAlignment;
+            start = end;
+            end = args.offsets[group + 1];
+        }
+        int local = tile - before, band = local / (Band * columnTiles) * Band, height = min(Band, rowTiles - band);
+        local -= band * columnTiles;
+        row = (band + local % height) * Rows;
+        column = local / height * Columns;
+        steps = tiles_of(GROUPED == 2 ? end - start : args.depth, Depth);
+        return true;
+    }
+};
+
+struct ProductShared
+{
+    u32 left, right;
+    Gates gates;
+};
+
+DEVICE void produce(const ProductShared& shared, const TensorMap& left, const TensorMap& right, const ProductArgs& args)
+{
+    Ring ring;
+    TilePlace place(args);
+    for (int tile = blockIdx.x; place.find(args, tile); tile += gridDim.x)
+    {
+        int row = place.row + (GROUPED == 1 ? place.aligned : 0), first = GROUPED == 2 ? place.aligned : 0;
+        for (int step = 0; step < place.steps; step++, ring.advance())
+        {
+            int k = first + step * Depth;
+            u32 full = shared.gates.full + 8 * ring.stage, a = shared.left + ring.stage * LeftBytes, b = shared.right + ring.stage * RightBytes;
+            shared.gates.await_empty(ring);
+            shared.gates.expect(ring, LeftBytes + RightBytes);
+            if (LEFT_OVER_ROWS)
+#pragma unroll
+                for (int i = 0; i < Rows / 64; i++)
+                    copy_box(a + i * PieceBytes, left, full, row + 64 * i, k, 0, 0);
+            else
+                copy_box(a, left, full, k, row, 0, 0);
+            int matrix = GROUPED == 1 ? place.group : 0;
+            if (RIGHT_OVER_ROWS)
+#pragma unroll
+                for (int i = 0; i < Columns / 64; i++)
+                    copy_box(b + i * PieceBytes, right, full, place.column + 64 * i, k, 0, matrix);
+            else
+                copy_box(b, right, full, k, place.column, 0, matrix);
+        }
+    }
+}
+
+/// Columns of a tile that are stored at once: what is added to is read before, so that all of it is under way together.
+constexpr int StoredColumns = 128;
+
+/// Some columns of one of the thread's two rows, pair by pair; `inside` of the row's columns exist from `target` and `addend` on.
+DEVICE void store_pairs(const float* sums, Output* target, const Output* addend, int inside)
+{
+    constexpr int Pairs = StoredColumns / 8;
+    Vec<Output, 2> old[Pairs];
+    if (ACCUMULATE)
+#pragma unroll
+        for (int j = 0; j < Pairs; j++)
+            if (8 * j + 1 < inside)
+                old[j] = *(const Vec<Output, 2>*)(addend + 8 * j);
+            else if (8 * j < inside)
+                old[j].e[0] = addend[8 * j];
+#pragma unroll
+    for (int j = 0; j < Pairs; j++)
+    {
+        float x = sums[4 * j], y = sums[4 * j + 1];
+        if (ACCUMULATE)
+        {
+            x += widen(old[j].e[0]);
+            y += widen(old[j].e[1]);
+        }
+        if (8 * j + 1 < inside)
+            *(Vec<Output, 2>*)(target + 8 * j) = Vec<Output, 2>{narrow<Output>(x), narrow<Output>(y)};
+        else if (8 * j < inside)
+            target[8 * j] = narrow<Output>(x);
+    }
+}
+
+/// One of the thread's two rows of a tile, if it exists; `columns` are left of it from `target` on.
+DEVICE void store_row(const float (&sums)[Columns / 2], int half, Output* target, const Output* addend, bool exists, int columns)
+{
+    int quad = lane_index() & 3;
+    if (sizeof(Output) == 4 || ACCUMULATE || columns < Columns)
+    {
+#pragma unroll
+        for (int first = 0; first < Columns; first += StoredColumns)
+            store_pairs(sums + first / 2 + 2 * half, target + first + 2 * quad, addend + first + 2 * quad, exists ? columns - first - 2 * quad : 0);
+    }
+    else
+    {
+#pragma unroll
+        for (int j = 0; j < Columns / 8; j += 4)
+        {
+            u32 pairs[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                pairs[i] = pack(sums[4 * (j + i) + 2 * half], sums[4 * (j + i) + 2 * half + 1]);
+            uint4 eight = quad_transpose(pairs[0], pairs[1], pairs[2], pairs[3]);
+            if (exists)
+                *(uint4*)(target + 8 * (j + quad)) = eight;
+        }
+    }
+}
+
+/// Adds the bias to both rows; `columns` are left from `bias` on.
+DEVICE void add_bias(float (&sums)[Columns / 2], const Output* bias, int columns)
+{
+    int first = 2 * (lane_index() & 3);
+#pragma unroll
+    for (int j = 0; j < Columns / 8; j++)
+    {
+        float x = 8 * j + first < columns ? widen(bias[8 * j + first]) : 0, y = 8 * j + first + 1 < columns ? widen(bias[8 * j + first + 1]) : 0;
+        sums[4 * j] += x;
+        sums[4 * j + 1] += y;
+        sums[4 * j + 2] += x;
+        sums[4 * j + 3] += y;
+    }
+}
+
+DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int group)
+{
+    constexpr int LeftStep = LEFT_OVER_ROWS ? 16 * RowBytes : 32, RightStep = RIGHT_OVER_ROWS ? 16 * RowBytes : 32;
+    Ring ring;
+    TilePlace place(args);
+    for (int tile = blockIdx.x; place.find(args, tile); tile += gridDim.x)
+    {
+        int row = place.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4, rows = place.rows(args);
+        if (GROUPED == 1 && place.row + group * 64 >= rows)
+        {
+            // A group's last tile may have no rows for this warpgroup.
+            for (int step = 0; step < place.steps; step++, ring.advance())
+            {
+                shared.gates.await_full(ring);
+                shared.gates.release(ring);
+            }
+            continue;
+        }
+        float sums[Columns / 2];
+        clear(sums);
+        Ring before = ring;
+        for (int step = 0; step < place.steps; step++, ring.advance())
+        {
+            u64 a = matrix(shared.left + ring.stage * LeftBytes + group * PieceBytes), b = matrix(shared.right + ring.stage * RightBytes, PieceBytes);
+            shared.gates.await_full(ring);
+            product_fence();
+#pragma unroll
+            for (int i = 0; i < Depth / 16; i++)
+                product<LEFT_OVER_ROWS, RIGHT_OVER_ROWS>(sums, a + ((i * LeftStep) >> 4), b + ((i * RightStep) >> 4), 1);
+            product_commit();
+            product_wait<1>();
+            if (step > 0)
+                shared.gates.release(before);
+            before = ring;
+        }
+        product_wait<0>();
+        pin(sums);
+        if (place.steps > 0)
+            shared.gates.release(before);
+
+        Output* output = args.output + (GROUPED == 2 ? place.group * args.groupStride : 0) + place.column;
+        if (BIAS)
+            add_bias(sums, args.bias + place.column, args.columns - place.column);
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            int r = row + 8 * half;
+            bool exists = r < rows;
+            i64 at = GROUPED == 1 && exists ? args.order[place.start + r] : r;
+            store_row(sums, half, output + at * args.stride, args.addend + place.column + at * args.addendStride, exists, args.columns - place.column);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(Threads, 1) product_hopper(
+    const __grid_constant__ TensorMap left, const __grid_constant__ TensorMap right, const __grid_constant__ ProductArgs args)
+{
+    extern __shared__ char memory[];
+    __shared__ u64 barriers[2 * STAGES];
+    ProductShared shared;
+    shared.left = (shared_address(memory) + 1023) & ~1023u;
+    shared.right = shared.left + STAGES * LeftBytes;
+    u32 first = shared_address(barriers);
+    shared.gates = {first, first + 8 * STAGES};
+    if (threadIdx.x == 0)
+    {
+        shared.gates.init(STAGES, 1);
+        barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x < Warpgroup)
+    {
+        release_registers<ProducerRegisters>();
+        if (threadIdx.x == 0)
+            produce(shared, left, right, args);
+    }
+    else
+    {
+        claim_registers<ConsumerRegisters>();
+        consume(shared, args, threadIdx.x / Warpgroup - 1);
+    }
+}
