@@ -15,7 +15,6 @@ internal sealed class CpuLowering
     private readonly Dictionary<Kernel, KernelSplit?> splits = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Kernel, CompiledKernel> kernels = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(long Elements, int Number), int> workspaces = [];
-    private readonly ProductRuns runs;
     private readonly List<CpuLaunch> launches = [];
 
     private CpuLowering(CpuResources resources)
@@ -23,7 +22,6 @@ internal sealed class CpuLowering
         this.resources = resources;
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
         Dimension = name => resources.Bindings[name];
-        runs = new ProductRuns((x, y) => View(x).Range.Overlaps(View(y).Range));
     }
 
     public CpuDevice Device => resources.Device;
@@ -43,7 +41,8 @@ internal sealed class CpuLowering
         var lowering = new CpuLowering(resources);
         IReadOnlyList<Step> wide = lowering.Widened(steps);
         lowering.CompileKernels(wide);
-        lowering.Add(wide);
+        foreach (Step step in wide)
+            lowering.Add(step);
         return [.. lowering.launches];
     }
 
@@ -51,7 +50,8 @@ internal sealed class CpuLowering
     public static void ReserveWorkingMemory(CpuResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CpuLowering(resources);
-        lowering.Add(lowering.WithoutKernels(lowering.Widened(steps)));
+        foreach (Step step in lowering.WithoutKernels(lowering.Widened(steps)))
+            lowering.Add(step);
         foreach (CpuLaunch launch in lowering.launches)
             launch.Bind(resources.Bindings.Values);
     }
@@ -124,21 +124,6 @@ internal sealed class CpuLowering
         if (!splits.TryGetValue(kernel, out KernelSplit? split))
             splits[kernel] = split = KernelSplit.Of(kernel);
         return split;
-    }
-
-    /// <summary>The steps in order, those that may be computed as one together.</summary>
-    private void Add(IReadOnlyList<Step> steps)
-    {
-        for (int i = 0; i < steps.Count; i++)
-            if (runs.At(steps, i) is { Length: > 1 } run)
-            {
-                launches.Add(new CpuProductRunLaunch(run, this));
-                i += run.Length - 1;
-            }
-            else
-            {
-                Add(steps[i]);
-            }
     }
 
     private void Add(Step step)
@@ -244,7 +229,8 @@ internal sealed class CpuLowering
         for (long i = 0; i < loop.Count; i++)
         {
             loopVariables[loop.Variable] = loop.Reversed ? loop.Count - 1 - i : i;
-            Add(loop.Body);
+            foreach (Step step in loop.Body)
+                Add(step);
         }
         loopVariables.Remove(loop.Variable);
     }
