@@ -49,14 +49,17 @@ let whole source = reading source _.ReadToEnd()
 
 let private pieceLength = 1 <<< 20
 
-/// A piece and then the rest of its last line, so that no word is cut.
+/// A piece and then the rest of its last line, so that no word is cut; unless that is longer than a piece itself.
 let private nextPiece (reader: StreamReader) =
     let buffer = Array.zeroCreate pieceLength
     let length = reader.ReadBlock(buffer, 0, pieceLength)
     let piece = StringBuilder().Append(buffer, 0, length)
     let mutable last = if length < pieceLength then -1 else int buffer[length - 1]
 
-    while last >= 0 && last <> int '\n' do
+    let goesOn () =
+        last >= 0 && last <> int '\n' && (piece.Length < 2 * pieceLength || Char.IsHighSurrogate(char last))
+
+    while goesOn () do
         last <- reader.Read()
 
         if last >= 0 then
@@ -64,7 +67,8 @@ let private nextPiece (reader: StreamReader) =
 
     piece.ToString()
 
-/// The text in pieces of about a million characters that end at line ends: for texts larger than memory.
+/// The text in pieces of one or two million characters that end at line ends where there are any: for texts larger than
+/// memory.
 let pieces source =
     seq {
         use reader = reader source

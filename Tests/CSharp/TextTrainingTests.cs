@@ -41,6 +41,61 @@ internal sealed class TextTrainingTests
         Assert.That(trained.Decode(trained.EncodeIds("lowest newer")), Is.EqualTo("lowest newer"));
     }
 
+    // Counting anew before each merge. On few letters, so that counts change much, and most pairs are rare when they come up.
+    [Test]
+    public void MergesAreThoseOfCountingAnew([Values(1, 2, 5)] int minimum)
+    {
+        for (int seed = 0; seed < 25; seed++)
+        {
+            var random = new Random(seed);
+            var words = Enumerable.Range(0, 60).Select(_ => string.Concat(Enumerable.Range(0, random.Next(1, 14)).Select(_ => "aabcd"[random.Next(5)])));
+            string corpus = string.Join('\n', words);
+            var trained = TokenizerTrainer.Train(TokenizerKind.BytePair, [corpus], new TokenizerTrainingOptions
+            { VocabularySize = 400, MinimumFrequency = minimum, Pattern = SplitPattern.Gpt2 });
+            var learned = Enumerable.Range(256, trained.VocabularySize - 256).Select(id => trained.TokenOf(id));
+            Assert.That(learned, Is.EqualTo(CountingAnew(corpus.Split('\n'), minimum, 400 - 256)), $"seed {seed}");
+        }
+    }
+
+    // Sennrich et al. 2016, Algorithm 1, as it is printed; of equals, the pair of the smaller ids. The vocabulary it makes.
+    private static List<string> CountingAnew(string[] corpus, int minimum, int room)
+    {
+        var ids = new Dictionary<string, int>();
+        for (char letter = 'a'; letter <= 'z'; letter++)
+            ids[letter.ToString()] = letter - 'a';
+        var words = corpus.Select(word => word.Select(letter => letter.ToString()).ToList()).ToList();
+        var made = new List<string>();
+        while (made.Count < room)
+        {
+            var counts = new Dictionary<(string Left, string Right), int>();
+            foreach (var word in words)
+                foreach (var pair in word.Zip(word.Skip(1)))
+                    counts[pair] = counts.GetValueOrDefault(pair) + 1;
+            if (counts.Count == 0 || counts.Values.Max() < minimum)
+                break;
+            var (left, right) = counts.OrderByDescending(pair => pair.Value)
+                .ThenBy(pair => ids[pair.Key.Left]).ThenBy(pair => ids[pair.Key.Right]).First().Key;
+            ids.Add(left + right, 26 + made.Count);
+            made.Add(left + right);
+            foreach (var word in words)
+                for (int i = 0; i + 1 < word.Count; i++)
+                    if (word[i] == left && word[i + 1] == right)
+                    {
+                        word[i] += right;
+                        word.RemoveAt(i + 1);
+                    }
+        }
+        return made;
+    }
+
+    [Test]
+    public void TextThatSpellsASpecialTokenDoesNotBecomeIt([Values(TokenizerKind.WordBytePair, TokenizerKind.WordPiece, TokenizerKind.BytePair)] TokenizerKind kind)
+    {
+        var trained = TokenizerTrainer.Train(kind, [string.Concat(Enumerable.Repeat("xendx xend endx ", 500))],
+            new TokenizerTrainingOptions { VocabularySize = 300, SpecialTokens = ["<unk>", "end", "xend"], Pattern = SplitPattern.Gpt2 });
+        Assert.That(trained.EncodeIds("xendx xend end"), Does.Not.Contain(1).And.Not.Contain(2));
+    }
+
     [Test]
     public void IndentationUpToTheLimitIsOneToken()
     {
@@ -68,8 +123,20 @@ internal sealed class TextTrainingTests
         var random = new Random(2);
         var texts = Enumerable.Range(0, 40).Select(_ => string.Join(' ', Enumerable.Range(0, 8000).Select(_ => "common w" + random.NextInt64())));
         var trained = TokenizerTrainer.Train(TokenizerKind.BytePair, texts,
-            new TokenizerTrainingOptions { VocabularySize = 300, WordTableBytes = 4 << 20 });
+            new TokenizerTrainingOptions { VocabularySize = 300, WordBytes = 4 << 20 });
         Assert.That(trained.EncodeIds(" common"), Has.Length.EqualTo(1));
+    }
+
+    // No word comes twice, as where nothing cuts: the newest of them are still learned from.
+    [Test]
+    public void TextWithoutWordsIsLearnedFromInBoundedMemory()
+    {
+        var random = new Random(2);
+        var texts = Enumerable.Range(0, 16).Select(_ => string.Concat(Enumerable.Range(0, 1 << 17).Select(_ => "acgt"[random.Next(4)])));
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        var trained = TokenizerTrainer.Train(TokenizerKind.BytePair, texts, new TokenizerTrainingOptions { VocabularySize = 500, WordBytes = 4 << 20 });
+        Assert.That(trained.VocabularySize, Is.EqualTo(500));
+        Assert.That(GC.GetTotalAllocatedBytes(precise: true) - before, Is.LessThan(100 << 20));
     }
 
     [Test]

@@ -13,11 +13,13 @@ internal static class ByteLevelTrainer
 {
     private const string Spaces = " \t";
 
+    // In bytes. What a pattern leaves longer is learned from in parts: it can't be counted, only remembered.
+    private const int LongestWord = 1 << 12;
+
     public static Tokenizer Train(IEnumerable<string> texts, TokenizerTrainingOptions options)
     {
         options.Validate();
         var pattern = PatternOf(options);
-        var words = CountWords(texts, pattern, options);
         var tokens = Alphabet(options.SpecialTokens);
         var merges = new List<(string Left, string Right)>();
         int[] byteIds = ByteIds(tokens);
@@ -26,7 +28,8 @@ internal static class ByteLevelTrainer
             throw new LegatoException(
                 $"a vocabulary of {options.VocabularySize} tokens is too small: bytes, special tokens and indentation take {tokens.Count}",
                 "VocabularySize", $"give at least {tokens.Count}");
-        Learn(words, byteIds, tokens, merges, options);
+        var words = Words(texts, pattern, byteIds, tokens, merges, options);
+        MergeLearner.Learn(words, new FrequencyScore(), tokens, merges, (left, right) => left + right, options);
         return Build(tokens, merges, options.SpecialTokens, Splitter(pattern));
     }
 
@@ -54,7 +57,7 @@ internal static class ByteLevelTrainer
 
     private static WordTable CountWords(IEnumerable<string> texts, SplitPattern pattern, TokenizerTrainingOptions options)
     {
-        var table = new WordTable(options.WordTableBytes);
+        var table = new WordTable(options.WordBytes);
         byte[] buffer = [];
         long read = 0, reported = 0;
         foreach (string text in texts)
@@ -68,6 +71,8 @@ internal static class ByteLevelTrainer
             for (int start = 0, end; start < length; start = end)
             {
                 end = PatternScan.End(pattern, padded, start);
+                for (; end - start > LongestWord; start += LongestWord)
+                    table.Add(padded.Slice(start, LongestWord));
                 table.Add(padded[start..end]);
             }
             read += length;
@@ -118,24 +123,25 @@ internal static class ByteLevelTrainer
         }
     }
 
-    private static void Learn(
-        WordTable table, int[] byteIds, List<string> tokens, List<(string Left, string Right)> merges, TokenizerTrainingOptions options)
+    // The corpus as learning takes it: the table of its words is given up when this returns.
+    private static SymbolWords Words(
+        IEnumerable<string> texts, SplitPattern pattern, int[] byteIds, List<string> tokens,
+        List<(string Left, string Right)> merges, TokenizerTrainingOptions options)
     {
+        var table = CountWords(texts, pattern, options);
         var seeds = BpeModel.ReadMerges(Vocabulary.FromList(tokens, "training"), merges, null, "training");
-        var words = new SymbolWords();
-        Span<int> symbols = new int[1 << 10];
+        var words = new SymbolWords(table.TextLength, table.Count);
+        Span<int> symbols = new int[LongestWord];
         foreach (int word in table.Sorted())
         {
             var bytes = table.BytesOf(word);
             if (bytes.Length < 2)
                 continue;
-            if (symbols.Length < bytes.Length)
-                symbols = new int[bytes.Length];
             for (int i = 0; i < bytes.Length; i++)
                 symbols[i] = byteIds[bytes[i]];
             words.Add(symbols[..PairMerger.Merge(seeds, symbols[..bytes.Length], [])], table.CountOf(word));
         }
-        MergeLearner.Learn(words, new FrequencyScore(), tokens, merges, (left, right) => left + right, options);
+        return words;
     }
 
     private static Tokenizer Build(

@@ -10,24 +10,19 @@ internal static class MergeLearner
         SymbolWords words, IPairScore score, List<string> tokens, List<(string Left, string Right)> merges,
         Func<string, string, string> join, TokenizerTrainingOptions options)
     {
-        var ids = new Dictionary<string, int>(StringComparer.Ordinal);
-        for (int id = 0; id < tokens.Count; id++)
-            ids[tokens[id]] = id;
-        var trainer = new PairTrainer(words, score);
-        while (tokens.Count < options.VocabularySize && trainer.TryTake(options.MinimumFrequency, out int left, out int right))
+        var spellings = new HashSet<string>(tokens, StringComparer.Ordinal);
+        var trainer = new PairTrainer(words, score, options.MinimumFrequency);
+        while (tokens.Count < options.VocabularySize && trainer.TryTake(out int left, out int right))
         {
             string joined = join(tokens[left], tokens[right]);
-            // Two ways to the same spelling share its token.
-            if (!ids.TryGetValue(joined, out int merged))
-            {
-                merged = tokens.Count;
-                ids[joined] = merged;
-                tokens.Add(joined);
-                if ((tokens.Count & 0xFF) == 0)
-                    options.Progress?.Report(new("merging", tokens.Count, options.VocabularySize));
-            }
+            // One merge leads to a spelling, unless text spells a special token or a word's end: it may not become those.
+            if (!spellings.Add(joined))
+                continue;
             merges.Add((tokens[left], tokens[right]));
-            trainer.Merge(left, right, merged);
+            trainer.Merge(left, right, tokens.Count);
+            tokens.Add(joined);
+            if ((tokens.Count & 0xFF) == 0)
+                options.Progress?.Report(new("merging", tokens.Count, options.VocabularySize));
         }
     }
 }

@@ -12,7 +12,7 @@ internal static class PieceCounter
     public static WordTable Count(
         IEnumerable<string> texts, INormalizer? normalizer, IPreTokenizer splitter, TokenizerTrainingOptions options)
     {
-        var table = new WordTable(options.WordTableBytes);
+        var table = new WordTable(options.WordBytes);
         var split = new List<TextPiece>();
         byte[] utf8 = new byte[1 << 10];
         long read = 0;

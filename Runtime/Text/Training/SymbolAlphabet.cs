@@ -25,7 +25,7 @@ internal static class SymbolAlphabet
             ids[symbol] = tokens.Count;
             tokens.Add(symbol);
         }
-        var words = new SymbolWords();
+        var words = new SymbolWords(table.TextLength, table.Count);
         var row = new List<int>();
         foreach (int word in order)
             AddWord(Spell(table, word, kept, spell), ids, table.CountOf(word), row, words);

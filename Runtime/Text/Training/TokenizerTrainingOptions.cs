@@ -72,10 +72,10 @@ public sealed record TokenizerTrainingOptions
     public bool Lowercase { get; init; } = true;
 
     /// <summary>
-    /// Bytes that the table of distinct words may take. On corpora that have more, the rarest words are forgotten
-    /// on the way (lossy counting, Manku and Motwani 2002).
+    /// Bytes that the distinct words of the corpus may take, while they are counted and learned from. Of corpora that have
+    /// more, the rarest words are forgotten on the way (after lossy counting, Manku and Motwani 2002).
     /// </summary>
-    public long WordTableBytes { get; init; } = 64L << 20;
+    public long WordBytes { get; init; } = 512L << 20;
 
     /// <summary>Is told how the run goes.</summary>
     public IProgress<TokenizerTrainingProgress>? Progress { get; init; }

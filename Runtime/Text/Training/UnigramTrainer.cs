@@ -77,7 +77,7 @@ internal sealed class UnigramTrainer
 
     private List<Candidate> Seed()
     {
-        var substrings = new WordTable(options.WordTableBytes);
+        var substrings = new WordTable(options.WordBytes);
         var characters = new long[0x110000];
         Span<byte> utf8 = new byte[LongestToken * 8];
         foreach (var (text, count) in words)

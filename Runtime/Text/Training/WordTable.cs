@@ -4,21 +4,26 @@ using System.Runtime.InteropServices;
 namespace Legato.Runtime.Text.Training;
 
 /// <summary>
-/// Counts distinct byte strings in bounded memory. When the table is full, strings seen least often are forgotten
-/// (lossy counting, Manku and Motwani 2002), so a corpus may be larger than memory.
+/// Counts distinct byte strings in bounded memory. When the table is full, half of it is forgotten, strings seen least
+/// often first (after lossy counting, Manku and Motwani 2002), so a corpus may be larger than memory.
 /// </summary>
 internal sealed class WordTable
 {
     private const int MinimumSlots = 1 << 16;
+
+    // What a word costs until everything is learned from it. A byte: itself, its symbol, and two or three places in lists
+    // of where pairs occur. A word: its entry here, its count and its bounds there.
+    private const int BytesPerByte = 16;
+    private const int BytesPerWord = 64;
 
     private readonly long maximumBytes;
     private byte[] text = new byte[1 << 20];
     private int textLength;
     private Word[] words = new Word[1 << 15];
     private int[] slots = NewSlots(MinimumSlots);
-    private long forgetBelow = 1;
 
-    public WordTable(long maximumBytes) => this.maximumBytes = Math.Clamp(maximumBytes, 4L << 20, 1L << 30);
+    /// <param name="maximumBytes">What counting and learning may take together.</param>
+    public WordTable(long maximumBytes) => this.maximumBytes = Math.Clamp(maximumBytes, 4L << 20, 16L << 30);
 
     /// <param name="Start">Where its bytes stand in the table's text.</param>
     private record struct Word(int Start, int Length, uint Hash, long Count);
@@ -26,8 +31,10 @@ internal sealed class WordTable
     /// <summary>The number of distinct strings.</summary>
     public int Count { get; private set; }
 
-    /// <summary>How many occurrences of strings were forgotten to stay within memory.</summary>
-    public long Forgotten { get; private set; }
+    /// <summary>Of all distinct strings together, in bytes.</summary>
+    public int TextLength => textLength;
+
+    private long Cost => (long)textLength * BytesPerByte + (long)Count * BytesPerWord;
 
     public ReadOnlySpan<byte> BytesOf(int word) => text.AsSpan(words[word].Start, words[word].Length);
 
@@ -70,7 +77,7 @@ internal sealed class WordTable
         words[Count] = new Word(textLength, word.Length, hash, count);
         textLength += word.Length;
         slots[slot] = Count++;
-        if (textLength + Count * 40L > maximumBytes)
+        if (Cost > maximumBytes)
             Forget();
         else if (Count * 2 > slots.Length)
             Rebuild(slots.Length * 2);
@@ -78,24 +85,22 @@ internal sealed class WordTable
 
     private void Forget()
     {
-        long target = maximumBytes / 2;
-        while (textLength + Count * 40L > target)
-        {
-            Compact(forgetBelow);
-            forgetBelow++;
-        }
+        for (long threshold = 1; Cost > maximumBytes / 2; threshold++)
+            Compact(threshold, maximumBytes / 2);
         Rebuild(slots.Length);
     }
 
-    private void Compact(long threshold)
+    // Drops words no more frequent than the threshold, the oldest first, until the rest costs no more than the target.
+    private void Compact(long threshold, long target)
     {
+        long cost = Cost;
         int kept = 0, length = 0;
         for (int i = 0; i < Count; i++)
         {
             var word = words[i];
-            if (word.Count <= threshold)
+            if (cost > target && word.Count <= threshold)
             {
-                Forgotten += word.Count;
+                cost -= (long)word.Length * BytesPerByte + BytesPerWord;
                 continue;
             }
             text.AsSpan(word.Start, word.Length).CopyTo(text.AsSpan(length));
