@@ -6,13 +6,13 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Runtime
 
-/// A flag that carries one value can't be given twice: which of the two is meant?
+/// A flag that isn't repeatable can't be given twice: which of the two is meant?
 let private repeated (parser: ArgumentParser<'Argument>) where (arguments: 'Argument list) =
     arguments
     |> List.groupBy parser.GetTag
     |> List.filter (fun (_, same) -> same.Length > 1)
     |> List.map (fun (_, same) -> parser.GetArgumentCaseInfo same.Head)
-    |> List.filter (fun case -> case.ArgumentType <> ArgumentType.List)
+    |> List.filter (fun case -> not (case.IsMainCommand || Repeatable.isRepeatable case))
     |> List.map (fun case -> Mistake.at where "give it once" $"{case.Name.Value} is given more than once")
 
 /// The words of an argument that a flag nobody knows may hide among: Argu reads it as one more value.

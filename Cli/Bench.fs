@@ -3,6 +3,7 @@ module Legato.Cli.Bench
 
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Cli.Repeatable
 open Legato.Runtime
 
 type BenchArgument =
@@ -11,6 +12,7 @@ type BenchArgument =
     | Seq of positions: int
     | Tokens of tokens: int
     | Context of tokens: int
+    | Text of file: string
     | Size of size: int
     | Experts of experts: int
     | Top of experts: int
@@ -20,7 +22,7 @@ type BenchArgument =
     | Device of Device
     | Threads of threads: int
     | Rounds of rounds: int
-    | Set of assignment: string list
+    | [<Repeatable>] Set of assignment: string
     | Config of file: string
     | Json
 
@@ -28,12 +30,13 @@ type BenchArgument =
         member argument.Usage =
             match argument with
             | Suite _ ->
-                "machine, gemm, attention, norm, moe, train, prefill, decode or tokenize; after it a preset or a checkpoint folder"
+                "machine, gemm, attention, norm, moe, train, prefill, decode, tokenize or vocabulary; after it a preset or a folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
             | Seq _ -> "positions a sequence (train; default: 256)"
             | Tokens _ ->
-                "tokens to prefill, to decode, or to send to experts, rows to norm (default: 512, 128, 8192 or 16384)"
+                "tokens to prefill, decode, send to experts or learn (vocabulary), rows to norm (default: 512, 128, 8192, 32000, 16384)"
             | Context _ -> "tokens of a sequence that are in the cache before (decode; default: 0)"
+            | Text _ -> "a text file to encode (tokenize; default: the built-in corpus)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
             | Experts _ -> "experts of the mixture (moe; default: 8)"
             | Top _ -> "experts of each token (moe; default: 2)"
@@ -44,7 +47,7 @@ type BenchArgument =
                 "where to run (attention, norm, moe, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
-            | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 (train, prefill, decode)"
+            | Set _ -> "override a key of the model's config, as in num_hidden_layers=4 (train, prefill, decode); give the flag for each"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
             | Json -> "print figures, machine and sizes as JSON"
 
@@ -60,6 +63,7 @@ type Suite =
     | Prefill
     | Decode
     | Tokenize
+    | Vocabulary
 
 type BenchOptions = {
     Suite: Suite
@@ -71,6 +75,8 @@ type BenchOptions = {
     Tokens: int option
     /// In the cache before.
     Context: int
+    /// None: the built-in corpus.
+    Text: string option
     Size: int
     Experts: int
     /// Of each token.
@@ -95,6 +101,7 @@ let private defaults = {
     Sequence = 256
     Tokens = None
     Context = 0
+    Text = None
     Size = 2048
     Experts = 8
     Chosen = 2
@@ -120,6 +127,7 @@ let private suites = [
     "prefill", Suite.Prefill
     "decode", Suite.Decode
     "tokenize", Suite.Tokenize
+    "vocabulary", Suite.Vocabulary
 ]
 
 let private apply options argument =
@@ -128,6 +136,7 @@ let private apply options argument =
     | Seq positions -> { options with Sequence = positions }
     | Tokens tokens -> { options with Tokens = Some tokens }
     | Context tokens -> { options with Context = tokens }
+    | Text file -> { options with Text = Some file }
     | Size size -> { options with Size = size }
     | Experts experts -> { options with Experts = experts }
     | Top experts -> { options with Chosen = experts }
@@ -137,7 +146,7 @@ let private apply options argument =
     | Device device -> { options with Device = Some device }
     | Threads threads -> { options with Threads = Some threads }
     | Rounds rounds -> { options with Rounds = rounds }
-    | Set assignments -> { options with Overrides = options.Overrides @ List.map Arguments.assignment assignments }
+    | Set text -> { options with Overrides = options.Overrides @ [ Arguments.assignment text ] }
     | Json -> { options with Json = true }
     | Suite _
     | Config _ -> options
@@ -248,6 +257,30 @@ let private plain sizes (limits, figures) = {
 
 let private tokens options otherwise = options.Tokens |> Option.defaultValue otherwise
 
+/// Trained before the machine is measured, which takes memory too.
+let private measureVocabulary options =
+    let training = BenchTokenize.train (tokens options 32_000)
+    let rate = float training.Bytes / training.Seconds
+    let limits, _ = Rounds.measure options.Threads 1 []
+
+    let figure: Rounds.Figure = {
+        Name = "train byte-level BPE"
+        Unit = "bytes"
+        PerSecond = { Median = rate; Best = rate }
+        WorkUnit = ""
+        Work = None
+        Share = None
+    }
+
+    let sizes = [
+        "text", $"{training.Bytes} bytes, generated on the way"
+        "tokens", string training.Tokens
+        "time", Units.seconds training.Seconds
+        "peak memory", Units.bytes training.PeakMemory
+    ]
+
+    plain sizes (limits, [ figure ])
+
 /// Only what all threads of this machine can do is of use to predictions.
 let private measureMachine options =
     let outcome = Rounds.measure options.Threads options.Rounds [] |> plain []
@@ -300,7 +333,10 @@ let private measure options =
     | Suite.Decode -> ofModel options "llama-100m" (tokens options 128) BenchModel.decode
     | Suite.Tokenize ->
         let name = options.Model |> Option.defaultValue "byte-level BPE trained on the built-in corpus"
-        BenchTokenize.measure options.Rounds options.Model |> plain [ "tokenizer", name ]
+
+        BenchTokenize.measure (options.Threads |> Option.defaultValue 2) options.Rounds options.Model options.Text
+        |> plain [ "tokenizer", name; "text", options.Text |> Option.defaultValue "of the built-in corpus" ]
+    | Suite.Vocabulary -> measureVocabulary options
 
 let private limitRows (limits: Rounds.Limits) =
     let row name unit (spread: Rounds.Spread) = [ name; Units.rate spread.Median + unit; Units.rate spread.Best + unit ]

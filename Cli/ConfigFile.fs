@@ -85,6 +85,8 @@ let private tokens (case: ArgumentCaseInfo) setting =
     | true, JsonValueKind.False -> Some []
     | true, _ -> None
     | false, _ when case.IsMainCommand -> words setting.Value
+    | false, _ when Repeatable.isRepeatable case ->
+        words setting.Value |> Option.map (List.collect (fun value -> [ flagOf setting.Key; value ]))
     | false, _ -> words setting.Value |> Option.map (fun values -> flagOf setting.Key :: values)
 
 let private parse (parser: ArgumentParser<'Argument>) path (cases: Map<string, ArgumentCaseInfo>) setting =

@@ -3,6 +3,7 @@ module Legato.Cli.Generate
 
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Cli.Repeatable
 open Legato.Runtime
 
 type GenerateArgument =
@@ -15,7 +16,7 @@ type GenerateArgument =
     | Top_P of share: float
     | Greedy
     | Seed of seed: uint64
-    | Stop of text: string list
+    | [<Repeatable>] Stop of text: string
     | Samples of samples: int
     | Device of Device
     | Precision of Precision
@@ -36,7 +37,7 @@ type GenerateArgument =
             | Top_P _ -> "choose among the likeliest tokens that together have this share (default: 1)"
             | Greedy -> "always the likeliest token"
             | Seed _ -> "where the choices come from; the same seed gives the same text (default: a new one)"
-            | Stop _ -> "texts that end the generation, not printed themselves"
+            | Stop _ -> "a text that ends the generation, not printed itself; give the flag for each"
             | Samples _ -> "how many texts to generate (default: 1)"
             | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Precision _ -> "the type to hold the weights in (default: fp32)"
@@ -103,7 +104,7 @@ let private apply options argument =
     | Top_P share -> { options with TopP = share }
     | Greedy -> { options with Temperature = 0.0 }
     | Seed seed -> { options with Seed = Some seed }
-    | Stop texts -> { options with Stop = options.Stop @ texts }
+    | Stop text -> { options with Stop = options.Stop @ [ text ] }
     | Samples samples -> { options with Samples = samples }
     | Device device -> { options with Device = Some device }
     | Precision precision -> { options with Precision = precision }

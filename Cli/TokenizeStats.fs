@@ -4,19 +4,21 @@ module Legato.Cli.TokenizeStats
 open System
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Cli.Repeatable
 open Legato.Runtime
 open Legato.Runtime.Text
 
 type TokenizeStatsArgument =
     | [<MainCommand>] Input of path: string list
-    | Tokenizer of path: string list
+    | [<Repeatable>] Tokenizer of path: string
     | Json
 
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
             | Input _ -> "text files or folders (default: the standard input)"
-            | Tokenizer _ -> "tokenizers to compare, each a file or a folder that holds one"
+            | Tokenizer _ ->
+                "a tokenizer's file, or a folder that holds one; give the flag for each tokenizer to compare"
             | Json -> "print the figures as JSON"
 
 type TokenizeStatsOptions = {
@@ -33,7 +35,7 @@ let private where = "legato tokenize stats"
 let private apply options argument =
     match argument with
     | Input paths -> { options with Inputs = options.Inputs @ paths }
-    | Tokenizer paths -> { options with Tokenizers = options.Tokenizers @ paths }
+    | Tokenizer path -> { options with Tokenizers = options.Tokenizers @ [ path ] }
     | Json -> { options with Json = true }
 
 let options (given: ParseResults<TokenizeStatsArgument>) : Result<TokenizeStatsOptions, LegatoException list> =

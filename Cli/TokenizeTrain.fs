@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Cli.Repeatable
 open Legato.Runtime
 open Legato.Runtime.Text
 open Legato.Runtime.Text.Training
@@ -40,7 +41,7 @@ type TokenizeTrainArgument =
     | [<MainCommand>] Input of path: string list
     | Kind of Kind
     | Vocab of tokens: int
-    | Special of token: string list
+    | [<Repeatable>] Special of token: string
     | Pattern of Pattern
     | Digits of Digits
     | Indentation of spaces: int
@@ -57,7 +58,7 @@ type TokenizeTrainArgument =
             | Kind _ ->
                 "byte-level BPE, BPE over words, WordPiece, Unigram, one token a character, or one a byte (default: bpe)"
             | Vocab _ -> "how many tokens it may have, special ones included (default: 32000)"
-            | Special _ -> "special tokens, which no text is ever cut into"
+            | Special _ -> "a special token, which no text is ever cut into; give the flag for each"
             | Pattern _ -> "whose pattern cuts text into words: bpe only (default: llama3)"
             | Digits _ ->
                 "how digits are cut: as the kind or its pattern has it, one by one, in threes (default: pattern)"
@@ -108,7 +109,7 @@ let private apply options argument =
     | Input paths -> { options with Inputs = options.Inputs @ paths }
     | Kind kind -> { options with Kind = kind }
     | Vocab tokens -> { options with Vocabulary = Some tokens }
-    | Special tokens -> { options with Special = options.Special @ tokens }
+    | Special token -> { options with Special = options.Special @ [ token ] }
     | Pattern pattern -> { options with Pattern = Some pattern }
     | Digits digits -> { options with Digits = Some digits }
     | Indentation spaces -> { options with Indentation = Some spaces }

@@ -4,11 +4,12 @@ module Legato.Cli.Train
 open System.IO
 open Argu
 open FsToolkit.ErrorHandling
+open Legato.Cli.Repeatable
 open Legato.Runtime
 
 type TrainArgument =
     | [<MainCommand>] Model of model: string
-    | Data of path: string list
+    | [<Repeatable>] Data of path: string
     | Tokenizer of tokenizer: string
     | Vocab of tokens: int
     | Out of dir: string
@@ -43,7 +44,7 @@ type TrainArgument =
     | No_Pin
     | Device of Device
     | Sample_Prompt of text: string
-    | Set of assignment: string list
+    | [<Repeatable>] Set of assignment: string
     | Config of file: string
     | Json
     | Quiet
@@ -53,7 +54,7 @@ type TrainArgument =
             match argument with
             | Model _ -> "a preset or a checkpoint folder (default: the main job's tiny model)"
             | Data _ ->
-                "text files, folders, or .jsonl conversations to learn from (default: the built-in stories and sums)"
+                "a text file, a folder, or .jsonl conversations to learn from; give the flag for each (default: the built-in stories and sums)"
             | Tokenizer _ ->
                 "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
@@ -92,7 +93,7 @@ type TrainArgument =
             | No_Pin -> "don't pin the worker threads to cores"
             | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
             | Sample_Prompt _ -> "a text for the model to go on from at each evaluation"
-            | Set _ -> "override keys of the model's config, as in num_hidden_layers=4 hidden_size=256"
+            | Set _ -> "override a key of the model's config, as in hidden_size=256; give the flag for each"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
             | Json -> "print metrics as JSON, one object a line"
             | Quiet -> "no progress"
@@ -223,7 +224,7 @@ let private tokenizer word =
 let private apply options argument =
     match argument with
     | Model name -> { options with Model = name }
-    | Data paths -> { options with Data = options.Data @ paths }
+    | Data path -> { options with Data = options.Data @ [ path ] }
     | Tokenizer word -> { options with Tokenizer = tokenizer word }
     | Vocab tokens -> { options with Vocabulary = tokens }
     | Out folder -> { options with Out = Some folder }
@@ -259,7 +260,7 @@ let private apply options argument =
     | No_Pin -> { options with Pin = false }
     | Device device -> { options with Device = Some device }
     | Sample_Prompt text -> { options with SamplePrompt = Some text }
-    | Set assignments -> { options with Overrides = options.Overrides @ List.map Arguments.assignment assignments }
+    | Set text -> { options with Overrides = options.Overrides @ [ Arguments.assignment text ] }
     | Json -> { options with Json = true }
     | Quiet -> { options with Quiet = true }
     | Config _ -> options
@@ -306,16 +307,18 @@ let private settingsOf argument =
     | Resume None -> Runs.newest () |> Option.map Runs.settingsFile
     | _ -> None
 
-/// What a run keeps from its beginning on, if the argument would have it otherwise.
-let private changed (folder: string) before argument =
+let private data arguments =
+    arguments
+    |> List.choose (function
+        | Data path -> Some(Path.GetFullPath path)
+        | _ -> None)
+
+/// What a run keeps from its beginning on, if the arguments would have it otherwise.
+let private changed (folder: string) before arguments argument =
     let sameAsBefore = List.contains argument before
 
     match argument with
-    | Data paths ->
-        if List.contains (Data(List.map Path.GetFullPath paths)) before then
-            None
-        else
-            Some "--data"
+    | Data _ -> if data arguments = data before then None else Some "--data"
     | Tokenizer _ -> if sameAsBefore then None else Some "--tokenizer"
     | Vocab _ -> if sameAsBefore then None else Some "--vocab"
     | Pack -> if sameAsBefore then None else Some "--pack"
@@ -333,7 +336,7 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
         let folder = Path.GetDirectoryName settings
 
         let refused before = [
-            for flag in List.choose (changed folder before) arguments ->
+            for flag in arguments |> List.choose (changed folder before arguments) |> List.distinct ->
                 let remedy = $"leave {flag} out, or begin a new run without --resume"
                 LegatoException($"a resumed run keeps what {flag} said when it began", flag, remedy)
         ]

@@ -85,8 +85,12 @@ let private characters options text = learn TokenizerKind.Character { options wi
 
 let private ownTokenizer = "tokenizer.json"
 
-let private load (folder: string) =
-    let tokenizer = Tokenizer.Load(Path.Combine(folder, ownTokenizer))
+/// The tokenizer that a checkpoint's folder holds, if any.
+let own (folder: string) =
+    let path = Path.Combine(folder, ownTokenizer)
+    if File.Exists path then Some(Tokenizer.Load path) else None
+
+let private required folder (tokenizer: Tokenizer) =
     TrainingState.RequireTokenizer(folder, tokenizer)
     tokenizer
 
@@ -94,15 +98,15 @@ let private load (folder: string) =
 /// <param name="checkpoint">The folder that training starts or goes on from.</param>
 /// <exception cref="LegatoException">The checkpoint's tokenizer is not the one that it was trained with.</exception>
 let tokenizer (options: TrainOptions) (checkpoint: string option) text : Tokenizer =
-    let own = checkpoint |> Option.filter (fun folder -> File.Exists(Path.Combine(folder, ownTokenizer)))
-
-    match options.Tokenizer, own with
-    | TokenizerSource.Own, Some folder -> load folder
-    | TokenizerSource.Own, None
-    | TokenizerSource.Characters, _ -> characters options text
-    | TokenizerSource.Bytes, _ -> learn TokenizerKind.Byte options text
-    | TokenizerSource.BytePairs, _ -> learn TokenizerKind.BytePair options text
-    | TokenizerSource.Saved path, _ -> Tokenizer.Load path
+    match options.Tokenizer with
+    | TokenizerSource.Own ->
+        checkpoint
+        |> Option.bind (fun folder -> own folder |> Option.map (required folder))
+        |> Option.defaultWith (fun () -> characters options text)
+    | TokenizerSource.Characters -> characters options text
+    | TokenizerSource.Bytes -> learn TokenizerKind.Byte options text
+    | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options text
+    | TokenizerSource.Saved path -> Tokenizer.Load path
 
 let tokensFile folder = Path.Combine(folder, "tokens.bin")
 

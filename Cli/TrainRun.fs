@@ -267,7 +267,35 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 
         trainer.Value |> Option.iter _.Dispose()
 
+// A checkpoint's vectors belong to the ids of its own tokenizer.
+let private noteOtherTokenizer (job: Job) =
+    match job.Place, job.Start with
+    | New _, Some folder ->
+        match TrainData.own folder with
+        | Some own when own.Hash <> job.Tokenizer.Hash ->
+            eprintfn
+                "note: this is another tokenizer than the checkpoint's own in %s: what its token vectors have learned is of no use; leave --tokenizer out to keep it"
+                folder
+        | _ -> ()
+    | _ -> ()
+
+// The rate may change on the way, unlike what the optimizer's state depends on.
+let private noteOtherRate (job: Job) =
+    match job.Place, job.Start with
+    | Resumed _, Some folder ->
+        let before = TrainingState.Read(folder).Options.Rate
+
+        if before <> job.Training.Rate then
+            eprintfn
+                "note: the learning rate goes on otherwise than the run began: then %s; now %s"
+                before.Description
+                job.Training.Rate.Description
+    | _ -> ()
+
 let private announce device (job: Job) (run: RunFolder) =
+    noteOtherTokenizer job
+    noteOtherRate job
+
     if not (job.Options.Quiet || job.Options.Json) then
         let model = job.Plans.Model
         let parameters = model.Parameters |> Seq.sumBy _.Elements

@@ -22,7 +22,7 @@ let private suites = [
     TestCaseData([ "prefill"; "llama-tiny"; "--tokens"; "32" ], 1)
     TestCaseData([ "train"; "llama-tiny"; "--seq"; "16"; "--set"; "num_hidden_layers=1" ], 1)
     TestCaseData([ "decode"; "llama-tiny"; "--tokens"; "8"; "--precision"; "bf16" ], 1)
-    TestCaseData([ "tokenize" ], 2)
+    TestCaseData([ "tokenize" ], 5)
 ]
 
 [<TestCaseSource(nameof suites); Category "Heavy">]

@@ -88,7 +88,7 @@ let ``no flags are the main job`` () = Assert.That(ok (trainOptions []), Is.Equa
 [<Test>]
 let ``flags become options`` () =
     let options =
-        "gpt2-124m --data a b --resume --lr 3e-4 --no-pin --set layers=4 embed=256 --schedule wsd --tokenizer bpe"
+        "gpt2-124m --data a --data b --resume --lr 3e-4 --no-pin --set layers=4 --set embed=256 --schedule wsd --tokenizer bpe"
         |> _.Split(' ')
         |> List.ofArray
         |> trainOptions

@@ -113,6 +113,7 @@ let ``text ends where it is told to stop`` () =
         "2"
         "--stop"
         "a"
+        "--stop"
         "e"
     ]
 

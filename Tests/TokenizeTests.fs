@@ -92,7 +92,7 @@ let ``stats compare tokenizers on each text and on all`` () =
         let text, other = write folder "text.txt" corpus, write folder "other.txt" "The cat"
 
         let rows =
-            succeed [ "tokenize"; "stats"; text; other; "--tokenizer"; bpe; bytes; "--json" ]
+            succeed [ "tokenize"; "stats"; "--tokenizer"; bpe; "--tokenizer"; bytes; text; other; "--json" ]
             |> JsonDocument.Parse
             |> _.RootElement.EnumerateArray()
             |> List.ofSeq

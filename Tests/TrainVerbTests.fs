@@ -217,6 +217,74 @@ let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string
         Assert.That(resumed.Errors, Does.Contain $"keeps what {flag} said"))
 
 [<Test>]
+let ``a run doesn't go on with another tokenizer in its checkpoint`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        train folder "other" [ "--steps"; "1"; "--tokenizer"; "bytes" ] |> succeed |> ignore
+
+        let tokenizer run = Path.Combine(folder, run, "checkpoints", "step-000001", "tokenizer.json")
+        File.Copy(tokenizer "other", tokenizer "run", true)
+
+        let resumed =
+            Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--steps"; "2"; "--quiet" ]
+
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "is not the one the checkpoint was trained with"))
+
+[<Test>]
+let ``a resumed run says that its learning rate is another`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let resume flags = Invocation.legato ([ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ] @ flags)
+        let other = resume [ "--steps"; "2"; "--lr"; "0.5" ]
+        succeed other |> ignore
+        Assert.That(other.Errors, Does.Contain("then up to 0.003 in 1 steps").And.Contain "now up to 0.5 in 1 steps"))
+
+[<Test>]
+let ``a checkpoint that is given another tokenizer says what that costs`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let checkpoint = Path.Combine(folder, "run", "checkpoints", "step-000001")
+        let data = Path.Combine(folder, "text.txt")
+
+        let from name flags =
+            let out = Path.Combine(folder, name)
+            Invocation.legato ([ "train"; checkpoint; "--data"; data; "--out"; out; "--steps"; "1" ] @ small @ flags)
+
+        let note = "another tokenizer than the checkpoint's own"
+        Assert.That((from "kept" []).Errors, Does.Not.Contain note)
+        Assert.That((from "lost" [ "--tokenizer"; "bytes" ]).Errors, Does.Contain note))
+
+[<Test>]
+let ``words behind a flag that may be repeated are the verb's own`` () =
+    inFolder (fun folder ->
+        let first, second = write folder "a.txt" text, write folder "b.txt" text
+        let out = Path.Combine(folder, "run")
+
+        [
+            "train"
+            "--data"
+            first
+            "--data"
+            second
+            "--set"
+            "num_hidden_layers=1"
+            "llama-tiny"
+            "--out"
+            out
+        ]
+        @ [ "--steps"; "1" ]
+        @ small
+        |> Invocation.legato
+        |> succeed
+        |> ignore
+
+        Assert.That(
+            File.ReadAllText(Path.Combine(out, "report.html")),
+            Does.Contain "then along half a cosine to 0.0003"
+        ))
+
+[<Test>]
 let ``a command that began a run goes on with it`` () =
     inFolder (fun folder ->
         train folder "run" [ "--steps"; "1" ] |> succeed |> ignore

@@ -15,6 +15,13 @@ public abstract record LearningRate(double Peak, long WarmUp)
     /// <summary>The rate of a step, counted from 0.</summary>
     public double At(long step) => step < WarmUp ? Peak * (step + 1) / WarmUp : Peak * Share(step);
 
+    /// <summary>The schedule in words.</summary>
+    [JsonIgnore]
+    public string Description => FormattableString.Invariant($"up to {Peak} in {WarmUp} steps, then {Course}");
+
+    /// <summary>What comes after the warm-up, in words.</summary>
+    protected abstract string Course { get; }
+
     /// <summary>The share of the peak after the warm-up.</summary>
     protected abstract double Share(long step);
 
@@ -23,6 +30,8 @@ public abstract record LearningRate(double Peak, long WarmUp)
     /// <summary>Stays at the peak.</summary>
     public sealed record Constant(double Peak, long WarmUp) : LearningRate(Peak, WarmUp)
     {
+        protected override string Course => "constant";
+
         protected override double Share(long step) => 1;
     }
 
@@ -32,12 +41,16 @@ public abstract record LearningRate(double Peak, long WarmUp)
     /// </summary>
     public sealed record Cosine(double Peak, long WarmUp, long Steps, double Least) : LearningRate(Peak, WarmUp)
     {
+        protected override string Course => FormattableString.Invariant($"along half a cosine to {Least * Peak:G6} at step {Steps}");
+
         protected override double Share(long step) => Least + (1 - Least) * 0.5 * (1 + Math.Cos(Math.PI * Progress(step, WarmUp, Steps)));
     }
 
     /// <summary>Falls along a line, to <paramref name="Least"/> of the peak at step <paramref name="Steps"/>.</summary>
     public sealed record Linear(double Peak, long WarmUp, long Steps, double Least) : LearningRate(Peak, WarmUp)
     {
+        protected override string Course => FormattableString.Invariant($"along a line to {Least * Peak:G6} at step {Steps}");
+
         protected override double Share(long step) => 1 - (1 - Least) * Progress(step, WarmUp, Steps);
     }
 
@@ -47,6 +60,9 @@ public abstract record LearningRate(double Peak, long WarmUp)
     /// </summary>
     public sealed record WarmUpStableDecay(double Peak, long WarmUp, long Steps, long Decay, double Least) : LearningRate(Peak, WarmUp)
     {
+        protected override string Course =>
+            FormattableString.Invariant($"constant, and along a line to {Least * Peak:G6} in the last {Decay} of {Steps} steps");
+
         protected override double Share(long step) => 1 - (1 - Least) * Progress(step, Math.Max(WarmUp, Steps - Decay), Steps);
     }
 }

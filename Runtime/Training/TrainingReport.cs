@@ -53,7 +53,7 @@ internal static class TrainingReport
         long step = log.Losses.Count > 0 ? log.Losses[^1].Step : 0;
         yield return ("steps", Text($"{step} of {options.Steps}"));
         yield return ("tokens a step", Text($"{options.Accumulate} × {options.Batch} × {options.Sequence} = {options.TokensPerStep}"));
-        yield return ("learning rate", options.Rate.ToString());
+        yield return ("learning rate", options.Rate.Description);
         if (log.Losses.Count > 0)
             yield return ("loss", Text($"{log.Losses[0].Loss:F4} at first, {log.Losses[^1].Loss:F4} at last"));
         if (log.Evaluations.Count > 0)

@@ -48,6 +48,32 @@ internal sealed class TextVectorTests
             Assert.That(saved.Encode(text.GetString()!, options).Ids, Is.EqualTo(original.Encode(text.GetString()!, options).Ids), name);
     }
 
+    // Models that put spaces behind words, with and without extra spaces removed.
+    [TestCase("bpe_true")]
+    [TestCase("bpe_false")]
+    [TestCase("unigram_true")]
+    [TestCase("unigram_false")]
+    public void SpacesBehindWordsAreThoseOfSentencePiece(string name)
+    {
+        string goldens = Path.Combine(Goldens(), "sentencepiece");
+        using var document = JsonDocument.Parse(File.ReadAllText(Path.Combine(goldens, "vectors.json")));
+        var tokenizer = Tokenizer.Load(Path.Combine(goldens, name + ".model"));
+        using var folder = new TemporaryFolder();
+        tokenizer.Save(folder.Path);
+        var saved = Tokenizer.Load(folder.Path);
+        var rows = document.RootElement.GetProperty("models").GetProperty(name).EnumerateArray();
+        foreach (var (text, row) in document.RootElement.GetProperty("texts").EnumerateArray().Zip(rows))
+        {
+            int[] ids = Ints(row.GetProperty("ids"));
+            Assert.That(tokenizer.EncodeIds(text.GetString(), EncodeOptions.AsShipped), Is.EqualTo(ids), text.GetString());
+            Assert.That(tokenizer.Decode(ids), Is.EqualTo(row.GetProperty("decoded").GetString()), text.GetString());
+            Assert.That(saved.EncodeIds(text.GetString(), EncodeOptions.AsShipped), Is.EqualTo(ids), text.GetString());
+        }
+    }
+
+    private static string Goldens([System.Runtime.CompilerServices.CallerFilePath] string here = "") =>
+        Path.Combine(Path.GetDirectoryName(here)!, "..", "Goldens");
+
     [Test]
     public void PairsAreFramedAsTheReferenceDoes()
     {

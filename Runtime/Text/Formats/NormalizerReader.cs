@@ -20,7 +20,9 @@ internal static class NormalizerReader
         "BertNormalizer" => new BertNormalizer(
             stage.Bool("clean_text", absent: true), stage.Bool("handle_chinese_chars", absent: true),
             stage.Optional("strip_accents")?.Bool(), stage.Bool("lowercase", absent: true)),
-        "Replace" => new ReplaceNormalizer(PreTokenizerReader.ReadPattern(stage["pattern"]), stage["content"].String()),
+        "Replace" => stage["pattern"].Optional("Regex")?.String() == AppendNormalizer.End
+            ? new AppendNormalizer(stage["content"].String())
+            : new ReplaceNormalizer(PreTokenizerReader.ReadPattern(stage["pattern"]), stage["content"].String()),
         "Prepend" => new PrependNormalizer(stage["prepend"].String()),
         "Strip" => new StripNormalizer(stage.Bool("strip_left", absent: true), stage.Bool("strip_right", absent: true)),
         "Precompiled" => new PrecompiledNormalizer(ReadMap(stage["precompiled_charsmap"]), longestMatch: false),

@@ -15,8 +15,6 @@ internal static class SentencePieceReader
 
     public static TokenizerDefinition Read(SentencePieceModel source, string where)
     {
-        if (source.SpaceAsSuffix)
-            throw new LegatoException("the model puts spaces behind words, which isn't supported", where, "use its tokenizer.json, if it has one");
         int unknownId = source.Pieces.FindIndex(piece => piece.Kind == PieceKind.Unknown);
         var vocabulary = MakeVocabulary(source.Pieces, where);
         return new TokenizerDefinition
@@ -97,10 +95,11 @@ internal static class SentencePieceReader
         string space = source.EscapeSpaces ? Mark : " ";
         if (source.EscapeSpaces)
             stages.Add(new ReplaceNormalizer(TextPattern.Literal(" "), Mark));
+        bool behind = source.AddDummyPrefix && source.SpaceAsSuffix;
         if (source.AddDummyPrefix)
-            stages.Add(new PrependNormalizer(space));
+            stages.Add(behind ? new AppendNormalizer(space) : new PrependNormalizer(space));
         if (source.RemoveExtraSpaces)
-            stages.Add(new ReplaceNormalizer(TextPattern.Regex($"{space}+$"), ""));
+            stages.Add(new ReplaceNormalizer(TextPattern.Regex($"{space}+$"), behind ? space : ""));
         return new SequenceNormalizer(stages);
     }
 

@@ -54,6 +54,27 @@ internal sealed class PrependNormalizer(string prefix) : INormalizer
     }
 }
 
+/// <summary>
+/// Puts a string behind a text that isn't empty. Written as what tokenizer.json has for it: the replacement of the end.
+/// </summary>
+internal sealed class AppendNormalizer(string suffix) : INormalizer
+{
+    /// <summary>The regular expression of a text's end.</summary>
+    public const string End = @"\z";
+
+    public AlignedText Normalize(AlignedText text)
+    {
+        if (text.Length == 0)
+            return text;
+        var builder = new AlignedTextBuilder(text.Length + suffix.Length);
+        builder.Append(text, 0, text.Length);
+        builder.Append(suffix, text.SourceOf(text.Length - 1));
+        return builder.Build();
+    }
+
+    public void Write(Utf8JsonWriter json) => new ReplaceNormalizer(TextPattern.Regex(End), suffix).Write(json);
+}
+
 /// <summary>Takes white space off the ends.</summary>
 internal sealed class StripNormalizer(bool left, bool right) : INormalizer
 {
