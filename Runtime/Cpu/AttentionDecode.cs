@@ -14,6 +14,9 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
 {
     private const int RangeKeys = 512, TileKeys = 128;
 
+    /// <summary>What a worker fetches of keys and values ahead of the step: a part of the L2 cache.</summary>
+    private const long PrefetchBytes = 256 << 10;
+
     private readonly int heads, headStride, valueStride, ranges;
 
     /// <summary>For each (batch row, head, range): the weighted sum of values, then the largest score and the denominator.</summary>
@@ -51,12 +54,29 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
         return scratch.Bytes - args.Scratch;
     }
 
+    /// <summary>Each worker fetches the keys and values of the work items that it is likely to claim.</summary>
+    public static void Prefetch(Worker worker, in AttentionArgs args)
+    {
+        int used = UsedRanges(args), items = args.Batch * args.KeyHeads * used;
+        long keyBytes = args.HeadSize * args.Key.Type.Size() + args.ValueSize * args.Value.Type.Size(), left = PrefetchBytes / keyBytes;
+        for (int item = worker.Index; item < items && left > 0; item += worker.Count)
+        {
+            int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
+            // The newest key may not be there yet, which is no harm.
+            IntegerRange visible = args.Program.Tiles.VisibleKeys(Against(
+                args, batch, head, (long)range * RangeKeys, Math.Min((range + 1L) * RangeKeys, args.KeysOf(batch)) - 1));
+            int count = (int)Math.Min(visible.High - visible.Low + 1, left);
+            if (count <= 0)
+                continue;
+            AttentionRows.Prefetch(args.Key, batch, visible.Low, head, count, args.HeadSize);
+            AttentionRows.Prefetch(args.Value, batch, visible.Low, head, count, args.ValueSize);
+            left -= count;
+        }
+    }
+
     public void Run(Worker worker, in AttentionArgs args, nint* operands)
     {
-        long longest = 0;
-        for (int batch = 0; batch < args.Batch; batch++)
-            longest = Math.Max(longest, args.KeysOf(batch));
-        int used = (int)((longest + RangeKeys - 1) / RangeKeys), items = args.Batch * args.KeyHeads * used;
+        int used = UsedRanges(args), items = args.Batch * args.KeyHeads * used;
         while (worker.TryClaim(items, out int item))
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
@@ -69,6 +89,14 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
         worker.Barrier();
         for (int row = worker.Index; row < args.Batch * args.Heads; row += worker.Count)
             Combine(args, row / args.Heads, row % args.Heads, used);
+    }
+
+    private static int UsedRanges(in AttentionArgs args)
+    {
+        long longest = 0;
+        for (int batch = 0; batch < args.Batch; batch++)
+            longest = Math.Max(longest, args.KeysOf(batch));
+        return (int)((longest + RangeKeys - 1) / RangeKeys);
     }
 
     private float* Partial(in AttentionArgs args, int batch, int keyHead, int head, int range) =>

@@ -47,6 +47,7 @@ internal sealed class CpuGroupedGradientLaunch : CpuLaunch
             OutputGroupStride = groupStride.Evaluate(dimensions),
             OutputRowStride = (nint)rowStride.Evaluate(dimensions),
             Scratch = 0,
+            ScratchBytes = 0,
         };
     }
 
@@ -60,5 +61,5 @@ internal sealed class CpuGroupedGradientLaunch : CpuLaunch
         accesses.Add(CpuLowering.ProductScratchAccess(together: false));
     }
 
-    public override void Run(Worker worker) => GroupedGradient.Run(worker, args with { Scratch = scratch.Address });
+    public override void Run(Worker worker) => GroupedGradient.Run(worker, args with { Scratch = scratch.Address, ScratchBytes = scratch.Bytes });
 }

@@ -57,6 +57,7 @@ internal sealed class CpuGroupedProductLaunch : CpuLaunch
             Output = output.Address(dimensions),
             OutputStride = (nint)outputStride.Evaluate(dimensions),
             Scratch = 0,
+            ScratchBytes = 0,
             Epilogue = finish,
         };
     }
@@ -72,5 +73,5 @@ internal sealed class CpuGroupedProductLaunch : CpuLaunch
         accesses.Add(CpuLowering.ProductScratchAccess(together: false));
     }
 
-    public override void Run(Worker worker) => GroupedProduct.Run(worker, args with { Scratch = scratch.Address });
+    public override void Run(Worker worker) => GroupedProduct.Run(worker, args with { Scratch = scratch.Address, ScratchBytes = scratch.Bytes });
 }

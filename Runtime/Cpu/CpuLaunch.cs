@@ -41,6 +41,17 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     /// <summary>This worker's part of the step.</summary>
     public abstract void Run(Worker worker);
 
+    /// <summary>Whether the step reads so much that the cache should be filled before it begins; known once bound.</summary>
+    public virtual bool Prefetches => false;
+
+    /// <summary>Fetches what this worker will begin the step with, while others are still at an earlier one; it may not be written yet.</summary>
+    public virtual void Prefetch(Worker worker)
+    {
+    }
+
+    /// <summary>Of a step that <see cref="Prefetches"/>, the next one that does; known once all are bound.</summary>
+    public CpuLaunch? Following { get; set; }
+
     /// <summary>Whether sharing wouldn't pay. A step that states no cost is taken for a large one.</summary>
     protected bool IsSmall => Math.Max(Flops, Bytes) is > 0 and < SmallWork;
 

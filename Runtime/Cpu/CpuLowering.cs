@@ -15,6 +15,7 @@ internal sealed class CpuLowering
     private readonly Dictionary<Kernel, KernelSplit?> splits = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Kernel, CompiledKernel> kernels = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(long Elements, int Number), int> workspaces = [];
+    private readonly ProductRuns runs;
     private readonly List<CpuLaunch> launches = [];
 
     private CpuLowering(CpuResources resources)
@@ -22,6 +23,7 @@ internal sealed class CpuLowering
         this.resources = resources;
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
         Dimension = name => resources.Bindings[name];
+        runs = new ProductRuns((x, y) => View(x).Range.Overlaps(View(y).Range));
     }
 
     public CpuDevice Device => resources.Device;
@@ -41,8 +43,7 @@ internal sealed class CpuLowering
         var lowering = new CpuLowering(resources);
         IReadOnlyList<Step> wide = lowering.Widened(steps);
         lowering.CompileKernels(wide);
-        foreach (Step step in wide)
-            lowering.Add(step);
+        lowering.Add(wide);
         return [.. lowering.launches];
     }
 
@@ -50,8 +51,7 @@ internal sealed class CpuLowering
     public static void ReserveWorkingMemory(CpuResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CpuLowering(resources);
-        foreach (Step step in lowering.WithoutKernels(lowering.Widened(steps)))
-            lowering.Add(step);
+        lowering.Add(lowering.WithoutKernels(lowering.Widened(steps)));
         foreach (CpuLaunch launch in lowering.launches)
             launch.Bind(resources.Bindings.Values);
     }
@@ -124,6 +124,21 @@ internal sealed class CpuLowering
         if (!splits.TryGetValue(kernel, out KernelSplit? split))
             splits[kernel] = split = KernelSplit.Of(kernel);
         return split;
+    }
+
+    /// <summary>The steps in order, those that may be computed as one together.</summary>
+    private void Add(IReadOnlyList<Step> steps)
+    {
+        for (int i = 0; i < steps.Count; i++)
+            if (runs.At(steps, i) is { Length: > 1 } run)
+            {
+                launches.Add(new CpuProductRunLaunch(run, this));
+                i += run.Length - 1;
+            }
+            else
+            {
+                Add(steps[i]);
+            }
     }
 
     private void Add(Step step)
@@ -229,8 +244,7 @@ internal sealed class CpuLowering
         for (long i = 0; i < loop.Count; i++)
         {
             loopVariables[loop.Variable] = loop.Reversed ? loop.Count - 1 - i : i;
-            foreach (Step step in loop.Body)
-                Add(step);
+            Add(loop.Body);
         }
         loopVariables.Remove(loop.Variable);
     }

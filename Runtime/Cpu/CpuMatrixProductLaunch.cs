@@ -72,6 +72,14 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         accesses.Add(CpuLowering.ProductScratchAccess(usesAllScratch));
     }
 
+    /// <summary>Whether the step is one call, which may be a member of a run.</summary>
+    public bool SuitsRun => callCount == 1 && MatrixProductSkinny.SuitsRun(calls[0], workers);
+
+    /// <summary>The first call, without its scratch.</summary>
+    public MatrixProductArgs Args => calls[0];
+
+    public override bool Prefetches => SuitsRun;
+
     public override void Run(Worker worker)
     {
         for (int i = 0; i < callCount; i++)
@@ -81,6 +89,8 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             MatrixProduct.Run(worker, calls[i] with { Scratch = scratch.Address, ScratchBytes = scratch.Bytes });
         }
     }
+
+    public override void Prefetch(Worker worker) => MatrixProductSkinnyRun.Prefetch(worker, calls.AsSpan(0, 1), [1]);
 
     private MatrixProductArgs Call(int index, ReadOnlySpan<long> dimensions)
     {

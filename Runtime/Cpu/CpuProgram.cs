@@ -32,6 +32,7 @@ internal sealed class CpuProgram
         foreach (CpuLaunch launch in launches)
             launch.Bind(dimensions);
         PlaceBarriers();
+        PlacePrefetches();
     }
 
     public void Run()
@@ -74,6 +75,17 @@ internal sealed class CpuProgram
         }
     }
 
+    private void PlacePrefetches()
+    {
+        CpuLaunch? following = null;
+        for (int i = launches.Length - 1; i >= 0; i--)
+            if (launches[i].Prefetches)
+            {
+                launches[i].Following = following;
+                following = launches[i];
+            }
+    }
+
     private bool MustWait()
     {
         foreach (CpuAccess access in own)
@@ -92,6 +104,9 @@ internal sealed class CpuProgram
             else if (launch.Claims)
                 worker.NextClaims();
             launch.Run(worker);
+            // While a short step computes, memory is busy with the one after.
+            launch.Following?.Prefetch(worker);
+            launch.Following?.Following?.Prefetch(worker);
         }
     }
 

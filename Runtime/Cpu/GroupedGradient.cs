@@ -14,6 +14,7 @@ internal readonly struct GroupedGradientArgs
     public required long OutputGroupStride { get; init; }
     public required nint OutputRowStride { get; init; }
     public required nint Scratch { get; init; }
+    public required long ScratchBytes { get; init; }
 }
 
 /// <summary>
@@ -22,20 +23,22 @@ internal readonly struct GroupedGradientArgs
 /// </summary>
 internal static unsafe class GroupedGradient
 {
-    private const int RowBlock = 252, ColumnBlock = 256;
+    private const int RowBlock = 266, ColumnBlock = 256;
 
+    /// <summary>What one worker needs.</summary>
     public static long ScratchBytes => ScratchFloats(MatrixProductTile.For(CpuIsaChoice.Active)) * sizeof(float);
 
     public static void Run(Worker worker, in GroupedGradientArgs args)
     {
         MatrixProductTile tile = MatrixProductTile.For(CpuIsaChoice.Active);
+        int height = GroupedProduct.EvenBlock(args.M, RowBlock, tile);
         int rowBlocks = MatrixProduct.Divide(args.M, RowBlock), columnBlocks = MatrixProduct.Divide(args.N, ColumnBlock);
-        float* scratch = (float*)(args.Scratch + (nint)(ScratchBytes * worker.Index));
+        float* scratch = MatrixProduct.OwnScratch(worker, args.Scratch, args.ScratchBytes);
         while (worker.TryClaim(args.Rows.Groups * rowBlocks * columnBlocks, out int item))
         {
             int group = item / (rowBlocks * columnBlocks), block = item % (rowBlocks * columnBlocks);
-            int m0 = block / columnBlocks * RowBlock, n0 = block % columnBlocks * ColumnBlock;
-            ComputeBlock(args, tile, scratch, group, m0, Math.Min(args.M, m0 + RowBlock), n0, Math.Min(args.N, n0 + ColumnBlock));
+            int m0 = block / columnBlocks * height, n0 = block % columnBlocks * ColumnBlock;
+            ComputeBlock(args, tile, scratch, group, m0, Math.Min(args.M, m0 + height), n0, Math.Min(args.N, n0 + ColumnBlock));
         }
     }
 

@@ -19,6 +19,7 @@ internal readonly struct GroupedProductArgs
     public required nint Output { get; init; }
     public required nint OutputStride { get; init; }
     public required nint Scratch { get; init; }
+    public required long ScratchBytes { get; init; }
 
     /// <summary>Called for each row and stretch of columns that is finished; the first argument is the group.</summary>
     public MatrixProductEpilogue? Epilogue { get; init; }
@@ -50,28 +51,29 @@ internal readonly struct GroupedProductArgs
 /// </summary>
 internal static unsafe class GroupedProduct
 {
-    /// <summary>Rows of a block: its panel and its sums share the L2 cache, and each panel of the right operand serves all of them.</summary>
-    private const int RowBlock = 252;
+    /// <summary>Rows of a block at most: its panel and its sums share the L2 cache, and each panel of the right operand serves all of them.</summary>
+    private const int RowBlock = 308;
     private const int MaxColumnBlock = 512;
 
     /// <summary>Up to so many rows a group is faster row by row, its right operand never packed.</summary>
     private const int FewRows = 4;
 
+    /// <summary>What one worker needs.</summary>
     public static long ScratchBytes => ScratchFloats(MatrixProductTile.For(CpuIsaChoice.Active)) * sizeof(float);
 
     public static void Run(Worker worker, in GroupedProductArgs args)
     {
         MatrixProductTile tile = MatrixProductTile.For(CpuIsaChoice.Active);
         int width = ColumnBlock(args, worker.Count, tile), columnBlocks = MatrixProduct.Divide(args.N, width);
-        float* scratch = (float*)(args.Scratch + (nint)(ScratchBytes * worker.Index));
+        float* scratch = MatrixProduct.OwnScratch(worker, args.Scratch, args.ScratchBytes);
         int first = 0, claimed = worker.Claim();
         for (int group = 0; group < args.Rows.Groups; group++)
         {
-            int rows = args.Rows.Size(group), items = MatrixProduct.Divide(rows, RowBlock) * columnBlocks;
+            int rows = args.Rows.Size(group), height = EvenBlock(rows, RowBlock, tile), items = MatrixProduct.Divide(rows, RowBlock) * columnBlocks;
             for (; claimed < first + items; claimed = worker.Claim())
             {
-                int row = (claimed - first) / columnBlocks * RowBlock, n0 = (claimed - first) % columnBlocks * width;
-                int start = args.Rows.Start(group) + row, end = start + Math.Min(RowBlock, rows - row);
+                int row = (claimed - first) / columnBlocks * height, n0 = (claimed - first) % columnBlocks * width;
+                int start = args.Rows.Start(group) + row, end = start + Math.Min(height, rows - row);
                 int n1 = Math.Min(args.N, n0 + width);
                 if (rows <= FewRows && MatrixProductSkinny.Suits(args.OfRow(group, 0), CpuIsaChoice.Active))
                     ComputeRows(args, group, start, end, n0, n1, scratch);
@@ -81,6 +83,10 @@ internal static unsafe class GroupedProduct
             first += items;
         }
     }
+
+    /// <summary>Rows of each block where as few as can be are about equal: a low block packs as much of the other operand as a high one.</summary>
+    internal static int EvenBlock(int rows, int most, MatrixProductTile tile) =>
+        rows <= most ? rows : Math.Min(most, MatrixProduct.RoundUp(MatrixProduct.Divide(rows, MatrixProduct.Divide(rows, most)), tile.Rows));
 
     private static void ComputeRows(in GroupedProductArgs args, int group, int start, int end, int n0, int n1, float* scratch)
     {

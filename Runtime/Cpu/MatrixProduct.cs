@@ -9,6 +9,7 @@ namespace Legato.Runtime.Cpu;
 public static unsafe class MatrixProduct
 {
     internal const int DepthBlock = 384;
+    private const int ScratchAlignment = 64;
 
     /// <summary>
     /// Computes the product. All workers of a run call this with the same arguments; no claims may have been made since the
@@ -46,6 +47,13 @@ public static unsafe class MatrixProduct
             ? MatrixProductSkinny.SharesScratch(args, workers)
             : !MatrixProductPrivate.Suits(args);
 
+    /// <summary>
+    /// The part of the scratch that is this worker's own, an equal part of all of it: wherever steps follow one another without
+    /// a barrier, of whatever kind and however little each needs, nobody touches another's.
+    /// </summary>
+    internal static float* OwnScratch(Worker worker, nint scratch, long bytes) =>
+        (float*)(scratch + (nint)(bytes / worker.Count / ScratchAlignment * ScratchAlignment * worker.Index));
+
     internal static int Divide(int dividend, int divisor) => (dividend + divisor - 1) / divisor;
 
     internal static int RoundUp(int value, int multiple) => Divide(value, multiple) * multiple;
@@ -54,8 +62,8 @@ public static unsafe class MatrixProduct
     {
         if (args.M < 0 || args.N < 0 || args.K < 0 || args.Batch < 0)
             throw new ArgumentException($"negative size in [{args.M},{args.K}]·[{args.K},{args.N}]×{args.Batch}");
-        if (args.Scratch % 64 != 0)
-            throw new ArgumentException("the scratch isn't aligned to 64 bytes");
+        if (args.Scratch % ScratchAlignment != 0)
+            throw new ArgumentException($"the scratch isn't aligned to {ScratchAlignment} bytes");
         long needed = ScratchBytes(args, workers, isa);
         if (args.ScratchBytes < needed)
             throw new ArgumentException($"[{args.M},{args.K}]·[{args.K},{args.N}] needs {needed} bytes of scratch, not {args.ScratchBytes}");

@@ -6,33 +6,45 @@ namespace Legato.Runtime.Cpu;
 
 /// <summary>
 /// Up to 8 rows of A times 16 columns of B whose elements are contiguous along k (weights stored [N,K]), in AVX-512, straight
-/// from memory. Four steps of k of 16 columns are loaded as 16 quarters of vectors and turned by two rounds of unpacking, so
-/// that a vector holds one k of all columns and the sum over k keeps its order, element by element.
+/// from memory. A cache line of each column is loaded once, whole (columns of a power of two share a few sets of the L1 cache),
+/// and the 16 lines are turned, so that a vector holds one word of all columns and the sum over k keeps its order, element by element.
 /// </summary>
 internal static unsafe class MatrixProductColumns512
 {
     public const int MaxRows = 8;
     public const int Columns = 16;
+    private const int Line = 64;
 
     /// <summary>
-    /// The next 16 columns are fetched while these are read, into the L2 cache: a stream for every two columns, two lines of each
-    /// stream a step. Several long streams keep more of memory busy than one, or than sixteen short ones.
+    /// How far ahead each column is fetched into the L2 cache, in bytes: sixteen streams, all long enough for the full speed of
+    /// memory. Where a column ends, the next stretch's begins.
     /// </summary>
-    private const int StreamColumns = 2;
+    private const int Ahead = 2048;
 
-    public static delegate*<nint, float*, nint, byte*, nint, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnSteps =>
+    public static delegate*<nint, float*, nint, byte*, nint, byte*, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
     [
         &Product<TElement, Height1>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
         &Product<TElement, Height5>, &Product<TElement, Height6>, &Product<TElement, Height7>, &Product<TElement, Height8>,
     ];
 
+    /// <summary>Fetches what <see cref="Kernels"/> would find fetched of 16 columns, were the product before it the stretch before.</summary>
+    public static void Prefetch(byte* b, nint bStride, nint rowBytes)
+    {
+        for (nint at = 0; at < Math.Min(Ahead, rowBytes); at += Line)
+            for (int column = 0; column < Columns; column++)
+                Sse.Prefetch1(b + column * bStride + at);
+    }
+
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
+    /// <param name="next">The first of the 16 columns that will be read next, at as long strides.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Product<TElement, T>(nint depth, float* a, nint aStride, byte* b, nint bStride, float* c, nint cStride, bool add)
-        where TElement : struct, IColumnSteps where T : struct, ITileHeight
+    private static void Product<TElement, T>(
+        nint depth, float* a, nint aStride, byte* b, nint bStride, byte* next, float* c, nint cStride, bool add)
+        where TElement : struct, IColumnWords where T : struct, ITileHeight
     {
-        byte* next = b + Columns * bStride;
+        nint rowBytes = depth * TElement.Size, left = rowBytes - Math.Min(Ahead, rowBytes);
+        byte* fetch = left > 0 ? b + Ahead : next;
         for (; depth > 0; depth -= MatrixProduct.DepthBlock, add = true)
         {
             nint steps = Math.Min(depth, MatrixProduct.DepthBlock);
@@ -40,21 +52,25 @@ internal static unsafe class MatrixProductColumns512
             Vector512<float> c2 = Vector512<float>.Zero, c3 = Vector512<float>.Zero;
             Vector512<float> c4 = Vector512<float>.Zero, c5 = Vector512<float>.Zero;
             Vector512<float> c6 = Vector512<float>.Zero, c7 = Vector512<float>.Zero;
-            for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, next += StreamColumns * 64)
+            for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, b += Line, a += TElement.LineSteps)
             {
-                for (int quarter = 0; quarter < 4; quarter++, b += 16, a += TElement.QuarterSteps)
-                {
-                    Prefetch(next, quarter, StreamColumns * bStride);
-                    Turn(b, bStride, out Vector512<float> q0, out Vector512<float> q1, out Vector512<float> q2, out Vector512<float> q3);
-                    c0 = TElement.Add(c0, q0, q1, q2, q3, a);
-                    if (T.Rows > 1) c1 = TElement.Add(c1, q0, q1, q2, q3, a + aStride);
-                    if (T.Rows > 2) c2 = TElement.Add(c2, q0, q1, q2, q3, a + 2 * aStride);
-                    if (T.Rows > 3) c3 = TElement.Add(c3, q0, q1, q2, q3, a + 3 * aStride);
-                    if (T.Rows > 4) c4 = TElement.Add(c4, q0, q1, q2, q3, a + 4 * aStride);
-                    if (T.Rows > 5) c5 = TElement.Add(c5, q0, q1, q2, q3, a + 5 * aStride);
-                    if (T.Rows > 6) c6 = TElement.Add(c6, q0, q1, q2, q3, a + 6 * aStride);
-                    if (T.Rows > 7) c7 = TElement.Add(c7, q0, q1, q2, q3, a + 7 * aStride);
-                }
+                Quads(b, bStride, fetch, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
+                Quads(b + 4 * bStride, bStride, fetch + 4 * bStride, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
+                Quads(b + 8 * bStride, bStride, fetch + 8 * bStride, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
+                Quads(b + 12 * bStride, bStride, fetch + 12 * bStride, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
+                fetch = (left -= Line) == 0 ? next : fetch + Line;
+                Cross(ref w0, ref w4, ref w8, ref w12);
+                Cross(ref w1, ref w5, ref w9, ref w13);
+                Cross(ref w2, ref w6, ref w10, ref w14);
+                Cross(ref w3, ref w7, ref w11, ref w15);
+                c0 = Add<TElement>(c0, a, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 1) c1 = Add<TElement>(c1, a + aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 2) c2 = Add<TElement>(c2, a + 2 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 3) c3 = Add<TElement>(c3, a + 3 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 4) c4 = Add<TElement>(c4, a + 4 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 5) c5 = Add<TElement>(c5, a + 5 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 6) c6 = Add<TElement>(c6, a + 6 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 7) c7 = Add<TElement>(c7, a + 7 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
             }
             for (; steps > 0; steps--, b += TElement.Size, a++)
             {
@@ -82,7 +98,7 @@ internal static unsafe class MatrixProductColumns512
 
     /// <summary>One k of all columns, where less than a line is left.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static Vector512<float> Gather<TElement>(byte* b, nint stride) where TElement : struct, IColumnSteps
+    private static Vector512<float> Gather<TElement>(byte* b, nint stride) where TElement : struct, IColumnWords
     {
         Vector512<float> column = default;
         for (int lane = 0; lane < Columns; lane++) column = column.WithElement(lane, TElement.Load(b + lane * stride));
@@ -92,96 +108,104 @@ internal static unsafe class MatrixProductColumns512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store(float* c, Vector512<float> sum, bool add) => (add ? Vector512.Load(c) + sum : sum).Store(c);
 
-    /// <summary>Fetches a line of each of four streams, a few at a time lest they hold up the loads.</summary>
+    /// <summary>
+    /// Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns
+    /// each. Fetches as many lines on the way, a few at a time lest they hold up the loads.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(byte* next, int quarter, nint stream)
+    private static void Quads(
+        byte* b, nint stride, byte* fetch, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
     {
-        byte* from = next + quarter % StreamColumns * 64 + quarter / StreamColumns * 4 * stream;
-        Sse.Prefetch1(from);
-        Sse.Prefetch1(from + stream);
-        Sse.Prefetch1(from + 2 * stream);
-        Sse.Prefetch1(from + 3 * stream);
-    }
-
-    /// <summary>Four 32-bit words of each of 16 columns: vector i receives word i of all columns.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Turn(byte* b, nint stride, out Vector512<float> q0, out Vector512<float> q1, out Vector512<float> q2, out Vector512<float> q3)
-    {
-        Vector512<float> v0 = Quarters(b, stride), v1 = Quarters(b + stride, stride);
-        Vector512<float> v2 = Quarters(b + 2 * stride, stride), v3 = Quarters(b + 3 * stride, stride);
+        Sse.Prefetch1(fetch);
+        Sse.Prefetch1(fetch + stride);
+        Sse.Prefetch1(fetch + 2 * stride);
+        Sse.Prefetch1(fetch + 3 * stride);
+        Vector512<float> v0 = Vector512.Load((float*)b), v1 = Vector512.Load((float*)(b + stride));
+        Vector512<float> v2 = Vector512.Load((float*)(b + 2 * stride)), v3 = Vector512.Load((float*)(b + 3 * stride));
         Vector512<double> low01 = Avx512F.UnpackLow(v0, v1).AsDouble(), low23 = Avx512F.UnpackLow(v2, v3).AsDouble();
         Vector512<double> high01 = Avx512F.UnpackHigh(v0, v1).AsDouble(), high23 = Avx512F.UnpackHigh(v2, v3).AsDouble();
-        q0 = Avx512F.UnpackLow(low01, low23).AsSingle();
-        q1 = Avx512F.UnpackHigh(low01, low23).AsSingle();
-        q2 = Avx512F.UnpackLow(high01, high23).AsSingle();
-        q3 = Avx512F.UnpackHigh(high01, high23).AsSingle();
+        w0 = Avx512F.UnpackLow(low01, low23).AsSingle();
+        w1 = Avx512F.UnpackHigh(low01, low23).AsSingle();
+        w2 = Avx512F.UnpackLow(high01, high23).AsSingle();
+        w3 = Avx512F.UnpackHigh(high01, high23).AsSingle();
     }
 
-    /// <summary>Every fourth column's 16 bytes.</summary>
+    /// <summary>Turns four vectors of four quarters: each receives one quarter of all, which is a word of all columns.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Quarters(byte* b, nint stride)
+    private static void Cross(ref Vector512<float> w0, ref Vector512<float> w1, ref Vector512<float> w2, ref Vector512<float> w3)
     {
-        Vector512<float> v = Vector128.Load((float*)b).ToVector256Unsafe().ToVector512Unsafe();
-        v = Avx512F.InsertVector128(v, Vector128.Load((float*)(b + 4 * stride)), 1);
-        v = Avx512F.InsertVector128(v, Vector128.Load((float*)(b + 8 * stride)), 2);
-        return Avx512F.InsertVector128(v, Vector128.Load((float*)(b + 12 * stride)), 3);
+        Vector512<float> low01 = Avx512F.Shuffle4x128(w0, w1, 0x44), low23 = Avx512F.Shuffle4x128(w2, w3, 0x44);
+        Vector512<float> high01 = Avx512F.Shuffle4x128(w0, w1, 0xEE), high23 = Avx512F.Shuffle4x128(w2, w3, 0xEE);
+        w0 = Avx512F.Shuffle4x128(low01, low23, 0x88);
+        w1 = Avx512F.Shuffle4x128(low01, low23, 0xDD);
+        w2 = Avx512F.Shuffle4x128(high01, high23, 0x88);
+        w3 = Avx512F.Shuffle4x128(high01, high23, 0xDD);
+    }
+
+    /// <summary>Adds a line's words in ascending order.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Add<TElement>(
+        Vector512<float> sum, float* a, Vector512<float> w0, Vector512<float> w1, Vector512<float> w2, Vector512<float> w3,
+        Vector512<float> w4, Vector512<float> w5, Vector512<float> w6, Vector512<float> w7, Vector512<float> w8, Vector512<float> w9,
+        Vector512<float> w10, Vector512<float> w11, Vector512<float> w12, Vector512<float> w13, Vector512<float> w14, Vector512<float> w15)
+        where TElement : struct, IColumnWords
+    {
+        int word = TElement.LineSteps / 16;
+        sum = TElement.Add(sum, w0, a);
+        sum = TElement.Add(sum, w1, a + word);
+        sum = TElement.Add(sum, w2, a + 2 * word);
+        sum = TElement.Add(sum, w3, a + 3 * word);
+        sum = TElement.Add(sum, w4, a + 4 * word);
+        sum = TElement.Add(sum, w5, a + 5 * word);
+        sum = TElement.Add(sum, w6, a + 6 * word);
+        sum = TElement.Add(sum, w7, a + 7 * word);
+        sum = TElement.Add(sum, w8, a + 8 * word);
+        sum = TElement.Add(sum, w9, a + 9 * word);
+        sum = TElement.Add(sum, w10, a + 10 * word);
+        sum = TElement.Add(sum, w11, a + 11 * word);
+        sum = TElement.Add(sum, w12, a + 12 * word);
+        sum = TElement.Add(sum, w13, a + 13 * word);
+        sum = TElement.Add(sum, w14, a + 14 * word);
+        return TElement.Add(sum, w15, a + 15 * word);
     }
 }
 
 /// <summary>How the 32-bit words of columns turn into steps of k.</summary>
-internal unsafe interface IColumnSteps
+internal unsafe interface IColumnWords
 {
     static abstract int Size { get; }
 
-    /// <summary>Steps of k in 16 bytes, and in a cache line.</summary>
-    static abstract int QuarterSteps { get; }
+    /// <summary>Steps of k in a cache line.</summary>
     static abstract int LineSteps { get; }
 
     static abstract float Load(byte* source);
 
-    /// <summary>Adds, in ascending k, the steps in four vectors of words times those elements of A.</summary>
-    static abstract Vector512<float> Add(Vector512<float> sum, Vector512<float> q0, Vector512<float> q1, Vector512<float> q2, Vector512<float> q3, float* a);
+    /// <summary>Adds, in ascending k, the steps in one word of all columns times those elements of A.</summary>
+    static abstract Vector512<float> Add(Vector512<float> sum, Vector512<float> word, float* a);
 }
 
-internal readonly unsafe struct ColumnStepsFloat32 : IColumnSteps
+internal readonly unsafe struct ColumnWordsFloat32 : IColumnWords
 {
     public static int Size => sizeof(float);
-    public static int QuarterSteps => 4;
     public static int LineSteps => 16;
     public static float Load(byte* source) => *(float*)source;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Add(Vector512<float> sum, Vector512<float> q0, Vector512<float> q1, Vector512<float> q2, Vector512<float> q3, float* a)
-    {
-        sum = Avx512F.FusedMultiplyAdd(q0, Vector512.Create(a[0]), sum);
-        sum = Avx512F.FusedMultiplyAdd(q1, Vector512.Create(a[1]), sum);
-        sum = Avx512F.FusedMultiplyAdd(q2, Vector512.Create(a[2]), sum);
-        return Avx512F.FusedMultiplyAdd(q3, Vector512.Create(a[3]), sum);
-    }
+    public static Vector512<float> Add(Vector512<float> sum, Vector512<float> word, float* a) => Avx512F.FusedMultiplyAdd(word, Vector512.Create(a[0]), sum);
 }
 
 /// <summary>A word holds two steps: the lower half is shifted up, of the upper the lower half is cleared.</summary>
-internal readonly unsafe struct ColumnStepsBFloat16 : IColumnSteps
+internal readonly unsafe struct ColumnWordsBFloat16 : IColumnWords
 {
     public static int Size => sizeof(ushort);
-    public static int QuarterSteps => 8;
     public static int LineSteps => 32;
     public static float Load(byte* source) => StoredBFloat16.Load(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Add(Vector512<float> sum, Vector512<float> q0, Vector512<float> q1, Vector512<float> q2, Vector512<float> q3, float* a)
+    public static Vector512<float> Add(Vector512<float> sum, Vector512<float> word, float* a)
     {
-        sum = AddPair(sum, q0, a);
-        sum = AddPair(sum, q1, a + 2);
-        sum = AddPair(sum, q2, a + 4);
-        return AddPair(sum, q3, a + 6);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> AddPair(Vector512<float> sum, Vector512<float> pair, float* a)
-    {
-        Vector512<float> first = Vector512.ShiftLeft(pair.AsUInt32(), 16).AsSingle();
-        Vector512<float> second = (pair.AsUInt32() & Vector512.Create(0xFFFF_0000u)).AsSingle();
+        Vector512<float> first = Vector512.ShiftLeft(word.AsUInt32(), 16).AsSingle();
+        Vector512<float> second = (word.AsUInt32() & Vector512.Create(0xFFFF_0000u)).AsSingle();
         sum = Avx512F.FusedMultiplyAdd(first, Vector512.Create(a[0]), sum);
         return Avx512F.FusedMultiplyAdd(second, Vector512.Create(a[1]), sum);
     }

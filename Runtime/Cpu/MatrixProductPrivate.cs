@@ -26,7 +26,7 @@ internal static unsafe class MatrixProductPrivate
         int rowBlock = MatrixProduct.RoundUp(RowBlock, tile.Rows);
         int columnBlock = ColumnBlock(args, worker.Count, tile);
         int rowBlocks = MatrixProduct.Divide(args.M, rowBlock), columnBlocks = MatrixProduct.Divide(args.N, columnBlock);
-        float* scratch = (float*)(args.Scratch + (nint)(ScratchBytes(tile) * worker.Index));
+        float* scratch = MatrixProduct.OwnScratch(worker, args.Scratch, args.ScratchBytes);
         while (worker.TryClaim(args.BatchCount * rowBlocks * columnBlocks, out int item))
         {
             int batch = item / (rowBlocks * columnBlocks), block = item % (rowBlocks * columnBlocks);

@@ -12,32 +12,44 @@ internal static unsafe class MatrixProductSkinny
     private const int MaxRows = 16;
 
     public static bool Suits(in MatrixProductArgs args, CpuIsa isa) =>
-        isa == CpuIsa.Avx512 && args.BatchCount == 1 && args.M <= MaxRows && args.N >= Lanes && args.K > 0 && args.AColumnStride == 1
+        isa == CpuIsa.Avx512 && args.BatchCount == 1 && args.M is > 0 and <= MaxRows && args.N >= Lanes && args.K > 0 && args.AColumnStride == 1
         && args.AElement == MatrixElement.Float32
         && (StoredByColumns(args) ? args.BElement != MatrixElement.Float16 : args.BColumnStride == 1);
 
+    /// <summary>Whether the product may be a member of a <see cref="MatrixProductSkinnyRun"/>.</summary>
+    public static bool SuitsRun(in MatrixProductArgs args, int workers) => Suits(args, CpuIsaChoice.Active) && !SharesScratch(args, workers);
+
     /// <summary>Scratch of all workers.</summary>
     public static long ScratchBytes(in MatrixProductArgs args, int workers) =>
-        StoredByColumns(args) ? 0
-        : MatrixProductByDepth.Suits(args, workers) ? MatrixProductByDepth.ScratchBytes(args)
-        : MatrixProductSkinnyRows.ScratchBytes(args) * workers;
+        SharesScratch(args, workers) ? MatrixProductByDepth.ScratchBytes(args) : WorkerScratchBytes(args) * workers;
+
+    /// <summary>Scratch of one worker where each has its own.</summary>
+    public static long WorkerScratchBytes(in MatrixProductArgs args) => StoredByColumns(args) ? 0 : MatrixProductSkinnyRows.ScratchBytes(args);
 
     /// <summary>Whether workers read what others wrote to the scratch.</summary>
     public static bool SharesScratch(in MatrixProductArgs args, int workers) => !StoredByColumns(args) && MatrixProductByDepth.Suits(args, workers);
 
     public static void Run(Worker worker, in MatrixProductArgs args)
     {
-        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Run(worker, args);
-        else if (MatrixProductByDepth.Suits(args, worker.Count)) MatrixProductByDepth.Run(worker, args);
-        else MatrixProductSkinnyRows.Run(worker, args);
+        if (SharesScratch(args, worker.Count)) MatrixProductByDepth.Run(worker, args);
+        else MatrixProductSkinnyRun.Run(worker, new ReadOnlySpan<MatrixProductArgs>(in args), [1], args.Scratch, args.ScratchBytes);
     }
 
-    /// <summary>Columns [n0, n1) alone, by one worker; its scratch holds <see cref="MatrixProductSkinnyRows.MaxSums"/> floats.</summary>
-    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* scratch)
+    /// <summary>Columns of a claim.</summary>
+    public static int Claim(in MatrixProductArgs args, int workers) =>
+        StoredByColumns(args) ? MatrixProductSkinnyColumns.Claim(args, workers) : MatrixProductSkinnyRows.Claim(args, workers);
+
+    /// <summary>Columns that stay together.</summary>
+    public static int Grain(in MatrixProductArgs args) => StoredByColumns(args) ? Lanes : MatrixProductRows512.ColumnGroup;
+
+    /// <summary>Columns [n0, n1) alone, by one worker.</summary>
+    /// <param name="sums">Room for <see cref="MatrixProductSkinnyRows.MaxSums"/> floats where weights are stored [K,N].</param>
+    /// <param name="next">Columns that will be read after these; none if null.</param>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums, byte* next = null)
     {
-        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Compute(args, n0, n1);
-        else MatrixProductSkinnyRows.Compute(args, n0, n1, scratch);
+        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Compute(args, n0, n1, next);
+        else MatrixProductSkinnyRows.Compute(args, n0, n1, sums);
     }
 
-    private static bool StoredByColumns(in MatrixProductArgs args) => args.BRowStride == 1 && args.K > 1;
+    public static bool StoredByColumns(in MatrixProductArgs args) => args.BRowStride == 1 && args.K > 1;
 }

@@ -2,60 +2,60 @@ using System.Runtime.CompilerServices;
 
 namespace Legato.Runtime.Cpu;
 
-/// <summary>A skinny product whose weights are stored [N,K]: workers claim stretches of columns.</summary>
+/// <summary>A skinny product whose weights are stored [N,K].</summary>
 internal static unsafe class MatrixProductSkinnyColumns
 {
     private const int Lanes = MatrixProductSkinny.Lanes;
 
-    /// <summary>Bytes of weights in a claim: what is fetched ahead of its end, 16 columns, is wasted.</summary>
-    private const int ClaimBytes = 2 << 20;
+    /// <summary>Bytes of weights in a claim: few enough that workers end together.</summary>
+    private const int ClaimBytes = 48 << 10;
 
-    public static void Run(Worker worker, in MatrixProductArgs args)
-    {
-        int width = Claim(args, worker.Count);
-        while (worker.TryClaim(MatrixProduct.Divide(args.N, width), out int item))
-        {
-            int n0 = item * width, n1 = Math.Min(args.N, n0 + width);
-            Compute(args, n0, n1);
-            args.Epilogue?.Invoke(0, 0, args.M, n0, n1);
-        }
-    }
-
-    private static int Claim(in MatrixProductArgs args, int workers)
+    /// <summary>Columns of a claim.</summary>
+    public static int Claim(in MatrixProductArgs args, int workers)
     {
         int fair = MatrixProduct.Divide(args.N, workers * 4);
         int most = (int)(ClaimBytes / ((long)args.K * args.BElementSize));
         return MatrixProduct.RoundUp(Math.Max(1, Math.Min(fair, most)), Lanes);
     }
 
-    public static void Compute(in MatrixProductArgs args, int n0, int n1)
+    /// <summary>Fetches the beginnings of the columns from n0 on, so that a product may begin with them at full speed.</summary>
+    public static void Prefetch(in MatrixProductArgs args, int n0) => MatrixProductColumns512.Prefetch(
+        Column(args, n0), (nint)args.BColumnStride * args.BElementSize, (nint)args.K * args.BElementSize);
+
+    /// <param name="next">The columns that will be read after these; none if null.</param>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, byte* next)
     {
         int rows = MatrixProduct.Divide(args.M, MatrixProduct.Divide(args.M, MatrixProductColumns512.MaxRows));
         for (int n = n0; n < n1; n += Lanes)
+        {
+            byte* b = Column(args, n), after = n + Lanes < n1 ? Column(args, n + Lanes) : next == null ? b : next;
             for (int m = 0; m < args.M; m += rows)
-                Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n));
+                Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, after);
+        }
     }
 
-    /// <summary>16 columns; at the end of B the last 16, of which only the new ones are stored.</summary>
+    /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>
+    public static byte* Column(in MatrixProductArgs args, int n) => (byte*)args.B + Math.Min(n, args.N - Lanes) * args.BColumnStride * args.BElementSize;
+
+    /// <summary>16 columns, of which only the new ones are stored.</summary>
     [SkipLocalsInit]
-    private static void Columns(in MatrixProductArgs args, int m, int rows, int n, int columns)
+    private static void Columns(in MatrixProductArgs args, int m, int rows, int n, int columns, byte* b, byte* after)
     {
         float* edge = stackalloc float[MatrixProductColumns512.MaxRows * Lanes];
-        int first = Math.Min(n, args.N - Lanes);
         float* a = (float*)args.A + m * args.ARowStride;
-        byte* b = (byte*)args.B + first * args.BColumnStride * args.BElementSize;
         float* c = (float*)args.C + m * args.CRowStride + n;
         nint bStride = (nint)args.BColumnStride * args.BElementSize;
         var kernel = (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 1];
         if (columns == Lanes)
         {
-            kernel(args.K, a, (nint)args.ARowStride, b, bStride, c, (nint)args.CRowStride, args.Accumulate);
+            kernel(args.K, a, (nint)args.ARowStride, b, bStride, after, c, (nint)args.CRowStride, args.Accumulate);
             return;
         }
+        int old = n - Math.Min(n, args.N - Lanes);
         new Span<float>(edge, rows * Lanes).Clear();
-        if (args.Accumulate) Copy(c, args.CRowStride, edge + (n - first), Lanes, rows, columns);
-        kernel(args.K, a, (nint)args.ARowStride, b, bStride, edge, Lanes, args.Accumulate);
-        Copy(edge + (n - first), Lanes, c, args.CRowStride, rows, columns);
+        if (args.Accumulate) Copy(c, args.CRowStride, edge + old, Lanes, rows, columns);
+        kernel(args.K, a, (nint)args.ARowStride, b, bStride, after, edge, Lanes, args.Accumulate);
+        Copy(edge + old, Lanes, c, args.CRowStride, rows, columns);
     }
 
     private static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)
@@ -66,7 +66,7 @@ internal static unsafe class MatrixProductSkinnyColumns
 
     private static class Kernels
     {
-        public static readonly delegate*<nint, float*, nint, byte*, nint, float*, nint, bool, void>[]
-            Float32 = MatrixProductColumns512.Kernels<ColumnStepsFloat32>(), BFloat16 = MatrixProductColumns512.Kernels<ColumnStepsBFloat16>();
+        public static readonly delegate*<nint, float*, nint, byte*, nint, byte*, float*, nint, bool, void>[]
+            Float32 = MatrixProductColumns512.Kernels<ColumnWordsFloat32>(), BFloat16 = MatrixProductColumns512.Kernels<ColumnWordsBFloat16>();
     }
 }

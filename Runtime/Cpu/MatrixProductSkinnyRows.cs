@@ -1,6 +1,6 @@
 namespace Legato.Runtime.Cpu;
 
-/// <summary>A skinny product whose weights are stored [K,N], with rows long enough that workers claim stretches of columns.</summary>
+/// <summary>A skinny product whose weights are stored [K,N], with rows long enough to be read stretch by stretch.</summary>
 internal static unsafe class MatrixProductSkinnyRows
 {
     private const int Group = MatrixProductRows512.ColumnGroup;
@@ -13,18 +13,6 @@ internal static unsafe class MatrixProductSkinnyRows
 
     /// <summary>Scratch of one worker: its sums.</summary>
     public static long ScratchBytes(in MatrixProductArgs args) => (long)args.M * SumStride(args) * sizeof(float);
-
-    public static void Run(Worker worker, in MatrixProductArgs args)
-    {
-        int width = Claim(args, worker.Count);
-        float* sums = (float*)(args.Scratch + (nint)(ScratchBytes(args) * worker.Index));
-        while (worker.TryClaim(MatrixProduct.Divide(args.N, width), out int item))
-        {
-            int n0 = item * width, n1 = Math.Min(args.N, n0 + width);
-            Compute(args, n0, n1, sums);
-            args.Epilogue?.Invoke(0, 0, args.M, n0, n1);
-        }
-    }
 
     /// <summary>Columns [n0, n1), stretch by stretch.</summary>
     public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums)
@@ -65,7 +53,8 @@ internal static unsafe class MatrixProductSkinnyRows
 
     private static int SumStride(in MatrixProductArgs args) => MaxSums / args.M / Group * Group;
 
-    private static int Claim(in MatrixProductArgs args, int workers) =>
+    /// <summary>Columns of a claim.</summary>
+    public static int Claim(in MatrixProductArgs args, int workers) =>
         Math.Min(SumStride(args), MatrixProduct.RoundUp(MatrixProduct.Divide(args.N, workers * 2), Group));
 
     private static void Rows(in MatrixProductArgs args, int m, int rows, int k, int steps, int n0, int width, float* sums, int sumStride)

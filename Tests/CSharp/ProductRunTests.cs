@@ -1,3 +1,4 @@
+using Legato.Runtime.Cpu;
 using Legato.Runtime.Plans;
 using NUnit.Framework;
 using static Legato.Tests.KernelLanguage;
@@ -56,6 +57,41 @@ public class ProductRunTests
         Assert.That(Chains(a, b with { K = Depth - 1 }), Is.EqualTo("a"));
         Assert.That(Chains(a, b with { Batch = [new BatchLoop(2, 1, 1, 1)] }), Is.EqualTo("a"));
         Assert.That(Chains(Step(), a), Is.EqualTo("none"));
+    }
+
+    /// <summary>Queries, keys, values, and an up that reads its gate: whether products are computed as one changes no bit.</summary>
+    [Test]
+    public void TogetherIsApart(
+        [Values(1, 3, 40)] int rows, [Values(33, 800)] int depth, [Values] bool byColumns, [Values(ScalarType.F32, ScalarType.BF16)] ScalarType type)
+    {
+        (string Name, long Width)[] outputs = [("q", 160), ("k", 48), ("gate", 500), ("v", 48), ("up", 500)];
+        PlanFixture fixture = new PlanFixture().Random("left", rows * depth).Zeros("pause", 1);
+        foreach ((string name, long width) in outputs)
+            fixture.Random("weight " + name, width * depth, type).Zeros(name, rows * width);
+        Step[] together = [.. outputs.Select(o => Of(o.Name, o.Width))];
+        Step pause = fixture.Fused(Kernel([Out("pause")], Store(0, At(), F(1))));
+        using var device = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        Dictionary<string, double[]> run = fixture.Run(device, fixture.Plan(together));
+        Dictionary<string, double[]> apart = fixture.Run(device, fixture.Plan([.. together.SelectMany(step => new[] { step, pause })]));
+        foreach ((string name, _) in outputs)
+        {
+            Assert.That(run[name], Is.EqualTo(apart[name]), name);
+            Assert.That(run[name], Has.Some.Not.Zero);
+        }
+
+        Step Of(string name, long width)
+        {
+            Step.MatrixProduct product = name == "up" ? Product(name, width, Times("gate", At("m", width, "n"))) : Product(name, width);
+            return product with
+            {
+                M = rows,
+                K = depth,
+                Left = new Matrix(fixture.View("left"), depth, Extent.One),
+                Right = new Matrix(fixture.View("weight " + name), byColumns ? Extent.One : width, byColumns ? depth : Extent.One),
+                Output = new Matrix(fixture.View(name), width, Extent.One),
+                EpilogueOperands = name == "up" ? [fixture.View("gate")] : [],
+            };
+        }
     }
 
     private static string Chains(params Step[] steps) => new ProductRuns((x, y) => x.Buffer == y.Buffer).At(steps, 0) is { } run

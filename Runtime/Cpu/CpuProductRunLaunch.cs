@@ -1,0 +1,72 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Products of one left matrix: of few rows together, else one after the other.</summary>
+internal sealed class CpuProductRunLaunch : CpuLaunch
+{
+    private readonly CpuMatrixProductLaunch[] members;
+    private readonly int[] chains;
+    private readonly MatrixProductArgs[] args;
+    private readonly CpuScratch scratch;
+    private bool together;
+
+    public CpuProductRunLaunch(ProductRun run, CpuLowering lowering)
+        : base(NameOf(run), run.Chains.SelectMany(chain => chain).Aggregate(Cost.Zero, (sum, product) => sum + product.Cost), lowering)
+    {
+        members = [.. run.Chains.SelectMany(chain => chain).Select(product => new CpuMatrixProductLaunch(product, lowering))];
+        chains = [.. run.Chains.Select(chain => chain.Count)];
+        args = new MatrixProductArgs[members.Length];
+        scratch = lowering.ProductScratch;
+    }
+
+    public override bool Claims => true;
+
+    public override bool Prefetches => together;
+
+    public override void Bind(ReadOnlySpan<long> dimensions)
+    {
+        base.Bind(dimensions);
+        foreach (CpuMatrixProductLaunch member in members)
+            member.Bind(dimensions);
+        together = members.All(member => member.SuitsRun);
+        for (int i = 0; i < members.Length && together; i++)
+            args[i] = members[i].Args;
+    }
+
+    public override void Access(List<CpuAccess> accesses)
+    {
+        foreach (CpuMatrixProductLaunch member in members)
+            member.Access(accesses);
+    }
+
+    public override void Run(Worker worker)
+    {
+        if (together)
+            MatrixProductSkinnyRun.Run(worker, args, chains, scratch.Address, scratch.Bytes);
+        else
+            RunApart(worker);
+    }
+
+    public override void Prefetch(Worker worker) => MatrixProductSkinnyRun.Prefetch(worker, args, chains);
+
+    private void RunApart(Worker worker)
+    {
+        for (int i = 0; i < members.Length; i++)
+        {
+            if (i > 0)
+                worker.Barrier();
+            members[i].Run(worker);
+        }
+    }
+
+    /// <summary>The members' names, what they have in common once.</summary>
+    private static string NameOf(ProductRun run)
+    {
+        string[] names = [.. run.Chains.SelectMany(chain => chain).Select(product => product.Name)];
+        string group = names[0][..(names[0].LastIndexOf('.') + 1)];
+        return names.All(name => name.StartsWith(group, StringComparison.Ordinal))
+            ? group + string.Join('+', names.Select(name => name[group.Length..]))
+            : string.Join(" + ", names);
+    }
+}
