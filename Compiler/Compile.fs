@@ -119,6 +119,11 @@ module Compile =
         let stacked = declared.Node.Dims.Length - List.sum declared.Grouping
         String.concat "." (declared.Parameter.Path :: [ for i in 0 .. stacked - 1 -> $"{{{i}}}" ])
 
+    /// Decoding's values are small, and its steps short: with memory of their own a device may join steps, or run them side
+    /// by side.
+    let private apart purpose =
+        if purpose = Purpose.Decode then 1L <<< 18 else 0L
+
     /// The plan that a request asks for.
     /// <exception cref="LegatoException">The request can't be met, or the model has a mistake.</exception>
     let plan (model: ModelDef) (request: PlanRequest) : Plan =
@@ -126,7 +131,9 @@ module Compile =
         let dimensions = dimensions request
         let lowered = Lower.call request.Purpose (Precision.ofRequest request) graph
         let bound name = (dimensions |> Array.find (fun d -> d.Name = name)).Maximum
-        let buffers, arena = Layout.assign (fun (e: Extent) -> e.Evaluate bound) lowered.Drafts lowered.Steps
+
+        let buffers, arena =
+            Layout.assign (apart request.Purpose) (fun e -> e.Evaluate bound) lowered.Drafts lowered.Steps
 
         Plan(
             model.Name,

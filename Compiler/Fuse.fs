@@ -255,7 +255,11 @@ let units (results: Node list) : Region =
                 |> List.exists (fun a -> Node.hasAxis a node.Inputs[1] && not (List.contains a axes))
 
             let last = if batched then node else chain node node
-            finish node last
+
+            // What another product's epilogue ends in is computed there: it needn't go through memory.
+            match onlyConsumer last with
+            | Some next when inEpilogue.Contains next.Id -> finish node node
+            | _ -> finish node last
         | Op.Composite(GroupedProduct _) -> finish node (chain node node)
         | _ -> ()
 

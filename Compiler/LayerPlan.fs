@@ -22,7 +22,7 @@ let private plan name precision repeats (scope: Scope) updates =
     let once = lowered.Steps |> List.fold (fun (sum: Cost) step -> sum + step.Cost) Cost.Zero
     let cost = Extent.Of(int64 repeats) * once
     let steps = [ Step.Loop("repeat", cost, "repeat", int64 repeats, false, List.toArray lowered.Steps) :> Step ]
-    let buffers, arena = Layout.assign _.Constant lowered.Drafts steps
+    let buffers, arena = Layout.assign 0L _.Constant lowered.Drafts steps
 
     Plan(
         name,

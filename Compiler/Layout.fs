@@ -2,7 +2,7 @@
 ///
 /// Takes buffers and steps; gives lifetimes over the flattened order of steps and offsets in one arena, such that no two
 /// buffers that are alive at once overlap, except a kernel's output over an input that it reads for the last time,
-/// element by element: an update in place, proven by last use.
+/// element by element: an update in place, proven by last use. What is small may have memory to itself throughout.
 module Legato.Compiler.Layout
 
 open System.Collections.Generic
@@ -78,8 +78,9 @@ let private lifetime (uses: Use list) =
             let outside = first < from || last > upto
             if outside then min a from, max b upto else a, b))
 
-/// Buffers with addresses and lifetimes, and the arena's size in bytes. Dynamic dimensions count at their maxima.
-let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : PlanBuffer list * int64 =
+/// Buffers with addresses and lifetimes, and the arena's size in bytes. Dynamic dimensions count at their maxima. Buffers of
+/// at most `apart` bytes lie over no other: steps that share no memory may run side by side.
+let assign (apart: int64) (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : PlanBuffer list * int64 =
     let all, kernels, count = uses steps
     let byBuffer = all |> List.groupBy (fun u -> u.Buffer) |> Map.ofList
 
@@ -174,7 +175,8 @@ let assign (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : 
         |> List.map (fun (id, group) ->
             let from = group |> List.map (fun d -> fst lives[d.Id]) |> List.min
             let upto = group |> List.map (fun d -> snd lives[d.Id]) |> List.max
-            id, (from, upto), group |> List.map bytes |> List.max)
+            let size = group |> List.map bytes |> List.max
+            id, (if size <= apart then 0, count else from, upto), size)
 
     // Largest first, each at the lowest address that is free for its whole life.
     let offsets = Dictionary<int, int64>()

@@ -28,7 +28,7 @@ let callOf outputs updates : Specialise.Call =
 
 let planOf (call: Specialise.Call) : Plan =
     let lowered = Lower.call Purpose.Train Precision.float32 call
-    let buffers, arena = Layout.assign (fun (e: Extent) -> e.Constant) lowered.Drafts lowered.Steps
+    let buffers, arena = Layout.assign 0L (fun (e: Extent) -> e.Constant) lowered.Drafts lowered.Steps
 
     Plan(
         "graph",
