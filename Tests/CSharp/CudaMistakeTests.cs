@@ -1,0 +1,55 @@
+using Legato.Runtime;
+using Legato.Runtime.Cuda;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+/// <summary>What a user is told where a GPU can't be used: what is wrong, and what to do.</summary>
+[TestFixture]
+public class CudaMistakeTests
+{
+    private static readonly CudaGpu Turing = new(0, "RTX 2080", 75, 46, 8L << 30, 448e9, 64 << 10);
+
+    private static readonly CudaGpu Small = new(0, "a small GPU", 86, 28, 1L << 20, 3e11, 99 << 10);
+
+    [Test]
+    public void ADriverThatIsTooOld() => Says(() => CudaMachine.RequireDriver(11080), "CUDA 11.8", "12.0 or newer", "install NVIDIA's driver");
+
+    [Test]
+    public void ADriverThatFindsNoGpu() => Says(() => CudaMachine.Choose([], 0), "finds no GPU", "--device cpu", "CUDA_VISIBLE_DEVICES");
+
+    [Test]
+    public void AnIndexBeyondTheGpus() => Says(() => CudaMachine.Choose([Small, Turing], 5), "no GPU 5", "choose 0 to 1", "RTX 2080");
+
+    [Test]
+    public void AGpuThatIsTooOld() => Says(() => CudaDevice.OnPaper(Turing), "RTX 2080", "7.5", "8.0 or newer", "Ampere");
+
+    [Test]
+    public void ALibraryThatIsNowhere() => Says(
+        () => CudaLibraries.Require(new CudaLibrary("none", ["libnone-of-nvidia.so.1"], "install the toolkit")), "libnone-of-nvidia.so.1", "searched", "install the toolkit");
+
+    [Test]
+    public void APlanThatHasNoRoom()
+    {
+        PlanFixture fixture = new PlanFixture().Zeros("large", 1 << 20).Zeros("small", 8);
+        using CudaDevice device = CudaDevice.OnPaper(Small);
+        Says(() => device.Compile(fixture.Plan(), new Dictionary<string, IDeviceMemory>()), "4194", "are free", "large", "smaller batch", "nvidia-smi");
+    }
+
+    [Test]
+    public void MemoryThatAnotherProcessHolds()
+    {
+        using CudaDevice device = CudaDevice.OnPaper(Small);
+        Says(() => throw CudaError.OutOfMemory(1 << 30, 1 << 10, device), "1073741824 bytes", "1024 are free", "nvidia-smi");
+    }
+
+    private static void Says(TestDelegate work, params string[] parts)
+    {
+        LegatoException mistake = Assert.Throws<LegatoException>(work)!;
+        Assert.That(mistake.Remedy, Is.Not.Null.And.Not.Empty);
+        foreach (string part in parts)
+            Assert.That(mistake.Message, Does.Contain(part));
+    }
+}
