@@ -220,10 +220,11 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
             region.AddKernel(name + " sum", ClusterKernel.combine (name + " sum") parts sum target, bytes)
 
     let lowerProduct index axes (node: Node) (last: Node) =
-        // x + a·b over x itself is a product that accumulates.
+        // x + a·b over x itself is a product that accumulates; x + (y + a·b) is not.
         let accumulates (r: Result) =
             match last.Op with
-            | Op.Map(Bin(Add, Arg _, Arg _)) -> last.Inputs |> List.exists (fun i -> Some i = r.Resident)
+            | Op.Map(Bin(Add, Arg _, Arg _)) ->
+                List.contains node last.Inputs && last.Inputs |> List.exists (fun i -> Some i = r.Resident)
             | _ -> false
 
         match overwriting.TryGetValue index with

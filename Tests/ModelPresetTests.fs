@@ -45,7 +45,7 @@ let ``the demo's model is small enough to train in two minutes`` () =
 let ``a preset gives logits over its vocabulary`` (name: string) =
     let model = Presets.model (Presets.find name)
 
-    let sizes = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 64L; Source = None }
+    let sizes = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 64L; Source = Some(Fixed 16L) }
 
     let call = ModelDef.elaborate sizes model
 
@@ -56,8 +56,14 @@ let ``a preset gives logits over its vocabulary`` (name: string) =
     ]
 
     Assert.That(call.Logits.Dims, Is.EqualTo<Dim list> expected)
-    let caches = if model.Task = MaskedLm then 0 else 2
-    Assert.That(call.Updates.Length, Is.EqualTo caches, "keys and values, each of all layers")
+
+    let caches =
+        match model.Task with
+        | MaskedLm -> 0
+        | SequenceToSequence -> 4
+        | _ -> 2
+
+    Assert.That(call.Updates.Length, Is.EqualTo caches, "keys and values, each of all layers, of the source too")
     Assert.That(model.Name, Is.EqualTo name)
 
 [<TestCaseSource(nameof presetNames)>]

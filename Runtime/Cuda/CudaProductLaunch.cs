@@ -69,6 +69,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
         {
             if (lowering.Device.IsOnPaper)
             {
+                // Its workspace is part of the memory foretold.
+                _ = lowering.Device.Products;
                 calls.Clear();
                 return;
             }

@@ -45,7 +45,7 @@ public class CudaMistakeTests
         Says(() => throw CudaError.OutOfMemory(1 << 30, 1 << 10, device), "1073741824 bytes", "1024 are free", "nvidia-smi");
     }
 
-    private static void Says(TestDelegate work, params string[] parts)
+    private static void Says(Action work, params string[] parts)
     {
         LegatoException mistake = Assert.Throws<LegatoException>(work)!;
         Assert.That(mistake.Remedy, Is.Not.Null.And.Not.Empty);
