@@ -47,7 +47,8 @@ type BenchArgument =
                 "where to run (attention, norm, moe, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
-            | Set _ -> "override a key of the model's config, as in num_hidden_layers=4 (train, prefill, decode); give the flag for each"
+            | Set _ ->
+                "override a key of the model's config, as in num_hidden_layers=4 (train, prefill, decode); give the flag for each"
             | Config _ -> "a JSON file of settings, keyed by these flags' names; flags given here win"
             | Json -> "print figures, machine and sizes as JSON"
 

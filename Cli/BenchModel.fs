@@ -134,7 +134,7 @@ let prefill threads rounds source (sizes: Sizes) =
 /// Numbers between 1/8 and 2 of either sign, in every type: their last byte holds sign and exponent.
 let private fillCaches (executable: IExecutable) =
     let random = Random 2
-    let piece = Array.zeroCreate<byte> (1 <<< 20)
+    let piece = Array.zeroCreate<byte>(1 <<< 20)
 
     for buffer in executable.Plan.Buffers do
         if buffer.Class = BufferClass.Cache then

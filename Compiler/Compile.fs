@@ -121,8 +121,7 @@ module Compile =
 
     /// Decoding's values are small, and its steps short: with memory of their own a device may join steps, or run them side
     /// by side.
-    let private apart purpose =
-        if purpose = Purpose.Decode then 1L <<< 18 else 0L
+    let private apart purpose = if purpose = Purpose.Decode then 1L <<< 18 else 0L
 
     /// The plan that a request asks for.
     /// <exception cref="LegatoException">The request can't be met, or the model has a mistake.</exception>

@@ -16,8 +16,7 @@ type Activation =
 
 /// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
 [<Sealed>]
-type ConfigJson
-    private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>, isTrained: bool) =
+type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>, isTrained: bool) =
     new(json, isTrained) = ConfigJson(json, HashSet<string>(), List(), isTrained)
     new(json) = ConfigJson(json, false)
     member _.Json = json

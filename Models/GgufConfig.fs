@@ -136,7 +136,10 @@ let private alternating (config: JsonObject) =
     |]
 
 // Made anew each time: a node of JSON has one parent.
-let private allSparse () = [ always "decoder_sparse_step" (JsonValue.Create 1.0); always "mlp_only_layers" (JsonArray()) ]
+let private allSparse () = [
+    always "decoder_sparse_step" (JsonValue.Create 1.0)
+    always "mlp_only_layers" (JsonArray())
+]
 
 let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
     let text (word: string) : JsonNode = JsonValue.Create word

@@ -45,7 +45,12 @@ let ``the demo's model is small enough to train in two minutes`` () =
 let ``a preset gives logits over its vocabulary`` (name: string) =
     let model = Presets.model (Presets.find name)
 
-    let sizes = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 64L; Source = Some(Fixed 16L) }
+    let sizes = {
+        Batch = Fixed 2L
+        Sequence = Dynamic "sequence"
+        Context = Fixed 64L
+        Source = Some(Fixed 16L)
+    }
 
     let call = ModelDef.elaborate sizes model
 
