@@ -24,6 +24,13 @@ internal sealed class CudaExpressions(IReadOnlyList<KernelOperand> operands, Fun
 
     public void Forget(Expr.Load load) => fetched.Remove(load);
 
+    /// <summary>What was fetched of such loads is no longer what memory holds.</summary>
+    public void Forget(Predicate<Expr.Load> isStale)
+    {
+        foreach (Expr.Load load in fetched.Keys.Where(l => isStale(l)).ToList())
+            fetched.Remove(load);
+    }
+
     public CudaValue Of(Expr expression) => expression switch
     {
         Expr.Number number => CudaValue.Float(Number(number.Value)),

@@ -170,6 +170,7 @@ internal sealed partial class CudaKernelWriter
                 break;
             case Statement.Store store:
                 text.Line($"{Place(store)} = {Narrowed(store)};");
+                expressions.Forget(load => memory[load.Operand].Alias == memory[store.Operand].Alias);
                 break;
             default:
                 Write(statement);

@@ -144,11 +144,13 @@ internal sealed class CudaLowering
         var memory = new OperandMemory[views.Length];
         for (int i = 0; i < views.Length; i++)
         {
-            int alias = i;
-            for (int j = 0; j < i && alias == i; j++)
-                if (views[j].Overlaps(views[i]))
-                    alias = memory[j].Alias;
-            memory[i] = new OperandMemory(views[i].Alignment, alias);
+            int[] met = [.. Enumerable.Range(0, i).Where(j => views[j].Overlaps(views[i])).Select(j => memory[j].Alias)];
+            int alias = met.Append(i).Min();
+            memory[i] = new OperandMemory(views[i].Type, views[i].Alignment, alias);
+            // Operands apart from each other may meet in this one.
+            for (int j = 0; j < i; j++)
+                if (met.Contains(memory[j].Alias))
+                    memory[j] = memory[j] with { Alias = alias };
         }
         return memory;
     }

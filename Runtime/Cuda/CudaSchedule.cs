@@ -5,9 +5,10 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>What is known of an operand's memory when its kernel is spelled.</summary>
+/// <param name="Type">Of its elements.</param>
 /// <param name="Alignment">Elements to a multiple of which its address is aligned: a power of two.</param>
 /// <param name="Alias">The first operand that may lie in the same memory; itself if none does.</param>
-internal readonly record struct OperandMemory(int Alignment, int Alias);
+internal readonly record struct OperandMemory(ScalarType Type, int Alignment, int Alias);
 
 /// <summary>
 /// How a kernel is laid over threads. The iterations of its grid loops are rows; <paramref name="Group"/> threads share

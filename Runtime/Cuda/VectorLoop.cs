@@ -17,10 +17,10 @@ internal sealed class VectorLoop
 
     public Statement.Loop Loop { get; }
 
-    /// <summary>Loads of neighbouring elements that can be fetched before any element is computed.</summary>
+    /// <summary>Loads of neighbouring elements that every iteration makes, and that can be fetched before any element is computed.</summary>
     public IReadOnlyList<Expr.Load> Contiguous { get; }
 
-    /// <summary>Loads that no iteration changes.</summary>
+    /// <summary>Loads that every iteration makes and none changes.</summary>
     public IReadOnlyList<Expr.Load> Invariant { get; }
 
     /// <summary>Whether each element must be stored where its store stands, since a later statement reads it.</summary>
@@ -33,11 +33,12 @@ internal sealed class VectorLoop
         var names = new HashSet<string>();
         HashSet<int> stored = [], everStored = [.. loop.Body.OfType<Statement.Store>().Select(s => memory[s.Operand].Alias)];
         bool readsBack = false;
+        var lets = new List<Statement.Let>();
         foreach (Statement statement in loop.Body)
         {
-            foreach (Expr.Load load in statement.Expressions().SelectMany(e => e.AllLoads()))
+            readsBack |= statement.Expressions().SelectMany(e => e.AllLoads()).Any(l => stored.Contains(memory[l.Operand].Alias));
+            foreach (Expr.Load load in statement.Expressions().SelectMany(e => CertainLoads.Of(e, memory, lets)))
             {
-                readsBack |= stored.Contains(memory[load.Operand].Alias);
                 if (stored.Contains(memory[load.Operand].Alias) || names.Any(n => load.Mentions(n)))
                     continue;
                 long? stride = load.At.StrideOf(loop.Variable);
@@ -47,7 +48,10 @@ internal sealed class VectorLoop
                     invariant.Add(load);
             }
             if (statement is Statement.Let let)
+            {
                 names.Add(let.Name);
+                lets.Add(let);
+            }
             if (statement is Statement.Store store)
                 stored.Add(memory[store.Operand].Alias);
         }

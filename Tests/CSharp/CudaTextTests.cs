@@ -73,6 +73,38 @@ public class CudaTextTests
         Assert.That(CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10).Text, Does.Contain("__sync"));
     }
 
+    [Test]
+    public void ALoadThatPositionsGuardIsMadeOnlyWhereItExists()
+    {
+        Expr far = Load(0, At((V("j"), 1), (N(-64), 1))), own = Load(0, At("j")), first = Load(0, At((N(1 << 20), 1)));
+        string Text(Expr value)
+        {
+            Kernel kernel = Kernel([In("x"), Out("y")], Vector("j", N(256), Store(1, At("j"), value)));
+            return CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10).Text;
+        }
+
+        Assert.That(Text(Where(Op(Operation.LessOrEqual, N(64), V("j")), far, F(0))), Does.Not.Contain("fetch<"));
+        Assert.That(Text(Where(Op(Operation.Not, Op(Operation.Less, V("j"), N(300))), first, own)), Does.Contain("? p0[1048576] :"));
+        Assert.That(Text(Where(Op(Operation.Less, Op(Operation.Random, N(7), V("j")), F(0.1)), F(0), own)), Does.Contain("fetch<4>"), "data guards nothing");
+    }
+
+    [Test]
+    public void AValueThatIsStoredIsReadAgain()
+    {
+        Expr x = Load(0, At("j"));
+        Kernel kernel = Kernel([InOut("x")], Vector("j", N(256), Store(0, At("j"), Mul(x, x)), Store(0, At("j"), Mul(x, x))));
+        string[] stores = [.. CudaKernelWriter.Write(kernel, Apart(kernel), e => IntegerRange.Of(e.Constant), 113 << 10).Text.Split('\n').Where(l => l.Contains("] = ("))];
+        Assert.That(stores, Has.Length.EqualTo(2));
+        Assert.That(stores[1], Does.Not.Contain("in0").And.Contain("p0["));
+    }
+
+    [Test]
+    public void OperandsApartFromEachOtherMeetInAThird()
+    {
+        CudaView At(nint start, nint end) => new(null!, "x", ScalarType.F32, start, end, null!, 1);
+        Assert.That(CudaLowering.Memory([At(0, 64), At(64, 128), At(128, 256), At(0, 128)]).Select(m => m.Alias), Is.EqualTo(new[] { 0, 0, 2, 0 }));
+    }
+
     private static Kernel NormOf(ScalarType type, int width)
     {
         Runtime.Plans.Index at = At("i", width, "j");
@@ -131,7 +163,7 @@ public class CudaTextTests
                 Store(3, at, V("m1")), Store(4, at, V("v1"))));
     }
 
-    private static OperandMemory[] Apart(Kernel kernel) => [.. kernel.Operands.Select((_, i) => new OperandMemory(16, i))];
+    private static OperandMemory[] Apart(Kernel kernel) => [.. kernel.Operands.Select((o, i) => new OperandMemory(o.Type, 16, i))];
 
     private static void Hold(string name, Kernel kernel, [CallerFilePath] string here = "")
     {

@@ -76,9 +76,9 @@ public class FewRowsTests
     {
         Kernel table = Kernel([In("past", ScalarType.I32), Out("y")], Grid("b", Size(Rows),
             Let("p", Load(0, At("b"))), Serial("s", N(6), Vector("n", N(4), Store(1, At((V("b"), 24), (V("s"), 4), (V("n"), 1)), Op(Operation.ToFloat, Add(V("p"), V("s"))))))));
-        Kernel spread = IndependentLoops.ToGrid(table, [new OperandMemory(1, 0), new OperandMemory(1, 1)]);
+        Kernel spread = IndependentLoops.ToGrid(table, [new OperandMemory(ScalarType.F32, 1, 0), new OperandMemory(ScalarType.F32, 1, 1)]);
         Assert.That(spread.Text, Does.Contain("grid b in 0..[batch]\n    grid s in 0..6\n      p = "));
-        Kernel onto = IndependentLoops.ToGrid(table, [new OperandMemory(1, 0), new OperandMemory(1, 0)]);
+        Kernel onto = IndependentLoops.ToGrid(table, [new OperandMemory(ScalarType.F32, 1, 0), new OperandMemory(ScalarType.F32, 1, 0)]);
         Assert.That(onto.Text, Does.Contain("serial s in 0..6"), "what is written may be what was named");
     }
 
