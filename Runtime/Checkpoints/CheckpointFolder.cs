@@ -33,6 +33,7 @@ public sealed class CheckpointFolder : ITensorSource
             else
                 throw new LegatoException(
                     "the folder holds no weights", path, $"a checkpoint has a {weights}, or shards and their {IndexFile}");
+            ScaledBlocks.Join(tensors, path);
         }
         catch
         {

@@ -27,7 +27,8 @@ public static class ElementConversion
     /// <summary>The type that a device holds elements of a file's type in without loss: the same, or a wider one.</summary>
     public static ScalarType ScalarType(this TensorType type) => type switch
     {
-        Checkpoints.TensorType.BF16 or Checkpoints.TensorType.F8E4M3 or Checkpoints.TensorType.F8E5M2 => Plans.ScalarType.BF16,
+        Checkpoints.TensorType.BF16 or Checkpoints.TensorType.F8E4M3 or Checkpoints.TensorType.F8E5M2
+            or Checkpoints.TensorType.MXFP4 or Checkpoints.TensorType.F4 => Plans.ScalarType.BF16,
         Checkpoints.TensorType.F16 => Plans.ScalarType.F16,
         _ => Plans.ScalarType.F32,
     };

@@ -77,7 +77,7 @@ public sealed class GgufFile : ITensorSource
         if (unread.Count > 0)
             throw new LegatoException(
                 $"{unread.Count} tensors are of types that Legato doesn't read: {string.Join(", ", unread.Take(8))}{(unread.Count > 8 ? ", …" : "")}",
-                Path, "use a file of F32, F16, BF16, Q8_0, Q4_0, Q4_K or Q6_K");
+                Path, "use a file of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K or MXFP4");
         long alignment = Alignment(reader);
         long data = checked((reader.Position + alignment - 1) / alignment * alignment);
         foreach (TensorInfo tensor in found)

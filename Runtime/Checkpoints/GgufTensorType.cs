@@ -7,7 +7,7 @@ internal static class GgufTensorType
     [
         (0, TensorType.F32), (1, TensorType.F16), (2, TensorType.Q4_0), (8, TensorType.Q8_0), (12, TensorType.Q4_K),
         (14, TensorType.Q6_K), (24, TensorType.I8), (25, TensorType.I16), (26, TensorType.I32), (27, TensorType.I64),
-        (28, TensorType.F64), (30, TensorType.BF16),
+        (28, TensorType.F64), (30, TensorType.BF16), (39, TensorType.MXFP4),
     ];
 
     private static readonly Dictionary<uint, string> Unread = new()
@@ -31,7 +31,6 @@ internal static class GgufTensorType
         [29] = "IQ1_M",
         [34] = "TQ1_0",
         [35] = "TQ2_0",
-        [39] = "MXFP4",
     };
 
     /// <summary>The type of that number, or null where Legato doesn't read it.</summary>

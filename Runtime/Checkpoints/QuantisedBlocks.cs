@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Legato.Runtime.Checkpoints;
 
 /// <summary>
-/// Elements that share a scale, as GGUF files hold them (the structs block_q4_0, block_q8_0, block_q4_K and block_q6_K of
-/// ggml). A block starts on no particular boundary; its scales are float16.
+/// Elements that share a scale, as GGUF files hold them (the structs block_q4_0, block_q8_0, block_q4_K, block_q6_K and
+/// block_mxfp4 of ggml). A block starts on no particular boundary; its scales are float16, those of MXFP4 a byte.
 /// </summary>
 internal static class QuantisedBlocks
 {
@@ -23,6 +23,7 @@ internal static class QuantisedBlocks
                 case TensorType.Q8_0: WidenQ8_0(block, values); break;
                 case TensorType.Q4_K: WidenQ4_K(block, values); break;
                 case TensorType.Q6_K: WidenQ6_K(block, values); break;
+                case TensorType.MXFP4: Microscaling.WidenHalves(block[0], block[1..], values); break;
                 default: throw new ArgumentException($"{type} has no blocks", nameof(type));
             }
         }

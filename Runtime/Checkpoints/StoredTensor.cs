@@ -9,7 +9,8 @@ public sealed record TensorInfo(string Name, TensorType Type, IReadOnlyList<long
 }
 
 /// <summary>A tensor in a mapped file: its elements on demand, row-major.</summary>
-public sealed record StoredTensor(MappedFile File, TensorInfo Info)
+/// <param name="Scales">The tensor of the blocks' scales, a byte each, where they lie apart.</param>
+public sealed record StoredTensor(MappedFile File, TensorInfo Info, StoredTensor? Scales = null)
 {
     /// <summary>The type in which elements are given: the stored one, float32 for blocks.</summary>
     public TensorType ElementType => Info.Type.IsBlock() ? TensorType.F32 : Info.Type;
@@ -30,8 +31,18 @@ public sealed record StoredTensor(MappedFile File, TensorInfo Info)
         if (!Info.Type.IsBlock())
             return stored;
         Span<float> widened = MemoryMarshal.Cast<byte, float>(scratch)[..(blocks * block)];
-        QuantisedBlocks.ToSingle(Info.Type, stored, widened);
+        if (Scales is not null)
+            WidenPairs(stored, Scales.Elements(first, blocks, []), widened);
+        else
+            QuantisedBlocks.ToSingle(Info.Type, stored, widened);
         return MemoryMarshal.AsBytes(widened.Slice((int)(start - first * block), count));
+    }
+
+    private void WidenPairs(ReadOnlySpan<byte> stored, ReadOnlySpan<byte> scales, Span<float> widened)
+    {
+        int bytes = Info.Type.BlockBytes(), elements = Info.Type.BlockElements();
+        for (int i = 0; i < scales.Length; i++)
+            Microscaling.WidenPairs(scales[i], stored.Slice(i * bytes, bytes), widened.Slice(i * elements, elements));
     }
 }
 

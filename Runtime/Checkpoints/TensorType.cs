@@ -22,6 +22,12 @@ public enum TensorType
     Q8_0,
     Q4_K,
     Q6_K,
+
+    /// <summary>32 values of e2m1 behind their scale, a power of two (OCP Microscaling Formats 1.0), as GGUF files hold them.</summary>
+    MXFP4,
+
+    /// <summary>The values of <see cref="MXFP4"/> as folders hold them: the scales are a tensor of their own.</summary>
+    F4,
 }
 
 public static class TensorTypes
@@ -29,7 +35,7 @@ public static class TensorTypes
     /// <summary>Elements that are stored together: 1, or the length of a block along the last axis.</summary>
     public static int BlockElements(this TensorType type) => type switch
     {
-        TensorType.Q4_0 or TensorType.Q8_0 => 32,
+        TensorType.Q4_0 or TensorType.Q8_0 or TensorType.MXFP4 or TensorType.F4 => 32,
         TensorType.Q4_K or TensorType.Q6_K => 256,
         _ => 1,
     };
@@ -44,6 +50,8 @@ public static class TensorTypes
         TensorType.Q8_0 => 34,
         TensorType.Q4_K => 144,
         TensorType.Q6_K => 210,
+        TensorType.MXFP4 => 17,
+        TensorType.F4 => 16,
         _ => 1,
     };
 

@@ -22,13 +22,14 @@ internal static class WeightMatch
                 problems.Add($"missing: {name} (parameter {group.First().Path})");
                 continue;
             }
-            long[] shape = group.First().TensorShape(group);
+            List<WeightSlice> stored = found.Scales is null ? [.. group] : [.. group.Select(slice => slice.Turned())];
+            long[] shape = stored[0].TensorShape(stored);
             if (!IsShape(checkpoint, found.Info.Shape, shape))
             {
                 problems.Add($"wrong shape: {name} is {found.Info.ShapeText}, the model's is [{string.Join(", ", shape)}]");
                 continue;
             }
-            foreach (WeightSlice slice in group)
+            foreach (WeightSlice slice in stored)
                 if (ElementConversion.IsPossible(found.Info.Type, typeOf(slice.Path)))
                     readers.Add(new SliceReader(slice, found));
                 else

@@ -65,6 +65,9 @@ internal sealed record WeightSlice(
         return shape;
     }
 
+    /// <summary>The same where the tensor is stored with its two axes swapped.</summary>
+    public WeightSlice Turned() => this with { Transposed = !Transposed, Part = Part is { } part ? part with { Axis = 1 - part.Axis } : null };
+
     private static IEnumerable<WeightSlice> Of(PlanParameter parameter, WeightSource source)
     {
         long[] sizes = [.. parameter.Axes.Select(a => a.Size.Constant)];

@@ -260,6 +260,60 @@ public sealed class CheckpointTests
         Assert.That(File.ReadAllBytes(Path.Combine(copy, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(path, "model.safetensors"))));
     }
 
+    [Test]
+    public void BlocksAndTheirScalesAreOneTensor([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type)
+    {
+        // Two experts of 64 inputs and 6 outputs, gate and up by turns: [expert, 64, 6] where it is plain, [expert, 6, 2, 16] in blocks.
+        PlanParameter[] parameters = [Parameter("gate", 2, 3, 64), Parameter("up", 2, 3, 64)];
+        WeightPart Turn(long first) => new(1, first, 1, 2);
+        ModelDescription model = Model(parameters, [
+            new WeightSource("gate", "gate_up", Transposed: true, Turn(0), Grouping: [1, 1]),
+            new WeightSource("up", "gate_up", Transposed: true, Turn(1), Grouping: [1, 1]),
+        ]);
+        var random = new Random(4);
+        byte[] blocks = new byte[2 * 6 * 2 * 16], scales = new byte[2 * 6 * 2];
+        random.NextBytes(blocks);
+        for (int i = 0; i < scales.Length; i++)
+            scales[i] = (byte)random.Next(110, 140);
+        string path = Blocks("blocks", blocks, [2, 6, 2, 16], scales, [2, 6, 2]);
+        var memory = new Memories(model, type);
+        HubCheckpoint.Load(path, model, memory.Parameter);
+
+        float[] gate = memory.Singles("gate"), up = memory.Singles("up");
+        for (int i = 0; i < gate.Length; i++)
+        {
+            (int expert, int output, int input) = (i / 192, i / 64 % 3, i % 64);
+            double At(int row)
+            {
+                int group = ((expert * 6) + row) * 2 + input / 32, pair = blocks[group * 16 + input % 32 / 2];
+                return GgufTests.Microscaled(scales[group], input % 2 == 0 ? pair & 15 : pair >> 4);
+            }
+            Assert.That((double)gate[i], Is.EqualTo(At(2 * output)), $"gate {i}");
+            Assert.That((double)up[i], Is.EqualTo(At(2 * output + 1)), $"up {i}");
+        }
+    }
+
+    [Test]
+    public void BlocksThatDontFitTheirScalesAreRefused()
+    {
+        string path = Blocks("misfit", new byte[2 * 2 * 16], [2, 2, 16], new byte[6], [2, 3]);
+        Assert.That(() => new CheckpointFolder(path), Throws.TypeOf<LegatoException>().With.Message.Contains("gate_up_scales [2, 3]"));
+    }
+
+    private string Blocks(string name, byte[] blocks, long[] blocksShape, byte[] scales, long[] scalesShape)
+    {
+        string path = folder.File(name);
+        Directory.CreateDirectory(path);
+        SafetensorsWriter.Write(
+            Path.Combine(path, "model.safetensors"),
+            [
+                new TensorToWrite("gate_up_blocks", TensorType.U8, blocksShape, stream => stream.Write(blocks)),
+                new TensorToWrite("gate_up_scales", TensorType.U8, scalesShape, stream => stream.Write(scales)),
+            ],
+            new Dictionary<string, string>());
+        return path;
+    }
+
     [TestCase("{\"weight_map\":{\"a\":\"../a.safetensors\"}}")]
     [TestCase("{\"weight_map\":{\"a\":3}}")]
     [TestCase("{\"weight_map\":[]}")]

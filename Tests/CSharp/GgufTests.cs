@@ -87,7 +87,7 @@ public sealed class GgufTests
 
         Assert.That(
             () => new GgufFile(path),
-            Throws.TypeOf<LegatoException>().With.Message.Contains("first (Q5_K)").And.Message.Contains("Q4_K or Q6_K"));
+            Throws.TypeOf<LegatoException>().With.Message.Contains("first (Q5_K)").And.Message.Contains("Q4_K, Q6_K or MXFP4"));
     }
 
     // Plain readings of ggml's structs, an element at a time, in float64.
@@ -116,10 +116,11 @@ public sealed class GgufTests
             int scale = (sbyte)b[192 + 8 * n + l / 16 + 2 * quarter];
             return Half(b, 208) * scale * ((low | (high << 4)) - 32);
         },
+        [TensorType.MXFP4] = (b, i) => Microscaled(b[0], i < 16 ? b[1 + i] & 0xF : b[1 + i - 16] >> 4),
     };
 
     [Test]
-    public void BlocksAreWidenedAsTheirStructsSay([Values(TensorKind.Q4_0, TensorKind.Q8_0, TensorKind.Q4_K, TensorKind.Q6_K)] TensorKind kind)
+    public void BlocksAreWidenedAsTheirStructsSay([Values(TensorKind.Q4_0, TensorKind.Q8_0, TensorKind.Q4_K, TensorKind.Q6_K, TensorKind.MXFP4)] TensorKind kind)
     {
         TensorType type = (TensorType)kind;
         const int blocks = 7;
@@ -149,6 +150,15 @@ public sealed class GgufTests
         Q8_0 = TensorType.Q8_0,
         Q4_K = TensorType.Q4_K,
         Q6_K = TensorType.Q6_K,
+        MXFP4 = TensorType.MXFP4,
+    }
+
+    /// <summary>Sign, two bits of exponent with a bias of 1, a bit of mantissa; subnormal where the exponent is zero. The scale's bias is 127.</summary>
+    internal static double Microscaled(byte scale, int bits)
+    {
+        (int sign, int exponent, int mantissa) = (bits >> 3, bits >> 1 & 3, bits & 1);
+        double magnitude = exponent == 0 ? mantissa / 2.0 : (1 + mantissa / 2.0) * (1 << exponent >> 1);
+        return (sign == 1 ? -1 : 1) * magnitude * Math.Pow(2, scale - 127);
     }
 
     [Test]
@@ -175,7 +185,10 @@ public sealed class GgufTests
         byte[] bytes = new byte[count * type.BlockBytes()];
         var random = new Random(seed);
         random.NextBytes(bytes);
-        foreach (int scale in type switch { TensorType.Q4_K => (int[])[0, 2], TensorType.Q6_K => [208], _ => [0] })
+        if (type == TensorType.MXFP4)
+            for (int block = 0; block < count; block++)
+                bytes[block * type.BlockBytes()] = (byte)(120 + block);
+        foreach (int scale in type switch { TensorType.Q4_K => (int[])[0, 2], TensorType.Q6_K => [208], TensorType.MXFP4 => [], _ => [0] })
             for (int block = 0; block < count; block++)
                 MemoryMarshal.Write(bytes.AsSpan(block * type.BlockBytes() + scale), (System.Half)(random.NextDouble() * 0.1 - 0.05));
         return bytes;
