@@ -6,14 +6,14 @@ open System.Text.Json.Nodes
 
 let private isDropout (key: string) = key.Contains "dropout" || key.EndsWith "pdrop"
 
-let private isAboveZero (value: JsonNode) =
+let private share (value: JsonNode) =
     match value with
-    | :? JsonValue as number when number.GetValueKind() = JsonValueKind.Number -> number.GetValue<float>() > 0.0
-    | _ -> false
+    | :? JsonValue as number when number.GetValueKind() = JsonValueKind.Number -> number.GetValue<float>()
+    | _ -> 0.0
 
-/// The keys that ask for some.
-let asked (config: string) : string list = [
+/// The keys that ask for some, and how much.
+let asked (config: string) : (string * float) list = [
     for KeyValue(key, value) in JsonNode.Parse(config).AsObject() do
-        if isDropout key && isAboveZero value then
-            key
+        if isDropout key && share value > 0.0 then
+            key, share value
 ]

@@ -31,6 +31,14 @@ let private description model = (CompiledModel model :> IPlanSource).Model
 
 let private hub (source: Source) = description (guarded (fun () -> Families.ofConfig source.Config))
 
+/// The model as a checkpoint has it and as a folder is to have it: parts for training alone are kept where they are there.
+let private kept (source: Source) weights =
+    let whole = if isGguf source then None else Some(description (definitionToTrain source))
+
+    match whole with
+    | Some whole when HubCheckpoint.HoldsAll(weights, whole) -> whole, whole
+    | _ -> description (definition source), hub source
+
 let private weightsOf (source: Source) =
     match source.Folder with
     | Some path -> path
@@ -94,14 +102,14 @@ let toFolder (source: Source) (precision: StoredPrecision option) (shardBytes: i
     let from = weightsOf source
     let precision = precision |> Option.map scalar
     use weights = HubCheckpoint.Open from
-    let stored = description (definition source)
+    let stored, written = kept source weights
 
     AtomicWrite.Folder(
         folder,
         fun path ->
             File.WriteAllText(Path.Combine(path, CheckpointFolder.ConfigFile), retyped precision source.Config)
             copyText from path
-            CheckpointConversion.ToFolder(weights, stored, hub source, path, Option.toNullable precision, shardBytes)
+            CheckpointConversion.ToFolder(weights, stored, written, path, Option.toNullable precision, shardBytes)
     )
 
 /// A matrix's type in GGUF, and the number that the file as a whole is marked with (llama_ftype).

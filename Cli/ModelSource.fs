@@ -48,7 +48,7 @@ let checkpointOf folder =
 
 let private isPath (model: string) = Directory.Exists model || Path.GetFileName model <> model
 
-let private isGguf (source: Source) = source.Folder |> Option.exists GgufFile.IsNamed
+let isGguf (source: Source) = source.Folder |> Option.exists GgufFile.IsNamed
 
 /// <exception cref="LegatoException">There is no such preset, folder or file, or it has no config.</exception>
 let find (model: string) : Source =
@@ -56,8 +56,8 @@ let find (model: string) : Source =
         { Name = model; Config = guarded (fun () -> GgufModel.config model); Folder = Some model }
     elif isPath model then
         let folder = checkpointOf model
-
-        { Name = model; Config = CheckpointFolder.ReadConfig folder; Folder = Some folder }
+        let config = guarded (fun () -> Families.unquantised (CheckpointFolder.ReadConfig folder))
+        { Name = model; Config = config; Folder = Some folder }
     else
         let preset = guarded (fun () -> Presets.find model)
         { Name = preset.Name; Config = preset.Config; Folder = None }

@@ -33,6 +33,7 @@ type TrainArgument =
     | Beta2 of beta: float
     | Eps of epsilon: float
     | Clip of norm: float
+    | Dropout of share: float
     | Seed of seed: uint64
     | Eval_Every of steps: int
     | Eval_Batches of batches: int
@@ -82,6 +83,8 @@ type TrainArgument =
             | Beta2 _ -> "AdamW's second decay rate (default: 0.95)"
             | Eps _ -> "AdamW's epsilon (default: 1e-8)"
             | Clip _ -> "the global gradient norm to clip at; 0 never clips (default: 1)"
+            | Dropout _ ->
+                "the share of embeddings, and of what each part of a block adds, that training drops (default: 0)"
             | Seed _ -> "where every random choice of the run comes from (default: 1)"
             | Eval_Every _ -> "steps between evaluations on the held-out part; 0 for none (default: 500)"
             | Eval_Batches _ -> "batches an evaluation (default: 8)"
@@ -150,6 +153,7 @@ type TrainOptions = {
     Epsilon: float
     /// 0: never.
     Clip: float
+    Dropout: float
     Seed: uint64
     EvaluateEvery: int
     EvaluateBatches: int
@@ -196,6 +200,7 @@ let defaults = {
     Beta2 = 0.95
     Epsilon = 1e-8
     Clip = 1.0
+    Dropout = 0.0
     Seed = 1UL
     EvaluateEvery = 500
     EvaluateBatches = 8
@@ -249,6 +254,7 @@ let private apply options argument =
     | Beta2 beta -> { options with Beta2 = beta }
     | Eps epsilon -> { options with Epsilon = epsilon }
     | Clip norm -> { options with Clip = norm }
+    | Dropout share -> { options with Dropout = share }
     | Seed seed -> { options with Seed = seed }
     | Eval_Every steps -> { options with EvaluateEvery = steps }
     | Eval_Batches batches -> { options with EvaluateBatches = batches }
@@ -288,6 +294,7 @@ let private checks options = [
     Limits.below (0.0, 1.0) "--beta2" options.Beta2
     Limits.above 0.0 "--eps" options.Epsilon
     Limits.notNegative "--clip" options.Clip
+    Limits.below (0.0, 1.0) "--dropout" options.Dropout
     Limits.atLeast 0 "--eval-every" options.EvaluateEvery
     Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
     Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery

@@ -40,6 +40,7 @@ let private trainingOptions options objective (rows: RowShape) =
         Accumulate = options.Accumulate,
         Objective = objective,
         Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
+        Dropout = options.Dropout,
         Precision = DeviceChoice.precision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
         Seed = int64 options.Seed,
@@ -309,8 +310,13 @@ let private announce device (job: Job) (run: RunFolder) =
             (Units.bytes need.Bytes)
             run.Path
 
-        for key in ConfigDropout.asked model.Config do
-            eprintfn "note: %s is above 0 in the model's config; Legato trains without dropout" key
+        if job.Options.Dropout = 0.0 then
+            for key, share in ConfigDropout.asked model.Config do
+                eprintfn
+                    "note: %s is %g in the model's config; training goes without, unless --dropout %g"
+                    key
+                    share
+                    share
 
 // A run goes on with the tokenizer that its checkpoint holds.
 let private tokenizerOf place (options: TrainOptions) =
@@ -338,6 +344,22 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
         if ids.Length >= context then
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
 
+/// Checkpoints are published without the layers that tell later tokens, and with the key that counts them.
+let private requireLaterTokens (plans: IPlanSource) (folder: string) =
+    use checkpoint = HubCheckpoint.Open folder
+    let key = "num_nextn_predict_layers"
+    let names = plans.Model.Parameters |> Seq.map _.Path
+    let tellsLater = names |> Seq.exists (fun path -> path.Split '.' |> Array.contains "ahead")
+
+    if tellsLater && not (HubCheckpoint.HoldsAll(checkpoint, plans.Model)) then
+        raise (
+            LegatoException(
+                $"{key} counts layers that tell later tokens, and the checkpoint doesn't hold all of them",
+                folder,
+                $"train without them: --set {key}=0"
+            )
+        )
+
 let private requireStepsLeft place (options: TrainOptions) =
     match place with
     | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
@@ -355,6 +377,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
     Timeline.Mark "tokenizer made"
     let plans = ShownPlans.ofModel (choice.Fit tokenizer)
+    start |> Option.iter (requireLaterTokens plans)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
     let rows = TrainObjective.rows plans.Model objective (TrainData.isPacked options text)

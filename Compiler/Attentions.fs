@@ -77,7 +77,7 @@ let private attentionFlops (form: AttendForm) (shape: AttentionShape) (products:
 let lower (region: Region) (node: Node) (form: AttendForm) (wantsLogSumExp: bool) =
     let q, k, v = node.Inputs[0], node.Inputs[1], node.Inputs[2]
     let output, lse = Node.item 0 node, Node.item 1 node
-    let pastNode, extraNodes = form.Split(List.skip 3 node.Inputs)
+    let _, pastNode, extraNodes = form.Split(List.skip 3 node.Inputs)
     let extras, loads = extrasOf region form pastNode extraNodes
     let shape = attentionShape form loads q k v
     let pq, pk, pv, po = region.View q, region.View k, region.View v, region.PlaceOf output

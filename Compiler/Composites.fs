@@ -143,13 +143,18 @@ module Composites =
     let private orZero visible x = where visible x 0.0
 
     /// Scaled dot product attention (Vaswani et al. 2017, section 3.2.1). A query that sees no key gives zeros, and its
-    /// log-sum-exp is −∞.
-    let private attend (form: AttendForm) (q: Node) k (v: Node) past extras =
+    /// log-sum-exp is −∞. Sinks are keys like any other, of no value (Xiao et al. 2024; gpt-oss).
+    let private attend (form: AttendForm) (q: Node) k (v: Node) (sinks: Node option) past extras =
         let s = scores form q k past extras
         let lowest = System.Double.NegativeInfinity
-        let peak = s.Map([], fun _ -> where s.Visible s.Score lowest) |> Node.reduce Maximum [ form.Context ]
+        let most = s.Map([], fun _ -> where s.Visible s.Score lowest) |> Node.reduce Maximum [ form.Context ]
+        let peak = (most, sinks) ||> Option.fold (Node.map2 (fun most sink -> Bin(Max, most, sink)))
         let weights = s.Map([ peak ], fun arg -> orZero s.Visible (Un(Exp, s.Score - Un(Detach, arg[0]))))
-        let total = Node.reduce Sum [ form.Context ] weights
+        let seen = Node.reduce Sum [ form.Context ] weights
+
+        let withSink seen sink = Node.map (Arg 0 + Un(Exp, Arg 1 - Un(Detach, Arg 2))) [ seen; sink; peak ]
+
+        let total = (seen, sinks) ||> Option.fold withSink
         let empty = Bin(Equal, Arg 1, Num 0.0)
         let shares = Node.map (If(empty, Num 0.0, Arg 0 / Arg 1)) [ weights; total ]
         let rows = q.Dims |> List.filter (fun d -> d.Name <> form.Feature)
@@ -191,7 +196,7 @@ module Composites =
     let decompose (composite: Composite) (inputs: Node list) : Node list =
         match composite, inputs with
         | Rope form, [ x; cos; sin ] -> [ rope form x cos sin ]
-        | Attend form, q :: k :: v :: rest -> form.Split rest ||> attend form q k v
+        | Attend form, q :: k :: v :: rest -> form.Split rest |||> attend form q k v
         | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
             attendGradient form q k v output logSumExp gradient extras
         | GroupedProduct form, [ x; table; index ] ->

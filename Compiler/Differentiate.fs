@@ -196,6 +196,11 @@ let private pullBack (node: Node) (g: Node) : (Node * Node) list =
         ]
     | _ -> withoutGradient node
 
+/// A sink takes its share of every query, and its value is nothing: the softmax's slope with a product of zero.
+let private sinkGradient (form: AttendForm) sinks output sum (g: Node) =
+    let mean = Node.reduce Sum [ form.ValueFeature ] (Node.mul g output)
+    Node.map (-(Un(Exp, Arg 0 - Arg 1) * Arg 2)) [ sinks; sum; mean ]
+
 /// Cotangents of the inputs of a node with several outputs.
 let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
     match node.Op, node.Inputs with
@@ -210,10 +215,13 @@ let private pullBackMany (tape: Tape) (node: Node) : (Node * Node) list =
         | None -> []
     | Op.Composite(Attend form), q :: k :: v :: rest ->
         match tape.Find(node, 0), form.Split rest with
-        | Some g, (None, extras) ->
-            let inputs = [ q; k; v; Node.item 0 node; Node.item 1 node; g ] @ extras
-            let gradient = Node.composite (AttendGradient form) inputs
+        | Some g, (sinks, None, extras) ->
+            let output, sum = Node.item 0 node, Node.item 1 node
+            let inputs = [ q; k; v; output; sum; g ] @ extras
+            let gradient = Node.composite (AttendGradient { form with Sinks = false }) inputs
+
             [ q, Node.item 0 gradient; k, Node.item 1 gradient; v, Node.item 2 gradient ]
+            @ (sinks |> Option.map (fun sinks -> sinks, sinkGradient form sinks output sum g) |> Option.toList)
         | _ -> withoutGradient node
     | _ ->
         match tape.Find(node, 0) with
@@ -235,7 +243,7 @@ let private isDecomposed (tape: Tape) (node: Node) =
     match node.Op, node.Inputs with
     | Op.Composite(Attend form), _ :: _ :: _ :: rest ->
         match form.Split rest with
-        | None, extras -> (tape.Find(node, 1)).IsSome || extras |> List.exists (fun e -> e.Type = Float)
+        | _, None, extras -> (tape.Find(node, 1)).IsSome || extras |> List.exists (fun e -> e.Type = Float)
         | _ -> false
     | _ -> false
 

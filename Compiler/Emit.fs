@@ -44,6 +44,7 @@ let private binaryOf op =
     | Equal -> Operation.Equal
     | And -> Operation.And
     | Or -> Operation.Or
+    | UniformAt -> Operation.Random
 
 /// A scalar expression with its operands in place.
 let rec scalar (arg: int -> Expr) s : Expr =

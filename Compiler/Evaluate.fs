@@ -114,6 +114,7 @@ module Evaluate =
         | Equal -> fun x y -> truth (x = y)
         | And -> (*)
         | Or -> fun x y -> Math.Max(x, y)
+        | UniformAt -> fun key counter -> float (Legato.Runtime.Plans.Philox.Uniform(int64 key, int64 counter))
 
     let rec private compile (kinds: ElementType list) scalar : (int -> float) -> float =
         match scalar with

@@ -46,8 +46,8 @@ let private apart first mask =
     else
         Bin(Equal, Arg first, Arg(first + 1))
 
-/// Attention within each document.
-let attend (rows: Dim list) (form: AttendForm) q k v (extras: Node list) =
+/// Attention within each document; the operands are those before the extras.
+let attend (rows: Dim list) (form: AttendForm) operands (extras: Node list) =
     let first = form.Extras
     let mask = form.Mask |> Option.map (restarted first)
     let apart = apart first (Option.defaultValue (Int 1L) form.Mask)
@@ -60,4 +60,4 @@ let attend (rows: Dim list) (form: AttendForm) q k v (extras: Node list) =
 
     let queries = starts rows
     let keys = Node.rename [ form.Sequence, form.Context ] queries
-    Node.composite (Attend packed) ([ q; k; v ] @ extras @ List.take (packed.Extras - first) [ queries; keys ])
+    Node.composite (Attend packed) (operands @ extras @ List.take (packed.Extras - first) [ queries; keys ])

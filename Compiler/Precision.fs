@@ -57,10 +57,13 @@ let private positions = set [ "Batch"; "Seq"; "Context" ]
 let private isPerToken (node: Node) =
     Node.hasAxis "Batch" node && node.Axes |> List.exists (fun axis -> not (positions.Contains axis))
 
-/// Sums, the statistics of a softmax, and what was chosen.
-let private isStatistic (node: Node) =
+/// Sums, the statistics of a softmax, what was chosen, and what is computed of these alone.
+let rec private isStatistic (node: Node) =
     match node.Op with
     | Op.Reduce _ -> true
+    | Op.Map _ ->
+        node.Inputs |> List.exists isPerToken
+        && node.Inputs |> List.filter isPerToken |> List.forall isStatistic
     | Op.Item output ->
         match node.Inputs.Head.Op with
         | Op.TopK _ -> true

@@ -30,6 +30,7 @@ module Print =
         $"{form.Sequence}→{form.Context} {form.Heads}→{form.KeyHeads} {form.Feature}→{form.ValueFeature} scale {number form.Scale}"
         + extra "mask" form.Mask
         + extra "score" form.Score
+        + (if form.Sinks then " sinks" else "")
 
     let private composite c =
         match c with

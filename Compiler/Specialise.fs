@@ -24,10 +24,10 @@ let private rowsOf (request: PlanRequest) = [
 ]
 
 let private flat (packed: Dim list option) (roots: Node list) =
-    let attend (form: AttendForm) q k v extras =
+    let attend (form: AttendForm) operands extras =
         match packed with
-        | Some rows when form.Sequence = "Seq" -> Pack.attend rows form q k v extras
-        | _ -> Node.composite (Attend form) (q :: k :: v :: extras)
+        | Some rows when form.Sequence = "Seq" -> Pack.attend rows form operands extras
+        | _ -> Node.composite (Attend form) (operands @ extras)
 
     roots
     |> Simplify.rewriteDeep (fun node inputs ->
@@ -37,15 +37,20 @@ let private flat (packed: Dim list option) (roots: Node list) =
         | Op.Iota dim, _ when packed.IsSome && dim.Name = "Context" ->
             let remedy = "train it on rows that are no packed documents"
             raise (ModelError("the model counts its context's positions by itself", "Context", remedy))
-        | Op.Composite(Attend form), q :: k :: v :: rest -> Some(attend form q k v (snd (form.Split rest)))
+        | Op.Composite(Attend form), q :: k :: v :: rest ->
+            let sinks, _, extras = form.Split rest
+            Some(attend form ([ q; k; v ] @ Option.toList sinks) extras)
         | _ -> None)
 
 /// Without a cache the context is the call itself: appended keys and values are all there are, and positions start at 0.
 let withoutCache (roots: Node list) = flat None roots
 
-// The same, but that positions start where a packed row's documents do.
+let private firstRow = Node.input Dropout.firstRow [] Integer
+
+// The same, but that positions start where a packed row's documents do, and that a call of all rows starts at the first.
 let private uncachedRows (request: PlanRequest) roots =
     flat (if request.IsPacked then Some(rowsOf request) else None) roots
+    |> if request.Accumulate = 1L then Node.substitute [ firstRow, zero ] else id
 
 let private sourceOf (request: PlanRequest) = if request.Source > 0L then Some(Fixed request.Source) else None
 
@@ -54,6 +59,7 @@ let private calls (request: PlanRequest) = {
     Sequence = Fixed request.Sequence
     Context = Fixed request.Sequence
     Source = sourceOf request
+    Dropout = if request.Purpose = Purpose.Train then request.Dropout else 0.0
 }
 
 let private whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
@@ -148,6 +154,7 @@ let private cachedSizes (request: PlanRequest) sequence = {
     Sequence = sequence
     Context = Fixed request.Context
     Source = sourceOf request
+    Dropout = if request.Purpose = Purpose.Train then request.Dropout else 0.0
 }
 
 /// The caches that an encoder fills.
@@ -185,27 +192,27 @@ let private laterLabels (request: PlanRequest) by (labels: Node) =
     else
         Node.map (If(isThere, Arg 0, Int -1L)) operands
 
-/// The inputs that hold a micro-batch's rows.
-let private rowsIn (micro: Dim) (roots: Node list) =
+/// What differs from one micro-batch to the next, with the stack of what it is in each: inputs that hold rows, and the number
+/// of the first of them.
+let private stacks (micro: Dim) (request: PlanRequest) (roots: Node list) =
     Node.topological roots
-    |> List.filter (fun node ->
+    |> List.choose (fun node ->
         match node.Op with
-        | Op.Input(_, dims, _) ->
-            not (Node.isPlaceholder node || List.contains micro dims) && Node.hasAxis "Batch" node
-        | _ -> false)
+        | Op.Input(name, dims, kind) when Node.hasAxis "Batch" node ->
+            if Node.isPlaceholder node || List.contains micro dims then
+                None
+            else
+                Some(node, Node.input name (micro :: dims) kind)
+        | _ when node = firstRow -> Some(node, Node.map1 (fun i -> i * Int request.Batch) (Node.iota micro))
+        | _ -> None)
 
-/// The sums over micro-batches of what each gives for its part of the inputs' rows: a loop.
-let private summed (micro: Dim) (values: Node list) =
-    let data = rowsIn micro values
+/// The sums over micro-batches of what each gives for its part of the rows: a loop.
+let private summed (micro: Dim) request (values: Node list) =
+    let slices =
+        stacks micro request values
+        |> List.map (fun (node, stack) -> node, Node.placeholder "rows" node.Dims node.Type, stack)
 
-    let slices = data |> List.map (fun node -> node, Node.placeholder "rows" node.Dims node.Type)
-
-    let whole (node: Node) =
-        match node.Op with
-        | Op.Input(name, dims, kind) -> Node.input name (micro :: dims) kind
-        | op -> invalidOp $"{op} is no input"
-
-    let values = Node.substitute slices values
+    let values = Node.substitute (slices |> List.map (fun (node, slice, _) -> node, slice)) values
     let sums = values |> List.map (fun v -> Node.placeholder "sum" v.Dims Float)
 
     let loop =
@@ -213,7 +220,7 @@ let private summed (micro: Dim) (values: Node list) =
             micro
             false
             (sums |> List.map (fun s -> s, Differentiate.zerosLike s))
-            (slices |> List.map (fun (node, slice) -> slice, whole node))
+            (slices |> List.map (fun (_, slice, stack) -> slice, stack))
             (List.map2 Node.add sums values)
             []
 
@@ -258,7 +265,7 @@ let private accumulated (call: Elaborated) (parameters: Node list) (request: Pla
     if isWhole then
         result
     else
-        let sums = summed micro (result.Loss :: result.Beside @ result.Of)
+        let sums = summed micro request (result.Loss :: result.Beside @ result.Of)
         let beside, gradients = List.splitAt result.Beside.Length sums.Tail
         { Loss = sums.Head; Beside = beside; Of = gradients }
 
@@ -311,7 +318,7 @@ let call (model: ModelDef) (request: PlanRequest) : Call =
     Trace.stage "specialised" (named raw)
     let values = List.map snd raw.Outputs @ List.map snd raw.Updates @ List.map snd raw.Gradients
 
-    let simple = Simplify.graph values
+    let simple = values |> Sinks.apart |> Simplify.graph
     let outputs, rest = List.splitAt raw.Outputs.Length simple
     let updates, gradients = List.splitAt raw.Updates.Length rest
     let replace pairs values = List.map2 (fun (key, _) value -> key, value) pairs values

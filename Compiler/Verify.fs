@@ -76,6 +76,9 @@ module Verify =
             | Less
             | LessOrEqual
             | Equal -> Boolean
+            | UniformAt ->
+                wants Integer x
+                Float
             | _ ->
                 demand
                     node
@@ -209,7 +212,8 @@ module Verify =
 
             part node form.Feature 0L form.Rotary (Node.size form.Feature x)
         | Attend form, q :: k :: v :: rest ->
-            let past, extras = form.Split rest
+            let sinks, past, extras = form.Split rest
+            sinks |> Option.iter (fun sinks -> sameAxes node "the sinks" sinks.Dims [ Node.dim form.Heads q ])
 
             for past in Option.toList past do
                 wantsType node past Integer

@@ -43,6 +43,7 @@ module Attention =
         Scale = scale
         Mask = mask.Mask
         Score = mask.Score
+        Sinks = false
     }
 
     let private one (names: string list) = List.exactlyOne names
@@ -60,6 +61,7 @@ module Attention =
             )
 
     let private attention
+        (sinks: Node list)
         past
         scale
         (mask: Mask)
@@ -81,7 +83,8 @@ module Attention =
                 (one axisNames<'D>)
                 (one axisNames<'V>)
 
-        Node.composite (Attend form) ([ q.Node; k.Node; v.Node ] @ past @ mask.Operands)
+        let inputs = [ q.Node; k.Node; v.Node ] @ sinks @ past @ mask.Operands
+        Node.item 0 (Node.composite (Attend { form with Sinks = not sinks.IsEmpty }) inputs)
 
     let private pastOf (q: Tensor<'Pos, 'Feat>) =
         let batch = q.Node.Dims |> List.filter (fun d -> d.Name = "Batch")
@@ -95,7 +98,7 @@ module Attention =
         (k: Tensor<'B * Context, 'G * 'D>)
         (v: Tensor<'B * Context, 'G * 'V>)
         : Tensor<'B * Seq, 'H * 'V> =
-        Tensor(Node.item 0 (attention (pastOf q) scale mask q k v))
+        Tensor(attention [] (pastOf q) scale mask q k v)
 
     /// attendScaled with 1/√(head size) (Vaswani et al. 2017).
     let attend
@@ -116,12 +119,7 @@ module Attention =
         (k: Tensor<'B * Context, 'G * 'D>)
         (v: Tensor<'B * Context, 'G * 'V>)
         : Tensor<'B * Seq, 'H * 'V> =
-        let attended = attention (pastOf q) scale mask q k v
-        // Σ exp(score) beside Σ exp(score) + exp(sink).
-        let kept =
-            Node.map2 (fun total sink -> Num 1.0 / (Num 1.0 + Un(Exp, sink - total))) (Node.item 1 attended) sinks.Node
-
-        Tensor(Node.mul (Node.item 0 attended) kept)
+        Tensor(attention [ sinks.Node ] (pastOf q) scale mask q k v)
 
     /// Linear attention of queries and keys that a feature map, such as eluPlusOne, has made positive: a key weighs φ(q)·φ(k)
     /// over the sum of all that the query sees (Katharopoulos et al. 2020, equation 4). Computed as a softmax of the products'
@@ -143,7 +141,7 @@ module Attention =
         (k: Tensor<'B * 'C, 'G * 'D>)
         (v: Tensor<'B * 'C, 'G * 'V>)
         : Tensor<'B * 'S, 'H * 'V> =
-        Tensor(Node.item 0 (attention [] scale mask q k v))
+        Tensor(attention [] [] scale mask q k v)
 
     /// The same values at positions of another name: keys of the text that asks.
     let asPositions<'S, 'C, 'B, 'F> (x: Tensor<'B * 'S, 'F>) : Tensor<'B * 'C, 'F> =

@@ -73,6 +73,8 @@ type AttendForm = {
     Scale: float
     Mask: Scalar option
     Score: Scalar option
+    /// Each head has one more key, whose score is its sink and whose value is nothing.
+    Sinks: bool
 } with
 
     /// How many extra operands mask and score read.
@@ -82,9 +84,14 @@ type AttendForm = {
         |> List.collect Scalar.args
         |> List.fold (fun count i -> max count (i + 1)) 0
 
-    /// The past where there is one, and the extras: what an attention has behind q, k and v.
-    member form.Split(rest: 'T list) : 'T option * 'T list =
-        if rest.Length > form.Extras then Some rest.Head, rest.Tail else None, rest
+    /// The sinks and the past where there are any, and the extras: what an attention has behind q, k and v.
+    member form.Split(rest: 'T list) : 'T option * 'T option * 'T list =
+        let sinks, rest = if form.Sinks then Some rest.Head, rest.Tail else None, rest
+
+        if rest.Length > form.Extras then
+            sinks, Some rest.Head, rest.Tail
+        else
+            sinks, None, rest
 
 /// A product with the matrix that each row's group has: `Group` is the table's axis that the index picks from, `Summed` those
 /// that the product sums over. The table's first axis is the group's; the axes summed over follow each other.
@@ -94,7 +101,7 @@ type GroupedForm = { Group: string; Summed: string list }
 type Composite =
     /// x, cos, sin → x turned; cos and sin over (…, Pair).
     | Rope of RopeForm
-    /// q, k, v, past or none, extras → output, log-sum-exp.
+    /// q, k, v, sinks or none, past or none, extras → output, log-sum-exp.
     | Attend of AttendForm
     /// q, k, v, output, log-sum-exp, output gradient → gradients of q, k, v.
     | AttendGradient of AttendForm

@@ -3,13 +3,15 @@ namespace Legato.Dsl
 open System
 open System.Collections.Generic
 
-/// The sizes of a call: what batch, sequence and context are for one elaboration.
+/// A call's sizes: what batch, sequence and context are for one elaboration.
 type CallSizes = {
     Batch: Size
     Sequence: Size
     Context: Size
     /// The length of the text that an encoder reads; None where there is none.
     Source: Size option
+    /// The share of numbers that dropout drops: 0 in calls that don't train.
+    Dropout: float
 }
 
 /// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.
@@ -167,6 +169,14 @@ type Scope
         let inner = this.Enter node
         let told: List<Node * Node> = this.Outward
         inner, fun updated -> told.Add(inner, updated)
+
+    /// The index of each loop's iteration, from the outermost loop in: integers.
+    member internal this.Layers: Node list =
+        frames
+        |> List.choose (function
+            | Stacked(dim, _, _, _) -> Some(this.Enter(Node.iota dim))
+            | Widened _
+            | Aside _ -> None)
 
     /// The updates of the innermost loop or part around, or of the whole call.
     member internal _.Outward: List<Node * Node> =

@@ -203,6 +203,7 @@ module ModelDef =
             Sequence = Dynamic "sequence"
             Context = Dynamic "context"
             Source = Some(Dynamic "source")
+            Dropout = 0.0
         }
 
         (elaborate sizes model).Parameters

@@ -32,6 +32,8 @@ type Binary =
     | Equal
     | And
     | Or
+    /// A uniform number in [0, 1) of a key and a counter, both integers, that depends on nothing else.
+    | UniformAt
 
 [<CustomEquality; CustomComparison>]
 type Scalar =
@@ -216,6 +218,7 @@ module Scalar =
                 | LessOrEqual
                 | Equal
                 | And
-                | Or -> Num 0.0
+                | Or
+                | UniformAt -> Num 0.0
             | If(c, x, y) -> If(c, d x, d y)
             |> normalise

@@ -73,6 +73,9 @@ let around
         and! n2 = optional (before && order <> Parallel) (norm "mlp_norm")
         and! p1 = optional after (norm (afterName "attn_norm"))
         and! p2 = optional after (norm (afterName "mlp_norm"))
+        and! drop1 = dropout "attn"
+        and! drop2 = dropout "mlp"
+        let attention, feedForward = attention >> drop1, feedForward >> drop2
 
         let add (part: Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>) n p x =
             if order = PostNorm then p (x + part x * scale) else x + p (part (n x)) * scale

@@ -171,6 +171,7 @@ let decoderWith c kinds block = layer "model" {
     and! embedNorm = optional c.EmbedNorm (norm c "embed_norm" c.Embed)
     and! blocks = stackOf kinds block
     and! last = optional c.FinalNorm (norm c "norm" c.Embed)
+    and! drop = dropout "tokens"
     let! head = head c tokens
     let cap logits = c.LogitCap |> Option.map (fun cap -> softCap cap logits) |> Option.defaultValue logits
     let told x = cap (head x * c.LogitScale)
@@ -178,7 +179,7 @@ let decoderWith c kinds block = layer "model" {
 
     return
         fun ids ->
-            let x = tokens.Lookup ids * c.EmbedScale |> places ids |> embedNorm |> blocks |> last
+            let x = tokens.Lookup ids * c.EmbedScale |> places ids |> embedNorm |> drop |> blocks |> last
             foretell ids x
             told x
 }

@@ -59,10 +59,12 @@ let private encoder c = layer "encoder" {
     and! segments = embeddingOf (Normal c.FeedForward.Deviation) "segments" c.Segments c.Embed
     and! first = norm c "embed_norm" c.Embed
     and! blocks = stack c.Layers (block c mask)
+    and! drop = dropout "tokens"
 
     let encode (ids: Tokens) =
         tokens.Lookup ids + places.Lookup(shifted c.FirstPosition (positions ids)) + segments.Row 0
         |> first
+        |> drop
         |> blocks
 
     return encode, tokens

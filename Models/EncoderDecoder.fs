@@ -97,10 +97,14 @@ let private decoderBlock c mask crossMask memory = layer "layers" {
     and! n1 = norm c "attn_norm"
     and! n2 = norm c "cross_norm"
     and! n3 = norm c "mlp_norm"
+    and! drop1 = dropout "attn"
+    and! drop2 = dropout "cross"
+    and! drop3 = dropout "mlp"
 
-    let step norm part (x: Tensor<Batch * Seq, Embed>) = if c.IsPreNorm then x + part (norm x) else norm (x + part x)
+    let step norm part drop (x: Tensor<Batch * Seq, Embed>) =
+        if c.IsPreNorm then x + drop (part (norm x)) else norm (x + drop (part x))
 
-    return step n1 attention >> step n2 cross >> step n3 mlp
+    return step n1 attention drop1 >> step n2 cross drop2 >> step n3 mlp drop3
 }
 
 /// What positions add to a text's embeddings.
@@ -129,7 +133,9 @@ let private encoder c (tokens: Embedding<Vocab, Embed>) (source: SourceText) = l
     let mask = within source.Lengths + bias positions (asPositions<Source, Memory, _, _> positions)
     let! blocks = stack c.Layers (encoderBlock c mask)
     and! last = optional c.IsPreNorm (norm c "norm")
-    return tokens.Lookup source.Tokens * c.EmbedScale |> places positions |> first |> blocks |> last
+    and! drop = dropout "tokens"
+
+    return tokens.Lookup source.Tokens * c.EmbedScale |> places positions |> first |> drop |> blocks |> last
 }
 
 let private decoder c (tokens: Embedding<Vocab, Embed>) (source: SourceText) memory = layer "decoder" {
@@ -143,7 +149,8 @@ let private decoder c (tokens: Embedding<Vocab, Embed>) (source: SourceText) mem
         stack c.DecoderLayers (decoderBlock c (causal + bias asking seen) (within source.Lengths) memory)
 
     and! last = optional c.IsPreNorm (norm c "norm")
-    return fun (ids: Tokens) -> tokens.Lookup ids * c.EmbedScale |> places asking |> first |> blocks |> last
+    and! drop = dropout "tokens"
+    return fun (ids: Tokens) -> tokens.Lookup ids * c.EmbedScale |> places asking |> first |> drop |> blocks |> last
 }
 
 let private head c (tokens: Embedding<Vocab, Embed>) =

@@ -144,6 +144,16 @@ module Families =
 
         Config.text json
 
+    /// The config of weights that are read as plain numbers, whatever blocks they lie in.
+    /// <exception cref="ModelError">The config can't be read.</exception>
+    let unquantised (text: string) : string =
+        let key = "quantization_config"
+
+        match (parse text)[key] with
+        | :? JsonObject as how when string how["quant_method"] = "mxfp4" ->
+            text |> edit (fun json -> json.Remove key |> ignore)
+        | _ -> text
+
     let private token (id: int) = JsonValue.Create id :> JsonNode
 
     /// The config for a tokenizer of `size` tokens.

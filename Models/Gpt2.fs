@@ -1,5 +1,5 @@
 /// GPT-2 (Radford et al. 2019): learned positions, LayerNorm before each part, a GELU feed-forward, biases throughout, the
-/// head tied to the embedding. GPT-3 (Brown et al. 2020) is the same at other sizes. Dropout is not applied.
+/// head tied to the embedding. GPT-3 (Brown et al. 2020) is the same at other sizes.
 module Legato.Models.Gpt2
 
 open Legato.Dsl

@@ -161,10 +161,25 @@ let ``its kernels compute it and its gradient`` (name: string) =
             | _ -> false)
 
     let gradients = Differentiate.gradient Rematerialisation.None loss inputs
+    let names = "y" :: [ for input in inputs -> $"d {nameOf input}" ]
     use device = cpu ()
+    callOf (Sinks.apart (node :: gradients.Of) |> List.zip names) [] |> agrees device values
 
-    callOf (("y", node) :: List.map2 (fun input g -> $"d {nameOf input}", g) inputs gradients.Of) []
-    |> agrees device values
+[<Test>]
+let ``the gradient of attention with sinks keeps no scores`` () =
+    let node = trained "sinks"
+
+    let isInput (n: Node) =
+        match n.Op with
+        | Op.Input(_, _, Float) -> true
+        | _ -> false
+
+
+    let wrt = Node.topological [ node ] |> List.filter isInput
+    let gradients = Differentiate.gradient Rematerialisation.None (GradientChecks.lossOf [ node ]) wrt
+
+    for n in Node.topological (Sinks.apart gradients.Of) do
+        Assert.That((Node.hasAxis "Seq" n && Node.hasAxis "Context" n), Is.False, string n.Op)
 
 let private sizes = GraphSamples.sizes
 

@@ -59,13 +59,30 @@ let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
         succeeds [ "verify"; back ] |> ignore)
 
 /// A folder with a model of random weights.
-let private made (config: string) folder =
-    let plans = CompiledModel(Families.ofConfig config) :> IPlanSource
+let private made (model: Legato.Dsl.ModelDef) folder =
+    let plans = CompiledModel model :> IPlanSource
     use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
     use memory = new ModelMemory(device)
     use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
     ParameterInitializer.Fill(plans.Model, (fun path -> memory.Parameter path), 1L)
     HubCheckpoint.Save(folder, plans.Model, fun path -> memory.Parameter path)
+
+[<Test>]
+let ``layers for training alone are exported where they are there, and missed by none but training`` () =
+    inFolder (fun folder ->
+        let whole, copy, without =
+            Path.Combine(folder, "whole"), Path.Combine(folder, "copy"), Path.Combine(folder, "without")
+
+        let config = FamilyForetellingTests.config 1
+        made (Families.toTrain config) whole
+        succeeds [ "export"; whole; "--out"; copy ] |> ignore
+        Assert.That((weights copy = weights whole), "the files differ")
+        made (Families.ofConfig config) without
+        succeeds [ "verify"; "--round-trip"; without ] |> ignore
+        let words = [ "train"; without; "--tokenizer"; "bytes"; "--out"; Path.Combine(folder, "run"); "--quiet" ]
+        let refused = Invocation.legato words
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+        Assert.That(refused.Errors, Does.Contain "--set num_nextn_predict_layers=0"))
 
 let private sizes =
     """ "vocab_size": 256, "max_position_embeddings": 64, "hidden_size": 64, "intermediate_size": 96,
@@ -92,7 +109,7 @@ let ``a mixture goes to GGUF and back without a changed bit`` (config: string) =
         let folder, file, back =
             Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
 
-        made config folder
+        made (Families.ofConfig config) folder
         succeeds [ "convert"; folder; "--out"; file ] |> ignore
         use tensors = new GgufFile(file)
         let experts = tensors.Find("blk.1.ffn_gate_exps.weight").Info.Shape
@@ -132,7 +149,7 @@ let private keepsGemma home folder =
 [<Test>]
 let ``Gemma goes to GGUF and back`` () =
     inFolder (fun home ->
-        made gemma (Path.Combine(home, "m"))
+        made (Families.ofConfig gemma) (Path.Combine(home, "m"))
         keepsGemma home (Path.Combine(home, "m")))
 
 [<Test>]

@@ -23,6 +23,7 @@ let logitsOf (config: string) (texts: int array list) : Values =
         Sequence = length
         Context = length
         Source = source
+        Dropout = 0.0
     }
 
     let call = ModelDef.elaborate sizes model

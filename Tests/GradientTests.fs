@@ -142,6 +142,7 @@ let private attend mask score heads keyHeads context =
         Scale = 0.7
         Mask = mask
         Score = score
+        Sinks = false
     }
 
     Node.composite (Attend form) [ q; k; v ]

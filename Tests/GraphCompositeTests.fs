@@ -54,6 +54,7 @@ let private attend case =
         Scale = scale
         Mask = case.Mask
         Score = case.Score
+        Sinks = false
     }
 
     Node.composite (Attend form) [ q; k; v; integers "past" [ batch ] ]

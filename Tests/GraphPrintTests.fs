@@ -53,6 +53,7 @@ let ``composites print what they decompose into`` () =
         Scale = 0.5
         Mask = causal.Mask
         Score = score.Score
+        Sinks = false
     }
 
     let attended past =

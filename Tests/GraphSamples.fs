@@ -121,7 +121,14 @@ let model body = ModelDef.create "sample" sizes.Vocab sizes.Context body
 
 /// The decoder's logits and its caches after the call.
 let smallDecoder () : (string * Node) list =
-    let calls = { Batch = Fixed 2L; Sequence = Dynamic "sequence"; Context = Fixed 16L; Source = None }
+    let calls = {
+        Batch = Fixed 2L
+        Sequence = Dynamic "sequence"
+        Context = Fixed 16L
+        Source = None
+        Dropout = 0.0
+    }
+
     let call = ModelDef.elaborate calls (model (decoder sizes))
 
     ("logits", call.Logits)

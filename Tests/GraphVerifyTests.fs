@@ -172,6 +172,7 @@ let ``attentions must have sound masks and axes`` () =
         Scale = 0.5
         Mask = None
         Score = None
+        Sinks = false
     }
 
     let attend form inputs = Node.item 0 (Node.composite (Attend form) inputs)

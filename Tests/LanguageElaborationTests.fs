@@ -5,7 +5,13 @@ open Legato.Dsl
 open Legato.Tests.GraphSamples
 open NUnit.Framework
 
-let private calls = { Batch = Fixed 2L; Sequence = Fixed 4L; Context = Fixed 16L; Source = None }
+let private calls = {
+    Batch = Fixed 2L
+    Sequence = Fixed 4L
+    Context = Fixed 16L
+    Source = None
+    Dropout = 0.0
+}
 
 let private told name (calls: CallSizes) (body: unit -> Layer<Tokens -> Tensor<Batch * Seq, Vocab>>) =
     let message =

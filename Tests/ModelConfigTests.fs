@@ -38,7 +38,13 @@ let rec private operations (roots: Node list) = [
 ]
 
 let private graph config =
-    let sizes = { Batch = Fixed 1L; Sequence = Fixed 4L; Context = Fixed 8L; Source = None }
+    let sizes = {
+        Batch = Fixed 1L
+        Sequence = Fixed 4L
+        Context = Fixed 8L
+        Source = None
+        Dropout = 0.0
+    }
 
     operations [ (ModelDef.elaborate sizes (Families.ofConfig config)).Logits ]
 

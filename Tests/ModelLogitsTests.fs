@@ -112,7 +112,15 @@ let ``a page means what the reference computes`` (golden: string) =
     let weights = ModelGoldens.Tensors(golden, "model.safetensors")
     let expected = ModelGoldens.Tensors(golden, "expected.safetensors")
     let lines = model.Weights.Names |> List.map (fun line -> line.Path, line) |> Map.ofList
-    let sizes = { Batch = Fixed 2L; Sequence = Fixed 24L; Context = Fixed 24L; Source = Some(Fixed 24L) }
+
+    let sizes = {
+        Batch = Fixed 2L
+        Sequence = Fixed 24L
+        Context = Fixed 24L
+        Source = Some(Fixed 24L)
+        Dropout = 0.0
+    }
+
     let call = ModelDef.elaborate sizes model
     let parameters = call.Parameters |> List.map (fun p -> p.Parameter.Path, p) |> Map.ofList
 

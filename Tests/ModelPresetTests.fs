@@ -50,6 +50,7 @@ let ``a preset gives logits over its vocabulary`` (name: string) =
         Sequence = Dynamic "sequence"
         Context = Fixed 64L
         Source = Some(Fixed 16L)
+        Dropout = 0.0
     }
 
     let call = ModelDef.elaborate sizes model
@@ -82,7 +83,13 @@ let ``a model's config gives the model again`` (name: string) =
 
 [<Test>]
 let ``GPT-2's matrices into the residual stream start smaller, by the root of twice the layers`` () =
-    let sizes = { Batch = Fixed 1L; Sequence = Fixed 8L; Context = Fixed 8L; Source = None }
+    let sizes = {
+        Batch = Fixed 1L
+        Sequence = Fixed 8L
+        Context = Fixed 8L
+        Source = None
+        Dropout = 0.0
+    }
 
     let initial =
         (ModelDef.elaborate sizes (Presets.model (Presets.find "gpt2-124m"))).Parameters

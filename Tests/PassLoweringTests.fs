@@ -374,6 +374,7 @@ let private attention heads keyHeads =
         Scale = 0.5
         Mask = causal.Mask
         Score = None
+        Sinks = false
     }
 
     Node.composite (Attend form) [ q; k; v ]

@@ -62,7 +62,7 @@ let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.1, 1.0)
 let private rows, length = 6L, 5L
 
 /// Loss, norm and all that one training step leaves behind.
-let private trainedWith logits device precision (model: ModelDef) accumulate keeps =
+let private trainedWith dropout logits device precision (model: ModelDef) accumulate keeps =
     let request =
         PlanRequest(
             Purpose.Train,
@@ -73,7 +73,8 @@ let private trainedWith logits device precision (model: ModelDef) accumulate kee
             Accumulate = accumulate,
             Rematerialisation = keeps,
             Optimizer = settings,
-            MostLogits = logits
+            MostLogits = logits,
+            Dropout = dropout
         )
 
     let tokens count seed = tokensOf model seed (int (count * length))
@@ -89,10 +90,11 @@ let private trainedWith logits device precision (model: ModelDef) accumulate kee
         "rate", [ 0.01 ]
         "correction1", [ 0.1 ]
         "correction2", [ 0.05 ]
+        "seed", [ 12345.0 ]
     ]
     |> Map.ofList
 
-let private trainedOn = trainedWith PlanRequest.DefaultMostLogits
+let private trainedOn = trainedWith 0.0 PlanRequest.DefaultMostLogits
 let private trained = trainedOn processor.Value "fp32"
 
 let private same tolerance (a: Map<string, float list>) (b: Map<string, float list>) =
@@ -113,7 +115,7 @@ let ``a step over chunks of logits is the step``
     =
     let model = modelOf name
     let few = 5L * int64 model.Vocabulary
-    let cut keeps = trainedWith few processor.Value "fp32" model accumulate keeps
+    let cut keeps = trainedWith 0.0 few processor.Value "fp32" model accumulate keeps
     same 2e-5 (trained model 1L Rematerialisation.None) (cut Rematerialisation.None)
     same 2e-5 (trained model 1L Rematerialisation.None) (cut Rematerialisation.Block)
 
@@ -124,6 +126,18 @@ let ``what is computed again is the same`` ([<ValueSource(nameof models)>] name:
     near 1e-6 "loss" kept["loss"] again["loss"]
     near 1e-5 "gradient_norm" kept["gradient_norm"] again["gradient_norm"]
     same 2e-5 kept again
+
+[<Test>]
+let ``what is dropped is the same, however a step is computed`` ([<Values("gpt2", "llama")>] name: string) =
+    let model = modelOf name
+    let dropping = trainedWith 0.25 PlanRequest.DefaultMostLogits processor.Value "fp32" model
+    let whole = dropping 1L Rematerialisation.None
+    same 2e-5 whole (dropping 1L Rematerialisation.Block)
+    same 2e-5 whole (dropping 3L Rematerialisation.None)
+    use oracle = interpreter ()
+    same 2e-5 whole (trainedWith 0.25 PlanRequest.DefaultMostLogits oracle "fp32" model 1L Rematerialisation.None)
+    let undropped = trained model 1L Rematerialisation.None
+    Assert.That(abs (whole["loss"].Head - undropped["loss"].Head), Is.GreaterThan 1e-3)
 
 // The nearest number that the type holds.
 let private rounded precision (x: float) =

@@ -78,7 +78,14 @@ let private modelOf router =
     }
     |> ModelDef.create "experts" vocab context
 
-let private sizes = { Batch = Fixed 2L; Sequence = Fixed 4L; Context = Fixed 4L; Source = None }
+let private sizes = {
+    Batch = Fixed 2L
+    Sequence = Fixed 4L
+    Context = Fixed 4L
+    Source = None
+    Dropout = 0.0
+}
+
 let private tokens = [ 0.0; 3.0; 6.0; 1.0; 2.0; 2.0; 5.0; 4.0 ]
 
 /// Every expert over every token, those not chosen times nothing.

@@ -64,10 +64,13 @@ let ``a run's folder holds metrics, report, settings and a checkpoint`` () =
             Assert.That(run (Path.Combine("checkpoints", "step-000003", file)), Does.Exist))
 
 [<Test>]
-let ``a resumed run is the uninterrupted one, bit for bit`` ([<Values("fp32", "bf16", "fp16")>] precision: string) =
+let ``a resumed run is the uninterrupted one, bit for bit``
+    ([<Values("fp32", "bf16", "fp16")>] precision: string)
+    ([<Values("0", "0.1")>] dropout: string)
+    =
     inFolder (fun folder ->
         // Of a constant rate, so that a run to step 3 is the beginning of a run to step 6.
-        let constant = [ "--schedule"; "constant"; "--precision"; precision ]
+        let constant = [ "--schedule"; "constant"; "--precision"; precision; "--dropout"; dropout ]
         train folder "whole" (constant @ [ "--steps"; "6" ]) |> succeed |> ignore
         train folder "parts" (constant @ [ "--steps"; "3" ]) |> succeed |> ignore
 

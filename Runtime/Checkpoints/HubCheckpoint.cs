@@ -51,6 +51,14 @@ public static class HubCheckpoint
             folder, WeightSaver.Tensors(model, new DeviceSlices(parameter), (_, _, held) => held.TensorType()), shardBytes);
     }
 
+    /// <summary>Whether a checkpoint has a tensor under every name that a model gives its weights.</summary>
+    public static bool HoldsAll(ITensorSource checkpoint, ModelDescription model)
+    {
+        ILookup<string, WeightSlice> byTensor = WeightSlice.All(model).ToLookup(s => s.Tensor, StringComparer.Ordinal);
+        string prefix = new CheckpointNames(checkpoint, model.Weights, byTensor).Prefix;
+        return byTensor.All(group => checkpoint.Find(prefix + group.Key) is not null);
+    }
+
     /// <summary>The tensors of a folder in the Hugging Face layout, or of a GGUF file.</summary>
     /// <exception cref="LegatoException">They can't be read.</exception>
     public static ITensorSource Open(string path, string weights = CheckpointFolder.WeightsFile) =>

@@ -36,13 +36,18 @@ public sealed record OptimizerSettings(double Beta1, double Beta2, double Epsilo
 /// Training, evaluation and forward calls: the input <c>starts</c> tells for each position where in its row its document starts.
 /// Positions count from there, and no query sees another document.
 /// </param>
+/// <param name="Dropout">
+/// Training: the share of numbers that the model's dropout drops, from 0 to less than 1; what is dropped follows from the
+/// input <c>seed</c>, and is the same whether a step's rows are computed at once or in micro-batches.
+/// </param>
 /// <param name="NarrowActivations">
 /// Inference: activations and the cache in the precision's type too, for devices that multiply narrow operands only.
 /// </param>
 public sealed record PlanRequest(
     Purpose Purpose, long Batch, long Sequence, long Context, string Precision = "fp32", long Accumulate = 1,
     Rematerialisation Rematerialisation = Rematerialisation.None, OptimizerSettings? Optimizer = null, bool NarrowActivations = false,
-    long Source = 0, long MostLogits = PlanRequest.DefaultMostLogits, bool IsPacked = false)
+    long Source = 0, long MostLogits = PlanRequest.DefaultMostLogits, bool IsPacked = false,
+    double Dropout = 0)
 {
     /// <summary>1 GiB of float32, 512 MiB of bfloat16.</summary>
     public const long DefaultMostLogits = 256 << 20;

@@ -65,6 +65,8 @@ public sealed class SavedPlans : IPlanSource
             name += $"-remat-{request.Rematerialisation.ToString().ToLowerInvariant()}";
         if (request.IsPacked)
             name += "-packed";
+        if (request.Dropout != 0)
+            name += FormattableString.Invariant($"-dropout{request.Dropout}");
         if (request.NarrowActivations)
             name += "-narrow";
         if (request.MostLogits != PlanRequest.DefaultMostLogits)

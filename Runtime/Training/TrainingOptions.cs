@@ -24,6 +24,9 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
 
     public OptimizerSettings Optimizer { get; init; } = OptimizerSettings.Default;
 
+    /// <summary>The share of numbers that the model's dropout drops.</summary>
+    public double Dropout { get; init; }
+
     public string Precision { get; init; } = "fp32";
 
     public Rematerialisation Rematerialisation { get; init; } = Rematerialisation.None;
@@ -51,7 +54,7 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
     public PlanRequest Request(Purpose purpose) => new(
         purpose, Batch, Sequence, Sequence, Precision, purpose == Purpose.Train ? Accumulate : 1,
         purpose == Purpose.Train ? Rematerialisation : Rematerialisation.None, purpose == Purpose.Train ? Optimizer : null,
-        Source: Source, IsPacked: IsPacked);
+        Source: Source, IsPacked: IsPacked, Dropout: purpose == Purpose.Train ? Dropout : 0);
 
     /// <exception cref="LegatoException">An option is out of its bounds.</exception>
     internal void Check()
@@ -60,6 +63,8 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
         Positive("batch", Batch);
         Positive("seq", Sequence);
         Positive("accumulate", Accumulate);
+        if (!(Dropout >= 0 && Dropout < 1))
+            throw new LegatoException($"dropout can't be {Dropout}", remedy: "give a share from 0 to less than 1");
         if (!(Rate.Peak > 0 && double.IsFinite(Rate.Peak)))
             throw new LegatoException($"the learning rate can't be {Rate.Peak}", remedy: "give a positive number, such as 0.001");
     }

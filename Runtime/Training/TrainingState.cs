@@ -76,6 +76,7 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
             ("source", Options.Source, now.Options.Source),
             ("packed", Options.IsPacked, now.Options.IsPacked),
             ("accumulate", Options.Accumulate, now.Options.Accumulate),
+            ("dropout", Options.Dropout, now.Options.Dropout),
             ("precision", Options.Precision, now.Options.Precision),
             ("objective", Options.Objective.Description, now.Options.Objective.Description),
             ("optimizer", Options.Optimizer, now.Options.Optimizer),
