@@ -34,9 +34,9 @@ let private facts (file: GgufFile) : GgufConfig.Facts =
         Vocabulary = int tokens.Info.Shape[0]
         HasHead = not (isNull (file.Find head))
         RopeDivisors =
-            file.Find GgufRope.tensor
-            |> Option.ofObj
-            |> Option.map (fun _ -> List.ofArray (file.Singles GgufRope.tensor))
+            GgufRope.tensors
+            |> List.filter (file.Find >> isNull >> not)
+            |> List.map (fun name -> name, List.ofArray (file.Singles name))
       }
 
 /// The config.json that says what the file says.
@@ -67,6 +67,4 @@ let describe name config : KeyValuePair<string, obj> list * KeyValuePair<string,
         yield KeyValuePair("general.name", box name)
         for key, value in metadata -> KeyValuePair(key, boxed value)
     ],
-    divisors
-    |> Option.map (fun vector -> KeyValuePair(GgufRope.tensor, Array.ofList vector))
-    |> Option.toList
+    [ for name, vector in divisors -> KeyValuePair(name, Array.ofList vector) ]

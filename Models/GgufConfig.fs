@@ -18,6 +18,8 @@ type private Key = {
     Absent: float option
     /// Whether null in a config turns off what GGUF can't turn off.
     NullIsOff: bool
+    /// Whether neither needs it.
+    IsOptional: bool
 }
 
 let private key isWhole config metadata = {
@@ -27,6 +29,7 @@ let private key isWhole config metadata = {
     Default = fun _ -> None
     Absent = None
     NullIsOff = false
+    IsOptional = false
 }
 
 let private whole = key true
@@ -35,6 +38,7 @@ let private orElse make key = { key with Default = make >> Some }
 let private orElseNumber (x: float) = orElse (fun _ -> x)
 let private absent x key = { key with Absent = Some x }
 let private neverOff key = { key with NullIsOff = true }
+let private optional key = { key with IsOptional = true }
 
 let private number (keys: string list) (config: JsonObject) =
     keys |> List.tryPick (fun key -> config[key] |> Option.ofObj) |> Option.map _.GetValue<float>()
@@ -92,6 +96,18 @@ let private ownKeys modelType =
         real [ "final_logit_softcapping" ] "final_logit_softcapping" |> orElseNumber 30.0 |> neverOff
         whole [ "sliding_window" ] "attention.sliding_window" |> orElseNumber 4096.0
       ]
+    | "gemma3_text" -> [
+        yield! headDims (fun _ -> 256.0)
+        real [ "final_logit_softcapping" ] "final_logit_softcapping" |> optional
+        whole [ "sliding_window" ] "attention.sliding_window" |> orElseNumber 4096.0
+      ]
+    | "gpt_oss" -> [
+        yield! headDims (fun _ -> 64.0)
+        epsilon |> orElseNumber 1e-5
+        whole [ "sliding_window" ] "attention.sliding_window" |> orElseNumber 128.0
+        whole [ "intermediate_size" ] "expert_feed_forward_length"
+        yield! experts [ "num_local_experts"; "num_experts" ] 4.0
+      ]
     | "phi3" -> [
         epsilon |> orElseNumber 1e-5
         whole [ "sliding_window" ] "attention.sliding_window" |> absent 0.0
@@ -119,20 +135,20 @@ type private Granted = { Key: string; Value: JsonNode; Missing: JsonNode }
 
 let private always key (value: JsonNode) = { Key = key; Value = value; Missing = value }
 
-// The largest Gemma 2 alone has another scale than its heads' (its readers know it by its layers).
-let private scoreSize (config: JsonObject) =
-    if number [ "num_hidden_layers" ] config = Some 46.0 then
+// The largest Gemma 2 and 3 alone have another scale than their heads' (their readers know them by their layers).
+let private scoreSize layers (config: JsonObject) =
+    if number [ "num_hidden_layers" ] config = Some layers then
         headDim config
     else
         number [ "head_dim" ] config |> Option.defaultValue 256.0
 
-let private alternating (config: JsonObject) =
+let private windowsBut nth (config: JsonObject) =
     // More than any model has are refused where the model is made.
     let layers = required [ "num_hidden_layers" ] config |> min 10_000.0 |> int
 
     JsonArray [|
         for i in 0 .. layers - 1 ->
-            JsonValue.Create(if i % 2 = 0 then "sliding_attention" else "full_attention") :> JsonNode
+            JsonValue.Create(if (i + 1) % nth = 0 then "full_attention" else "sliding_attention") :> JsonNode
     |]
 
 // Made anew each time: a node of JSON has one parent.
@@ -149,17 +165,29 @@ let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
     let gelu = always "hidden_activation" (text "gelu_pytorch_tanh")
     let unwindowed = always "use_sliding_window" (flag false)
 
+    let scale layers = {
+        Key = "query_pre_attn_scalar"
+        Value = JsonValue.Create(scoreSize layers config)
+        Missing = JsonValue.Create 256.0
+    }
+
     match architecture.ModelType with
     | "gpt2" -> [ always "activation_function" (text "gelu_new") ]
     | "gemma" -> [ gelu ]
-    | "gemma2" -> [
+    | "gemma2" -> [ gelu; always "layer_types" (windowsBut 2 config); scale 46.0 ]
+    | "gemma3_text" -> [
         gelu
-        always "layer_types" (alternating config)
-        {
-            Key = "query_pre_attn_scalar"
-            Value = JsonValue.Create(scoreSize config)
-            Missing = JsonValue.Create 256.0
-        }
+        always "attn_logit_softcapping" null
+        always "sliding_window_pattern" (JsonValue.Create 6.0)
+        always "layer_types" (windowsBut 6 config)
+        always "rope_local_base_freq" (JsonValue.Create 10000.0)
+        scale 62.0
+      ]
+    | "gpt_oss" -> [
+        silu
+        always "layer_types" (windowsBut 2 config)
+        always "attention_bias" (flag true)
+        always "swiglu_limit" (JsonValue.Create 7.0)
       ]
     | "mixtral" -> [ silu; always "sliding_window" null ]
     | "qwen2"
@@ -186,8 +214,8 @@ type Facts = {
     Vocabulary: int
     /// Whether the output head is a tensor of its own.
     HasHead: bool
-    /// GgufRope.tensor, where there is one.
-    RopeDivisors: float32 list option
+    /// Those of GgufRope.tensors that there are.
+    RopeDivisors: (string * float32 list) list
 }
 
 let private fail what where = raise (ModelError(what, where, "convert the model to GGUF anew"))
@@ -258,7 +286,12 @@ let ofMetadata (value: string -> GgufValue option) (facts: Facts) : string =
         set "rope_theta" (literal (digits theta))
         let size = number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
 
-        GgufRope.read (int size) theta (fun key -> value $"{architecture.Name}.{key}") facts.RopeDivisors
+        GgufRope.read
+            architecture.RoundsYarn
+            (int size)
+            theta
+            (fun key -> value $"{architecture.Name}.{key}")
+            facts.RopeDivisors
         |> Option.iter (set "rope_scaling")
 
     Config.text config
@@ -277,15 +310,21 @@ let private write (config: JsonObject) (key: Key) =
         |> Option.orElseWith (fun () -> key.Default config)
         |> Option.orElse key.Absent
     with
-    | Some x -> key.Metadata, (if key.IsWhole then Whole(int64 x) else Real x)
+    | Some x -> Some(key.Metadata, (if key.IsWhole then Whole(int64 x) else Real x))
+    | None when key.IsOptional -> None
     | None ->
         raise (ModelError($"{key.Config.Head} is missing", key.Config.Head, $"add {key.Config.Head} to the config"))
 
-let private usualTheta (architecture: GgufArchitecture) = if architecture.ModelType = "mixtral" then 1e6 else 10000.0
+let private usualTheta (architecture: GgufArchitecture) =
+    match architecture.ModelType with
+    | "mixtral"
+    | "gemma3_text" -> 1e6
+    | "gpt_oss" -> 150000.0
+    | _ -> 10000.0
 
-/// The metadata that says what a config says, and the divisors of rotary frequencies where there are any.
+/// The metadata that says what a config says, and the tensors of divisors of rotary frequencies where there are any.
 /// <exception cref="ModelError">GGUF can't say it.</exception>
-let toMetadata (text: string) : (string * GgufValue) list * float32 list option =
+let toMetadata (text: string) : (string * GgufValue) list * (string * float32 list) list =
     let config = JsonNode.Parse(text).AsObject()
     let architecture = GgufNames.ofModelType (config["model_type"].GetValue<string>())
 
@@ -297,15 +336,15 @@ let toMetadata (text: string) : (string * GgufValue) list * float32 list option 
             let what = $"GGUF takes {key} = {shown granted.Value} for granted; the config means {shown means}"
             raise (ModelError(what, key, keep))
 
-    let sizes = keysOf architecture |> List.map (write config)
+    let sizes = keysOf architecture |> List.choose (write config)
 
     let rope, divisors =
         if isGpt2 architecture then
-            [], None
+            [], []
         else
             let size = number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
             let theta = GgufRope.theta (usualTheta architecture) config
-            let scaling, divisors = GgufRope.write (int size) theta config
+            let scaling, divisors = GgufRope.write architecture.RoundsYarn (int size) theta config
             ("rope.freq_base", Real theta) :: scaling, divisors
 
     let own =

@@ -23,6 +23,11 @@ type GgufArchitecture = {
     WholeGains: bool
     /// Tensors that hold nothing of their own.
     Ignored: string list
+    /// Tensors of the Hugging Face layout whose elements parameters share by turns, with the turn at which one begins, and the
+    /// tensor that GGUF has for it alone.
+    Shared: ((string * int) * string) list
+    /// Whether YaRN's bounds are whole numbers of turns.
+    RoundsYarn: bool
 }
 
 /// Names of tensors (the specification of GGUF, "Standardized tensor names").
@@ -76,6 +81,19 @@ module GgufNames =
     let private fusedModules =
         inLayer "model.layers" "blk" [ "self_attn.qkv_proj", "attn_qkv"; "mlp.gate_up_proj", "ffn_up" ]
 
+    let private sinkModules =
+        inLayer "model.layers" "blk" [
+            "post_attention_layernorm", "post_attention_norm"
+            "self_attn", "attn_sinks"
+            "mlp.router", "ffn_gate_inp"
+        ]
+
+    let private clampedExperts = [
+        for (matrix, turn), name in [ ("gate_up", 0), "gate"; ("gate_up", 1), "up"; ("down", 0), "down" ] do
+            for suffix, leaf in [ "", "weight"; "_bias", "bias" ] do
+                ($"model.layers.{{0}}.mlp.experts.{matrix}_proj{suffix}", turn), $"blk.{{0}}.ffn_{name}_exps.{leaf}"
+    ]
+
     let private gpt2Modules =
         [ "wte", "token_embd"; "wpe", "position_embd"; "ln_f", "output_norm" ]
         @ inLayer "h" "blk" [
@@ -97,6 +115,8 @@ module GgufNames =
         Paired = []
         WholeGains = false
         Ignored = []
+        Shared = []
+        RoundsYarn = true
     }
 
     /// The first line of a module counts.
@@ -120,7 +140,19 @@ module GgufNames =
         { llamaLike "qwen3moe" with ModelType = "qwen3_moe" } |> also qwenExperts
         { llamaLike "gemma" with WholeGains = true }
         { llamaLike "gemma2" with WholeGains = true } |> also sandwichModules
-        llamaLike "phi3" |> also fusedModules
+        { llamaLike "gemma3" with ModelType = "gemma3_text"; WholeGains = true } |> also sandwichModules
+        {
+            llamaLike "phi3" with
+                Ignored = [ "rope_factors_short.weight"; "rope_factors_long.weight" ]
+        }
+        |> also fusedModules
+        {
+            llamaLike "gpt-oss" with
+                ModelType = "gpt_oss"
+                Shared = clampedExperts
+                RoundsYarn = false
+        }
+        |> also sinkModules
         // The head is the embedding; some writers repeat it.
         {
             Name = "gpt2"
@@ -129,6 +161,8 @@ module GgufNames =
             Paired = []
             WholeGains = false
             Ignored = [ "output.weight" ]
+            Shared = []
+            RoundsYarn = true
         }
     ]
 
@@ -162,12 +196,16 @@ module GgufNames =
     let private renamed architecture heads (line: WeightName) =
         let cut = line.Name.LastIndexOf '.'
         let hub, suffix = line.Name[.. cut - 1], line.Name[cut..]
+        let turn = line.Part |> Option.map _.Start |> Option.defaultValue 0
+        let alone = architecture.Shared |> List.tryFind (fun (shared, _) -> shared = (line.Name, turn))
 
-        match architecture.Modules |> List.tryFind (fun (name, _) -> name = hub) with
-        | None ->
+        match architecture.Modules |> List.tryFind (fun (name, _) -> name = hub), alone with
+        | _, Some(_, name) -> { line with Name = name; Transposed = false; Part = None }
+        | Some(_, name), None when suffix = ".sinks" -> { line with Name = name + ".weight" }
+        | None, None ->
             let what = $"GGUF has no name for {line.Name} of a {architecture.Name}"
             raise (ModelError(what, line.Path, "keep this model in the Hugging Face layout"))
-        | Some(_, name) -> {
+        | Some(_, name), None -> {
             // GGUF keeps every matrix as [out, in]; what was cut along the columns of the other is cut along rows.
             line with
                 Name = name + suffix

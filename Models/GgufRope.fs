@@ -4,12 +4,15 @@ open System
 open System.Text.Json.Nodes
 open Legato.Dsl
 
-/// Scaled rotary positions between config.json and GGUF, which names linear and yarn, and keeps LLaMA 3's as a vector of
-/// what each frequency is divided by.
+/// Scaled rotary positions between config.json and GGUF, which names linear and yarn, and keeps as vectors what each
+/// frequency is divided by: LLaMA 3's, and LongRoPE's two.
 [<RequireQualifiedAccess>]
 module GgufRope =
-    /// The tensor of the divisors.
-    let tensor = "rope_freqs.weight"
+    let private llama3Tensor = "rope_freqs.weight"
+    let private shortTensor, longTensor = "rope_factors_short.weight", "rope_factors_long.weight"
+
+    /// The tensors of divisors.
+    let tensors = [ llama3Tensor; shortTensor; longTensor ]
 
     /// What GGUF doesn't say of LLaMA 3's scaling: every published model has these.
     let private low, private high = 1.0, 4.0
@@ -30,9 +33,15 @@ module GgufRope =
 
     let private fail what remedy = raise (ModelError(what, "rope_scaling", remedy))
 
+    // Gemma 3's layers with a window have positions of their own.
+    let private inner (name: string) (json: JsonObject) = tryUnbox<JsonObject> json[name]
+
+    let private sections (config: JsonObject) =
+        [ "rope_parameters"; "rope_scaling" ] |> List.tryPick (fun key -> inner key config)
+
     /// The config's object of rotary positions, where it has one.
     let private section (config: JsonObject) =
-        [ "rope_parameters"; "rope_scaling" ] |> List.tryPick (fun key -> tryUnbox<JsonObject> config[key])
+        sections config |> Option.map (fun json -> inner "full_attention" json |> Option.defaultValue json)
 
     let private text (keys: string list) (json: JsonObject) =
         keys |> List.tryPick (fun key -> json[key] |> Option.ofObj) |> Option.map _.GetValue<string>()
@@ -52,33 +61,84 @@ module GgufRope =
         |> Option.map _.GetValue<float>()
         |> Option.defaultValue usual
 
-    let private originalContext (json: JsonObject) = int (number "original_max_position_embeddings" 0.0 json)
+    let private trainedKey = "original_max_position_embeddings"
 
-    /// GGUF's keys, after the architecture's name, and the divisors where there are any.
+    // Phi 3 has it beside the section.
+    let private trainedContextOf (config: JsonObject) (json: JsonObject) =
+        number trainedKey (number trainedKey 0.0 config) json |> int64
+
+    let private elsewhere = "keep this model in the Hugging Face layout"
+
+    let private requirePlainWindows (config: JsonObject) =
+        match sections config |> Option.bind (inner "sliding_attention") with
+        | Some local when number "rope_theta" 10000.0 local <> 10000.0 || kindOf local <> "default" ->
+            fail "GGUF takes plain rotary positions of base 10000 in layers with a window for granted" elsewhere
+        | _ -> ()
+
+    // What YaRN's readers take for granted beside the keys below.
+    let private requireUsualYarn rounds (json: JsonObject) =
+        let truncates = isNull json["truncate"] || json["truncate"].GetValue<bool>()
+
+        if truncates <> rounds then
+            fail
+                "GGUF's readers know by the architecture whether YaRN's bounds are whole; this config has it otherwise"
+                elsewhere
+
+        for key in [ "attention_factor"; "mscale"; "mscale_all_dim" ] do
+            if not (isNull json[key]) then
+                fail $"GGUF can't tell that {key} is {json[key].ToJsonString()}" elsewhere
+
+    let private vector (key: string) (json: JsonObject) =
+        match json[key] with
+        | :? JsonArray as numbers -> [ for number in numbers -> float32 (number.GetValue<float>()) ]
+        | _ -> fail $"{key} is missing" $"add {key} to rope_scaling"
+
+    /// GGUF's keys, after the architecture's name, and the tensors of divisors where there are any.
+    /// <param name="rounds">Whether YaRN's bounds are whole numbers of turns in this architecture.</param>
     /// <exception cref="ModelError">GGUF can't say it.</exception>
-    let write headDim theta (config: JsonObject) : (string * GgufValue) list * float32 list option =
+    let write rounds headDim theta (config: JsonObject) : (string * GgufValue) list * (string * float32 list) list =
         let share = number "partial_rotary_factor" 1.0 (section config |> Option.defaultValue config)
 
         if share <> 1.0 then
-            fail $"GGUF turns whole heads, not {share} of one" "keep this model in the Hugging Face layout"
+            fail $"GGUF turns whole heads, not {share} of one" elsewhere
+
+        requirePlainWindows config
+        let scaling kind = "rope.scaling.type", Word kind
+        let factor (json: JsonObject) = "rope.scaling.factor", Real(number "factor" 1.0 json)
+        let trained json = "rope.scaling.original_context_length", Whole(trainedContextOf config json)
 
         match section config |> Option.map (fun json -> kindOf json, json) with
         | None
-        | Some("default", _) -> [], None
-        | Some("linear", json) ->
-            [ "rope.scaling.type", Word "linear"; "rope.scaling.factor", Real(number "factor" 1.0 json) ], None
+        | Some("default", _) -> [], []
+        | Some("linear", json) -> [ scaling "linear"; factor json ], []
+        | Some("yarn", json) ->
+            requireUsualYarn rounds json
+
+            [
+                scaling "yarn"
+                factor json
+                trained json
+                "rope.scaling.yarn_beta_fast", Real(number "beta_fast" 32.0 json)
+                "rope.scaling.yarn_beta_slow", Real(number "beta_slow" 1.0 json)
+            ],
+            []
+        | Some(("longrope" | "su"), json) ->
+            let magnitude =
+                json["attention_factor"]
+                |> Option.ofObj
+                |> Option.map (fun given -> "rope.scaling.attn_factor", Real(given.GetValue<float>()))
+
+            trained json :: Option.toList magnitude,
+            [ shortTensor, vector "short_factor" json; longTensor, vector "long_factor" json ]
         | Some("llama3", json) when
             number "low_freq_factor" low json = low && number "high_freq_factor" high json = high
             ->
-            let trained = originalContext json
-            let vector = divisors headDim theta (number "factor" 1.0 json) low high trained
-            [ "rope.scaling.original_context_length", Whole(int64 trained) ], Some(List.map float32 vector)
-        | Some(kind, _) ->
-            fail
-                $"GGUF has no way to tell this scaling of rotary positions, {kind}"
-                "keep this model in the Hugging Face layout"
+            let context = trainedContextOf config json
+            let vector = divisors headDim theta (number "factor" 1.0 json) low high (int context)
+            [ trained json ], [ llama3Tensor, List.map float32 vector ]
+        | Some(kind, _) -> fail $"GGUF has no way to tell this scaling of rotary positions, {kind}" elsewhere
 
-    let private node (entries: (string * JsonValue) list) =
+    let private node (entries: (string * JsonNode) list) =
         let json = JsonObject()
 
         for key, value in entries do
@@ -86,8 +146,12 @@ module GgufRope =
 
         json
 
-    let private llama3 headDim theta trained (vector: float32 list) =
-        let unknown () = fail $"the divisors in {tensor} are not LLaMA 3's" "use the model in the Hugging Face layout"
+    let private real (x: float) : JsonNode = JsonValue.Create x
+    let private word (text: string) : JsonNode = JsonValue.Create text
+
+    let private llama3 headDim theta (trained: int) (vector: float32 list) =
+        let unknown () =
+            fail $"the divisors in {llama3Tensor} are not LLaMA 3's" "use the model in the Hugging Face layout"
 
         if vector.IsEmpty || vector.Length <> headDim / 2 then
             unknown ()
@@ -99,27 +163,73 @@ module GgufRope =
             unknown ()
 
         node [
-            "rope_type", JsonValue.Create "llama3"
-            "factor", JsonValue.Create factor
-            "low_freq_factor", JsonValue.Create low
-            "high_freq_factor", JsonValue.Create high
-            "original_max_position_embeddings", JsonValue.Create trained
+            "rope_type", word "llama3"
+            "factor", real factor
+            "low_freq_factor", real low
+            "high_freq_factor", real high
+            trainedKey, JsonValue.Create trained
         ]
 
     /// The config's rope_scaling, where positions are scaled.
+    /// <param name="rounds">As for write.</param>
     /// <param name="value">A value of the file by its key after the architecture's name.</param>
+    /// <param name="vectors">The tensors of divisors that the file has.</param>
     /// <exception cref="ModelError">The file scales in a way that Legato doesn't know.</exception>
-    let read headDim theta (value: string -> GgufValue option) (vector: float32 list option) : JsonObject option =
-        let trained =
-            match value "rope.scaling.original_context_length" with
+    let read
+        rounds
+        headDim
+        theta
+        (value: string -> GgufValue option)
+        (vectors: (string * float32 list) list)
+        : JsonObject option =
+        let whole key fallback =
+            match value $"rope.scaling.{key}" with
             | Some(Whole n) -> int n
-            | _ -> trainedContext
+            | _ -> fallback
 
-        match value "rope.scaling.type", value "rope.scaling.factor", vector with
-        | Some(Word "linear"), Some(Real factor), None ->
-            Some(node [ "rope_type", JsonValue.Create "linear"; "factor", JsonValue.Create factor ])
-        | (None | Some(Word "none")), _, Some vector -> Some(llama3 headDim theta trained vector)
-        | (None | Some(Word "none")), _, None -> None
+        let entry name key : (string * JsonNode) list =
+            match value $"rope.scaling.{key}" with
+            | Some(Real x) -> [
+                name, JsonNode.Parse((float32 x).ToString("R", Globalization.CultureInfo.InvariantCulture))
+              ]
+            | _ -> []
+
+        let array (numbers: float32 list) : JsonNode =
+            JsonArray [| for x in numbers -> JsonValue.Create x :> JsonNode |]
+
+        let trained = whole "original_context_length" trainedContext
+
+        match value "rope.scaling.type", value "rope.scaling.factor", vectors with
+        | Some(Word "linear"), Some(Real factor), [] -> Some(node [ "rope_type", word "linear"; "factor", real factor ])
+        | Some(Word "yarn"), Some(Real _), [] ->
+            Some(
+                node [
+                    "rope_type", word "yarn"
+                    yield! entry "factor" "factor"
+                    trainedKey, JsonValue.Create trained
+                    yield! entry "beta_fast" "yarn_beta_fast"
+                    yield! entry "beta_slow" "yarn_beta_slow"
+                    if not rounds then
+                        "truncate", JsonValue.Create false
+                ]
+            )
+        | (None | Some(Word("none" | "longrope"))),
+          _,
+          ([ (short, factors); (long, others) ] | [ (long, others); (short, factors) ]) when
+            short = shortTensor && long = longTensor
+            ->
+            Some(
+                node [
+                    "rope_type", word "longrope"
+                    "short_factor", array factors
+                    "long_factor", array others
+                    trainedKey, JsonValue.Create trained
+                    yield! entry "attention_factor" "attn_factor"
+                ]
+            )
+        | (None | Some(Word "none")), _, [ name, vector ] when name = llama3Tensor ->
+            Some(llama3 headDim theta trained vector)
+        | (None | Some(Word "none")), _, [] -> None
         | other, _, _ ->
             fail
                 $"rotary positions are scaled in a way that is not known: %A{other}"

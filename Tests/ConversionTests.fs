@@ -45,7 +45,7 @@ let private logits (model: string) =
 let private weights folder = File.ReadAllBytes(Path.Combine(folder, "model.safetensors"))
 
 /// What GGUF has names for.
-let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3"; "mixtral"; "phi3" ]
+let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3"; "mixtral"; "phi3"; "gpt_oss" ]
 
 [<TestCaseSource(nameof models)>]
 let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
@@ -152,6 +152,42 @@ let ``Gemma goes to GGUF and back`` () =
         made (Families.ofConfig gemma) (Path.Combine(home, "m"))
         keepsGemma home (Path.Combine(home, "m")))
 
+let private gemma3 =
+    $"""{{ "model_type": "gemma3_text", {sizes.Replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 7")}, "head_dim": 16, "sliding_window": 4,
+    "query_pre_attn_scalar": 16, "rope_scaling": {{ "rope_type": "linear", "factor": 8.0 }}, "rope_theta": 1000000.0 }}"""
+
+[<Test>]
+let ``Gemma 3 goes to GGUF and back`` () =
+    inFolder (fun home ->
+        made (Families.ofConfig gemma3) (Path.Combine(home, "m"))
+        keepsGemma home (Path.Combine(home, "m"))
+        let config = JsonNode.Parse(File.ReadAllText(Path.Combine(home, "back", "config.json")))
+
+        Assert.That(
+            config["layer_types"].AsArray() |> Seq.map string |> Seq.countBy id |> Seq.sort |> List.ofSeq,
+            Is.EqualTo<(string * int) list> [ "full_attention", 1; "sliding_attention", 6 ]
+        ))
+
+let private factors value = String.Join(", ", List.replicate 8 value)
+
+let private longRope =
+    $"""{{ "model_type": "phi3", {sizes}, "rms_norm_eps": 1e-5, "sliding_window": null, "original_max_position_embeddings": 32,
+    "rope_scaling": {{ "type": "longrope", "short_factor": [{factors "1.25"}], "long_factor": [{factors "2.5"}] }} }}"""
+
+[<Test>]
+let ``LongRoPE's divisors go to GGUF and back`` () =
+    inFolder (fun home ->
+        let folder, file, back =
+            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
+
+        made (Families.ofConfig longRope) folder
+        succeeds [ "convert"; folder; "--out"; file ] |> ignore
+        succeeds [ "convert"; file; "--out"; back ] |> ignore
+        Assert.That((weights back = weights folder), "the files differ")
+        Assert.That(logits file, Is.EqualTo<float32[]>(logits folder))
+        use held = new GgufFile(file)
+        Assert.That(held.Singles "rope_factors_long.weight", Is.EqualTo<float32[]>(Array.replicate 8 2.5f)))
+
 [<Test>]
 let ``Gemma 2 goes to GGUF and back`` () = inFolder (fun home -> keepsGemma home (checkpoint "gemma2"))
 
@@ -196,7 +232,7 @@ let private matrices (folder: string) =
         for name in Seq.sort tensors.Names do
             let tensor = tensors.Find name
 
-            let staysWide = name.Contains "wpe" || name.Contains "moe.gate."
+            let staysWide = [ "wpe"; "moe.gate."; "router."; "_bias" ] |> List.exists name.Contains
 
             if tensor.Info.Shape.Count = 2 && not staysWide then
                 name, tensor.File.Span(tensor.Info.Offset, int tensor.Info.Bytes).ToArray()

@@ -10,6 +10,7 @@ namespace Legato.Runtime.Checkpoints;
 public static class CheckpointConversion
 {
     private const string PositionEmbedding = "position_embd";
+    private const string Bias = ".bias";
     private const string Router = ".ffn_gate_inp";
 
     /// <summary>Writes a folder's weights in the Hugging Face layout.</summary>
@@ -25,7 +26,7 @@ public static class CheckpointConversion
             WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), (_, _, held) => (precision ?? held).TensorType()),
             shardBytes);
 
-    /// <summary>Writes a GGUF file. Vectors, position embeddings and routers stay in float32, since its readers expect them so.</summary>
+    /// <summary>Writes a GGUF file. Vectors, biases, position embeddings and routers stay in float32, since its readers expect them so.</summary>
     /// <param name="matrices">The type of matrices; null: what holds the stored ones without loss.</param>
     /// <param name="metadata">Keys and values, as <see cref="GgufWriter"/> takes them.</param>
     /// <param name="constants">Tensors that hold no weights, in float32.</param>
@@ -36,7 +37,7 @@ public static class CheckpointConversion
     {
         TensorType Encode(string name, IReadOnlyList<long> shape, ScalarType held)
         {
-            if (shape.Count < 2 || name.StartsWith(PositionEmbedding, StringComparison.Ordinal) || name.Contains(Router, StringComparison.Ordinal))
+            if (shape.Count < 2 || name.EndsWith(Bias, StringComparison.Ordinal) || name.StartsWith(PositionEmbedding, StringComparison.Ordinal) || name.Contains(Router, StringComparison.Ordinal))
                 return TensorType.F32;
             TensorType wanted = matrices ?? held.TensorType();
             // Rows that are no whole number of blocks keep a type without blocks.
