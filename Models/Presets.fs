@@ -115,21 +115,6 @@ module Presets =
                         .Replace("  \"model_type\": \"llama\",", own)
         }
 
-    let private mixtral8x7b = {
-        Vocab = 32000
-        Context = 32768
-        Layers = 32
-        Embed = 4096
-        Heads = 32
-        KvHeads = 8
-        Mlp = 14336
-        Theta = 1e6
-        Stretch = None
-        Tied = false
-        Deviation = 0.02
-        Tokens = Some(1, 2)
-    }
-
     let private llama3of8b = {
         Vocab = 128256
         Context = 8192
@@ -155,19 +140,15 @@ module Presets =
             Stretch = Some 32.0
     }
 
+    let private mixtral8x7b = { llama3of8b with Vocab = 32000; Context = 32768; Theta = 1e6; Tokens = Some(1, 2) }
+
     let private llama1b = {
-        Vocab = 32000
-        Context = 2048
-        Layers = 16
-        Embed = 2048
-        Heads = 32
-        KvHeads = 8
-        Mlp = 8192
-        Theta = 10000.0
-        Stretch = None
-        Tied = false
-        Deviation = 0.02
-        Tokens = Some(1, 2)
+        mixtral8x7b with
+            Context = 2048
+            Layers = 16
+            Embed = 2048
+            Mlp = 8192
+            Theta = 10000.0
     }
 
     let private llama100m = {

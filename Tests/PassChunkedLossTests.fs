@@ -6,14 +6,8 @@ open Legato.Dsl
 open Legato.Runtime.Plans
 open Legato.Tests.GraphValues
 open Legato.Tests.PassExecution
+open Legato.Tests.PassModels
 open NUnit.Framework
-
-let private processor = lazy (cpu ())
-
-[<OneTimeTearDown>]
-let ``the processor's workers end`` () =
-    if processor.IsValueCreated then
-        processor.Value.Dispose()
 
 let private batch, length, embed, vocabulary = 3L, 4L, 5L, 7L
 let private dim name size = { Name = name; Size = Fixed size }

@@ -8,14 +8,8 @@ open Legato.Dsl
 open Legato.Runtime.Plans
 open Legato.Tests.GraphValues
 open Legato.Tests.PassExecution
+open Legato.Tests.PassModels
 open NUnit.Framework
-
-let private processor = lazy (cpu ())
-
-[<OneTimeTearDown>]
-let ``the processor's workers end`` () =
-    if processor.IsValueCreated then
-        processor.Value.Dispose()
 
 let private named nodes = nodes |> List.mapi (fun i node -> $"out{i}", node)
 let private lowers nodes = agrees processor.Value [] (callOf (named nodes) [])

@@ -8,19 +8,8 @@ open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 open Legato.Tests.GraphValues
 open Legato.Tests.PassExecution
+open Legato.Tests.PassModels
 open NUnit.Framework
-
-let private processor = lazy (cpu ())
-
-[<OneTimeTearDown>]
-let ``the processor's workers end`` () =
-    if processor.IsValueCreated then
-        processor.Value.Dispose()
-
-let private preset overrides name =
-    (Presets.all |> List.find (fun p -> p.Name = name)).Config
-    |> Families.withOverrides overrides
-    |> Families.ofConfig
 
 /// A decoder whose mask and score tell positions apart by themselves, not only by their distance.
 let private absolute () =
@@ -29,28 +18,15 @@ let private absolute () =
     GraphSamples.model (GraphSamples.decoderOf mask GraphSamples.sizes)
 
 let private models = [
-    "gpt2", fun () -> preset [ "vocab_size", "23"; "n_embd", "16"; "n_head", "2" ] "gpt2-tiny"
-    "llama", fun () -> preset [ "vocab_size", "23"; "hidden_size", "16" ] "llama-tiny"
-    "bert", fun () -> preset [ "vocab_size", "23"; "hidden_size", "16"; "num_attention_heads", "2" ] "bert-tiny"
+    "gpt2", fun () -> preset [ "n_embd", "16"; "n_head", "2" ] "gpt2-tiny"
+    "llama", fun () -> preset [ "hidden_size", "16" ] "llama-tiny"
+    "bert", fun () -> preset [ "hidden_size", "16"; "num_attention_heads", "2" ] "bert-tiny"
     "absolute", absolute
     "foretelling", fun () -> Families.toTrain (FamilyForetellingTests.config 1)
 ]
 
 let private modelOf name = (models |> List.find (fst >> (=) name) |> snd) ()
 let private names = List.map fst models
-
-let private parametersOf (model: ModelDef) = [
-    for i, p in List.indexed (Compile.declaredBy model) do
-        let around =
-            match p.Parameter.Initializer with
-            | Ones -> 1.0
-            | _ -> 0.0
-
-        p.Parameter.Path, random (i + 3) (elements p.Node) |> List.map (fun v -> float (float32 (around + 0.3 * v)))
-]
-
-let private tokensOf (model: ModelDef) seed count =
-    random seed count |> List.map (fun v -> floor ((v + 1.0) / 2.0 * float model.Vocabulary))
 
 // Without clipping, moments are a constant share of the gradients after the first step.
 let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.0, 0.0)

@@ -8,51 +8,24 @@ open Legato.Models
 open Legato.Runtime.Plans
 open Legato.Tests.GraphValues
 open Legato.Tests.PassExecution
+open Legato.Tests.PassModels
 open NUnit.Framework
-
-let private processor = lazy (cpu ())
-
-[<OneTimeTearDown>]
-let ``the processor's workers end`` () =
-    if processor.IsValueCreated then
-        processor.Value.Dispose()
 
 let private models = [ "gpt2"; "llama"; "experts" ]
 
-let private small overrides name =
-    (Presets.all |> List.find (fun p -> p.Name = name)).Config
-    |> Families.withOverrides overrides
-    |> Families.ofConfig
-
 let private modelOf name =
     match name with
-    | "gpt2" -> small [ "vocab_size", "23"; "n_embd", "16"; "n_head", "2" ] "gpt2-tiny"
+    | "gpt2" -> preset [ "n_embd", "16"; "n_head", "2" ] "gpt2-tiny"
     | "llama" ->
         let sizes = [
-            "vocab_size", "23"
             "hidden_size", "16"
             "num_attention_heads", "4"
             "num_key_value_heads", "2"
             "intermediate_size", "24"
         ]
 
-        small sizes "llama-tiny"
+        preset sizes "llama-tiny"
     | _ -> GraphSamples.model (GraphSamples.decoder GraphSamples.sizes)
-
-/// Like a fresh model's, only larger, so that every part counts; the same for every plan of a model.
-let private parametersOf (model: ModelDef) = [
-    for i, p in List.indexed (Compile.declaredBy model) do
-        let around =
-            match p.Parameter.Initializer with
-            | Ones -> 1.0
-            | _ -> 0.0
-
-        p.Parameter.Path, random (i + 3) (elements p.Node) |> List.map (fun v -> float (float32 (around + 0.3 * v)))
-]
-
-let private tokensOf (model: ModelDef) seed count =
-    let vocabulary = float model.Vocabulary
-    random seed count |> List.map (fun v -> floor ((v + 1.0) / 2.0 * vocabulary))
 
 let private near tolerance what (wanted: float list) (found: float list) =
     compare tolerance what [ what, wanted ] [ what, found ]
