@@ -11,16 +11,39 @@ open Legato.Runtime.Data
 [<NoEquality; NoComparison>]
 type Source = { Name: string; Open: unit -> Stream }
 
+/// The path that stands for the standard input.
+let private dash = "-"
+
 let private standardInput = { Name = "standard input"; Open = Console.OpenStandardInput }
 
-/// The files of the paths, those in folders included; the standard input when there are no paths.
-let sources (paths: string list) =
+let private sayLeftOut path extension (files: TextFiles) =
+    if files.LeftOut > 0 then
+        let which = if files.LeftOut = 1 then "1 file isn't" else $"{files.LeftOut} files aren't"
+        eprintfn "note: in %s %s %s and left out" path which extension
+
+let private found extension path =
+    if path = dash then
+        [ standardInput ]
+    else
+        let files = TextFiles.Find([ path ], extension)
+        sayLeftOut path extension files
+        [ for path in files.Paths -> { Name = path; Open = fun () -> File.OpenRead path } ]
+
+/// The files of the paths, those in folders that end in the extension included; the standard input for "-", and when there
+/// are no paths.
+let sourcesOf extension (paths: string list) =
+    if paths |> List.filter ((=) dash) |> List.length > 1 then
+        raise (LegatoException("the standard input is given twice", dash, "give - once"))
+
     match paths with
     | [] -> [ standardInput ]
-    | _ ->
-        TextFiles.Find(paths).Paths
-        |> Seq.map (fun path -> { Name = path; Open = fun () -> File.OpenRead path })
-        |> List.ofSeq
+    | _ -> paths |> List.collect (found extension)
+
+/// Texts: in folders, .txt files.
+let sources paths = sourcesOf ".txt" paths
+
+/// JSON lines: in folders, .jsonl files.
+let lines paths = sourcesOf ".jsonl" paths
 
 /// Its byte order mark is skipped, and anything that isn't UTF-8 throws.
 let private strict = UTF8Encoding(encoderShouldEmitUTF8Identifier = true, throwOnInvalidBytes = true)
@@ -31,7 +54,7 @@ let private reader source =
     with
     | :? IOException
     | :? UnauthorizedAccessException as error ->
-        raise (LegatoException($"the text can't be read: {error.Message}", source.Name, "give a file that can be read"))
+        raise (LegatoException("the file can't be read", source.Name, "give a file that you may read", error))
 
 let private guarded source (read: unit -> 'T) =
     try

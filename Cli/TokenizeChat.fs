@@ -17,9 +17,11 @@ type TokenizeChatArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Input _ -> "files with one chat each, a JSON object with 'messages' (default: the standard input)"
-            | Template _ -> "a Jinja file, a tokenizer_config.json, or a tokenizer's folder"
-            | Jsonl -> "take a chat a line; give {\"text\":…}, or {\"error\":…} if the template refuses it, a line"
+            | Input _ ->
+                "files with one chat each, a JSON object with 'messages', or folders of .json files (with --jsonl, .jsonl files) (default, and -: the standard input)"
+            | Template _ ->
+                "a model's folder, its tokenizer_config.json, a Jinja file, or a GGUF file; special tokens that a chat doesn't name are those of the configuration beside it"
+            | Jsonl -> "take a chat a line; give {\"text\":…}, or {\"error\":…}, a line"
 
 type TokenizeChatOptions = {
     /// Files; none: the standard input.
@@ -49,23 +51,27 @@ let private chat source =
     try
         JsonDocument.Parse(TextInput.whole source)
     with :? JsonException as error ->
-        let what = $"this is no well-formed JSON: {error.Message}"
+        let what = $"this is no well-formed JSON from {Formats.JsonPlace.Of error} on"
 
         raise (
             LegatoException(what, source.Name, "write one chat as a JSON object; for one a line, give --jsonl", error)
         )
 
-let private render (template: ChatTemplate) source =
+let private render (templates: ChatTemplates) source =
     use chat = chat source
-    template.Render(ChatRequest.FromJson chat.RootElement).Text
+
+    try
+        templates.Render(ChatRequest.FromJson chat.RootElement).Text
+    with :? LegatoException as error ->
+        raise (LegatoException(error.What, $"{source.Name}, {error.Where}", error.Remedy, error))
 
 let run options =
-    let template = ChatTemplate.Load options.Template
+    let templates = ChatTemplates.Load options.Template
 
     if options.JsonLines then
-        JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Chat(template, lines, output))
+        JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Chat(templates, lines, output))
     else
-        for source in TextInput.sources options.Inputs do
-            Console.Write(render template source)
+        for source in TextInput.sourcesOf ".json" options.Inputs do
+            Console.Write(render templates source)
 
-    0
+        0

@@ -10,26 +10,30 @@ open Legato.Runtime.Text
 type TokenizeDecodeArgument =
     | [<MainCommand>] Input of file: string list
     | Tokenizer of path: string
+    | Pattern of RankPattern.Pattern
     | Keep_Special
     | Jsonl
 
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Input _ -> "files of ids (default: the standard input)"
+            | Input _ ->
+                "files of ids, or folders of .txt files (with --jsonl, .jsonl files) (default, and -: the standard input)"
             | Tokenizer _ -> "a tokenizer file, or a folder that holds one"
+            | Pattern _ -> RankPattern.usage
             | Keep_Special -> "spell special tokens too"
-            | Jsonl -> "take a JSON array of ids a line, give its text as a JSON string a line"
+            | Jsonl -> "take a JSON array of ids a line; give its text as a JSON string, or {\"error\":…}, a line"
 
 type TokenizeDecodeOptions = {
     /// Files; none: the standard input.
     Inputs: string list
     Tokenizer: string
+    Pattern: RankPattern.Pattern option
     KeepSpecial: bool
     JsonLines: bool
 }
 
-let private defaults = { Inputs = []; Tokenizer = ""; KeepSpecial = false; JsonLines = false }
+let private defaults = { Inputs = []; Tokenizer = ""; Pattern = None; KeepSpecial = false; JsonLines = false }
 
 let private where = "legato tokenize decode"
 
@@ -37,6 +41,7 @@ let private apply options argument =
     match argument with
     | Input paths -> { options with Inputs = options.Inputs @ paths }
     | Tokenizer path -> { options with Tokenizer = path }
+    | Pattern pattern -> { options with Pattern = Some pattern }
     | Keep_Special -> { options with KeepSpecial = true }
     | Jsonl -> { options with JsonLines = true }
 
@@ -58,7 +63,7 @@ let private ids source =
     |> Array.map (id source)
 
 let run options =
-    let tokenizer = Text.Tokenizer.Load options.Tokenizer
+    let tokenizer = RankPattern.load options.Pattern options.Tokenizer
 
     if options.JsonLines then
         JsonLines.answer options.Inputs (fun lines output ->
@@ -67,4 +72,4 @@ let run options =
         for source in TextInput.sources options.Inputs do
             Console.Write(tokenizer.Decode(ids source, options.KeepSpecial))
 
-    0
+        0

@@ -10,6 +10,7 @@ open Legato.Runtime.Text
 type TokenizeEncodeArgument =
     | [<MainCommand>] Input of file: string list
     | Tokenizer of path: string
+    | Pattern of RankPattern.Pattern
     | No_Special
     | Allow_Special
     | Forbid_Special
@@ -18,25 +19,36 @@ type TokenizeEncodeArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Input _ -> "text files (default: the standard input)"
+            | Input _ ->
+                "text files, or folders of .txt files (with --jsonl, .jsonl files) (default, and -: the standard input)"
             | Tokenizer _ -> "a tokenizer file, or a folder that holds one"
+            | Pattern _ -> RankPattern.usage
             | No_Special -> "leave out the tokens that the tokenizer adds around a text"
             | Allow_Special ->
-                "read special tokens that a text spells as the tokenizer's own library does: with --jsonl the default"
-            | Forbid_Special -> "take special tokens that a text spells as text: without --jsonl the default"
-            | Jsonl -> "take a JSON string a line; give its ids and their offsets in characters, as JSON a line"
+                "special tokens that a text spells become those tokens (with --jsonl the default is what the tokenizer's own library does)"
+            | Forbid_Special -> "special tokens that a text spells stay text: without --jsonl the default"
+            | Jsonl ->
+                "take a JSON string a line; give its ids and their offsets in characters as JSON, or {\"error\":…}, a line"
 
 type TokenizeEncodeOptions = {
     /// Files; none: the standard input.
     Inputs: string list
     Tokenizer: string
+    Pattern: RankPattern.Pattern option
     AddSpecial: bool
-    /// Whether special tokens that a text spells are read as the tokenizer's own library does; None: for programs only.
+    /// Whether special tokens that a text spells become those tokens; None: for programs, as the tokenizer's own library has it.
     AllowSpecial: bool option
     JsonLines: bool
 }
 
-let private defaults = { Inputs = []; Tokenizer = ""; AddSpecial = true; AllowSpecial = None; JsonLines = false }
+let private defaults = {
+    Inputs = []
+    Tokenizer = ""
+    Pattern = None
+    AddSpecial = true
+    AllowSpecial = None
+    JsonLines = false
+}
 
 let private where = "legato tokenize encode"
 
@@ -44,6 +56,7 @@ let private apply options argument =
     match argument with
     | Input paths -> { options with Inputs = options.Inputs @ paths }
     | Tokenizer path -> { options with Tokenizer = path }
+    | Pattern pattern -> { options with Pattern = Some pattern }
     | No_Special -> { options with AddSpecial = false }
     | Allow_Special -> { options with AllowSpecial = Some true }
     | Forbid_Special -> { options with AllowSpecial = Some false }
@@ -65,17 +78,22 @@ let options (given: ParseResults<TokenizeEncodeArgument>) : Result<TokenizeEncod
     }
 
 // Programs get the ids of the tokenizer's own library; text from people never turns into special tokens unasked.
-let private howTo options =
-    let allows = options.AllowSpecial |> Option.defaultValue options.JsonLines
+let private specialTokens options =
+    match options.AllowSpecial, options.JsonLines with
+    | Some true, _ -> SpecialTokensInText.Recognise
+    | None, true -> SpecialTokensInText.AsShipped
+    | Some false, _
+    | None, false -> SpecialTokensInText.AsText
 
+let private howTo options =
     EncodeOptions(
         WithoutAddedTokens = not options.AddSpecial,
         SkipUncovered = options.JsonLines,
-        SpecialTokens = if allows then SpecialTokensInText.AsShipped else SpecialTokensInText.AsText
+        SpecialTokens = specialTokens options
     )
 
 let run options =
-    let tokenizer = Text.Tokenizer.Load options.Tokenizer
+    let tokenizer = RankPattern.load options.Pattern options.Tokenizer
     let howTo = howTo options
 
     if options.JsonLines then
@@ -84,4 +102,4 @@ let run options =
         for source in TextInput.sources options.Inputs do
             Console.WriteLine(String.Join(' ', tokenizer.EncodeIds(TextInput.whole source, howTo)))
 
-    0
+        0

@@ -28,21 +28,12 @@ type Digits =
     | Single
     | Grouped
 
-/// How byte-level BPE cuts text into words.
-[<RequireQualifiedAccess>]
-type Pattern =
-    | Gpt2
-    | Cl100k
-    | Llama3
-    | Qwen2
-    | O200k
-
 type TokenizeTrainArgument =
     | [<MainCommand>] Input of path: string list
     | Kind of Kind
     | Vocab of tokens: int
     | [<Repeatable>] Special of token: string
-    | Pattern of Pattern
+    | Pattern of RankPattern.Pattern
     | Digits of Digits
     | Indentation of spaces: int
     | Min_Frequency of count: int
@@ -57,8 +48,9 @@ type TokenizeTrainArgument =
             | Input _ -> "text files or folders to learn from (default: the standard input)"
             | Kind _ ->
                 "byte-level BPE, BPE over words, WordPiece, Unigram, one token a character, or one a byte (default: bpe)"
-            | Vocab _ -> "how many tokens it may have, special ones included (default: 32000)"
-            | Special _ -> "a special token, which no text is ever cut into; give the flag for each"
+            | Vocab _ -> "how many tokens it may have, special ones included (default: 32000; not bytes)"
+            | Special _ ->
+                "a special token, which no text is ever cut into; give the flag for each. All but bpe and bytes get <unk> (wordpiece: [UNK]) by themselves"
             | Pattern _ -> "whose pattern cuts text into words: bpe only (default: llama3)"
             | Digits _ ->
                 "how digits are cut: as the kind or its pattern has it, one by one, in threes (default: pattern)"
@@ -77,7 +69,7 @@ type TokenizeTrainOptions = {
     /// None, here and below: the trainer's own default.
     Vocabulary: int option
     Special: string list
-    Pattern: Pattern option
+    Pattern: RankPattern.Pattern option
     Digits: Digits option
     Indentation: int option
     MinimumFrequency: int option
@@ -135,6 +127,7 @@ let private checks options = [
     Limits.optional (Limits.atLeast 1) "--alphabet" options.Alphabet
     heard [ Kind.Bpe ] "--pattern" options.Pattern.IsSome options
     heard [ Kind.Bpe ] "--indentation" options.Indentation.IsSome options
+    heard (Kind.Char :: learned) "--vocab" options.Vocabulary.IsSome options
     heard [ Kind.WordPiece ] "--cased" options.Cased options
     heard learned "--digits" options.Digits.IsSome options
     heard learned "--min-frequency" options.MinimumFrequency.IsSome options
@@ -157,14 +150,6 @@ let private kindOf kind =
     | Kind.Char -> TokenizerKind.Character
     | Kind.Bytes -> TokenizerKind.Byte
 
-let private patternOf pattern =
-    match pattern with
-    | Pattern.Gpt2 -> SplitPattern.Gpt2
-    | Pattern.Cl100k -> SplitPattern.Cl100k
-    | Pattern.Llama3 -> SplitPattern.Llama3
-    | Pattern.Qwen2 -> SplitPattern.Qwen2
-    | Pattern.O200k -> SplitPattern.O200k
-
 let private digitsOf digits =
     match digits with
     | Digits.Pattern -> DigitSplitting.AsPattern
@@ -186,13 +171,23 @@ let private refuseToOverwrite folder =
     if File.Exists file then
         raise (LegatoException("there is a tokenizer already", file, "choose another folder, or delete this file"))
 
+let private unknowns = [ "<unk>"; "[UNK]" ]
+
+/// Where a text may have characters that the corpus hasn't, there is a token for them. Other kinds see to it themselves.
+let private special (options: TokenizeTrainOptions) =
+    match options.Kind with
+    | Kind.Word_Bpe
+    | Kind.Char when not (options.Special |> List.exists (fun token -> List.contains token unknowns)) ->
+        unknowns.Head :: options.Special
+    | _ -> options.Special
+
 let private training (options: TokenizeTrainOptions) =
     let standard = TokenizerTrainingOptions()
 
     TokenizerTrainingOptions(
         VocabularySize = Option.defaultValue standard.VocabularySize options.Vocabulary,
-        SpecialTokens = options.Special,
-        Pattern = (options.Pattern |> Option.map patternOf |> Option.defaultValue standard.Pattern),
+        SpecialTokens = special options,
+        Pattern = (options.Pattern |> Option.map RankPattern.ofName |> Option.defaultValue standard.Pattern),
         Digits = (options.Digits |> Option.map digitsOf |> Option.defaultValue standard.Digits),
         Indentation = Option.defaultValue standard.Indentation options.Indentation,
         MinimumFrequency = Option.defaultValue standard.MinimumFrequency options.MinimumFrequency,
@@ -200,6 +195,19 @@ let private training (options: TokenizeTrainOptions) =
         Lowercase = not options.Cased,
         Progress = progress options.Quiet
     )
+
+/// A vocabulary that was asked for and isn't there is told of.
+let private sayUnmet options wanted (made: int) =
+    let isAsked = options.Vocabulary.IsSome || List.contains options.Kind learned
+
+    if isAsked && made < wanted then
+        let lacks =
+            if options.Kind = Kind.Char then
+                "has no more characters"
+            else
+                "is too small or too uniform for more"
+
+        eprintfn "note: %d tokens, not %d: the text %s" made wanted lacks
 
 let run options =
     refuseToOverwrite options.Out
@@ -214,12 +222,14 @@ let run options =
             text)
 
     let kind = kindOf options.Kind
-    let tokenizer = TokenizerTrainer.Train(kind, texts, training options)
+    let training = training options
+    let tokenizer = TokenizerTrainer.Train(kind, texts, training)
 
     // Bytes are known without a text: none is read.
     if isEmpty.Value && kind <> TokenizerKind.Byte then
         raise (LegatoException("the text is empty", "the input", "give files or a folder with text to learn from"))
 
     tokenizer.Save options.Out
+    sayUnmet options training.VocabularySize tokenizer.VocabularySize
     printfn "%d tokens in %s (%.1f s)" tokenizer.VocabularySize options.Out watch.Elapsed.TotalSeconds
     0

@@ -47,17 +47,17 @@ let isPacked (options: TrainOptions) text =
     | Text.BuiltIn _
     | Text.Files _ -> options.Pack
 
-let private template (options: TrainOptions) = options.ChatTemplate |> Option.map ChatTemplate.Load |> Option.toObj
+let private templates (options: TrainOptions) = options.ChatTemplate |> Option.map ChatTemplates.Load |> Option.toObj
 
 // Conversations as they are written, for a tokenizer that learns from them.
 let private written options (chats: Conversations) =
-    match template options with
+    match templates options with
     | null ->
         let what = "a tokenizer that learns from conversations needs to know how they are written"
         raise (LegatoException(what, "--data", "give --chat-template, or a tokenizer that has a template"))
-    | template ->
+    | templates ->
         let texts = ResizeArray<string>()
-        chats.ForEach(fun chat -> texts.Add(template.Render(chat).Text))
+        chats.ForEach(fun chat -> texts.Add(templates.Render(chat).Text))
         texts :> string seq
 
 let private pieces options text =
@@ -148,7 +148,7 @@ let private builtIn options (corpus: string) (tokenizer: Tokenizer) =
 
 let private write options (path: string) (tokenizer: Tokenizer) text =
     match text with
-    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, template options) |> requireAnswers
+    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, templates options) |> requireAnswers
     | Text.Files files ->
         let ends = ends options tokenizer
         let documents = TokenFile.Write(path, files, tokenizer, Option.toObj ends)

@@ -33,8 +33,9 @@ let private succeed words =
 let private train folder kind =
     let text = write folder "corpus.txt" corpus
     let out = Path.Combine(folder, kind)
+    let size = if kind = "bytes" then [] else [ "--vocab"; "300" ]
 
-    succeed [ "tokenize"; "train"; text; "--kind"; kind; "--vocab"; "300"; "--out"; out; "--special"; "<end>" ]
+    succeed ([ "tokenize"; "train"; text; "--kind"; kind; "--out"; out; "--special"; "<end>" ] @ size)
     |> ignore
 
     out
@@ -160,7 +161,8 @@ let ``chats of programs are answered by text or by the template's error`` () =
                 "t.jinja"
                 "{% if not messages %}{{ raise_exception('empty') }}{% endif %}{{ messages[0].content }}"
 
-        let chats = write folder "chats.jsonl" "{\"messages\":[{\"content\":\"x\"}]}\n{\"messages\":[]}\n"
+        let chats =
+            write folder "chats.jsonl" "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n{\"messages\":[]}\n"
 
         let lines =
             (succeed [ "tokenize"; "chat"; chats; "--jsonl"; "--template"; template ]).TrimEnd().Split '\n'
@@ -170,12 +172,129 @@ let ``chats of programs are answered by text or by the template's error`` () =
 
 [<TestCase("{}", "line 1, chat request")>]
 [<TestCase("no JSON", "line 1")>]
-let ``a line that is no chat is named`` (line: string) (where: string) =
+let ``a line that is no chat is answered by what is wrong, and those behind it are answered``
+    (line: string)
+    (where: string)
+    =
     inFolder (fun folder ->
-        let chats, template = write folder "chats.jsonl" line, write folder "t.jinja" template
+        let good = """{"messages":[{"role":"user","content":"x"}]}"""
+        let chats = write folder "chats.jsonl" $"{line}\n{good}\n{line}\n"
+        let template = write folder "t.jinja" template
         let outcome = Invocation.legato [ "tokenize"; "chat"; chats; "--jsonl"; "--template"; template ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
-        Assert.That(outcome.Errors, Does.Contain $"chats.jsonl, {where}"))
+        Assert.That(outcome.Errors, Does.Contain($"chats.jsonl, {where}").And.Contain("and 1 more"))
+        let lines = outcome.Output.TrimEnd().Split '\n'
+        Assert.That(lines.Length, Is.EqualTo 3)
+        Assert.That(lines[0], Does.StartWith """{"error":""")
+        Assert.That(lines[1], Does.StartWith """{"text":"[user] x"""))
+
+let private mistaken words =
+    let outcome = Invocation.legato ("tokenize" :: words)
+    Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
+    Assert.That(outcome.Errors, Does.Contain "remedy:")
+    outcome.Errors
+
+[<Test>]
+let ``a rank file of one's own is read with a pattern`` () =
+    inFolder (fun folder ->
+        let line value = Convert.ToBase64String [| byte value |] + $" {value}\n"
+
+        let ranks = write folder "own.tiktoken" (Seq.init 256 line |> String.concat "")
+        let text = write folder "text.txt" "ab"
+        let encode path = [ "encode"; text; "--tokenizer"; path ]
+        Assert.That(mistaken (encode ranks), Does.Contain "--pattern gpt2")
+        Assert.That(succeed ("tokenize" :: encode ranks @ [ "--pattern"; "gpt2" ]), Is.EqualTo "97 98\n")
+        Assert.That(succeed ("tokenize" :: encode folder @ [ "--pattern"; "o200k" ]), Is.EqualTo "97 98\n")
+        let trained = train folder "bytes"
+        Assert.That(mistaken (encode trained @ [ "--pattern"; "gpt2" ]), Does.Contain "no rank file"))
+
+[<TestCase("tiktoken/cl100k_base.tiktoken.gz", "<|endoftext|>", "100257")>]
+[<TestCase("llama2/tokenizer.model", "</s>", "2")>]
+let ``special tokens count when they are asked for, whatever the file`` (file: string) (token: string) (id: string) =
+    inFolder (fun folder ->
+        let text = write folder "text.txt" token
+        let tokenizer = Repository.shared $"data/tokenizers/{file}"
+        let encode more = (succeed ([ "tokenize"; "encode"; text; "--tokenizer"; tokenizer ] @ more)).Trim()
+        Assert.That(encode [ "--allow-special" ], Is.EqualTo id)
+        Assert.That(encode [ "--forbid-special" ], Is.Not.EqualTo id)
+        Assert.That(encode [], Is.Not.EqualTo id))
+
+[<TestCase "word-bpe">]
+[<TestCase "char">]
+[<TestCase "unigram">]
+[<TestCase "wordpiece">]
+let ``characters that the corpus hasn't are unknown tokens`` (kind: string) =
+    inFolder (fun folder ->
+        let tokenizer = train folder kind
+        let text = write folder "new.txt" "Ж"
+        let ids = succeed [ "tokenize"; "encode"; text; "--tokenizer"; tokenizer ]
+
+        let back =
+            succeed [ "tokenize"; "decode"; write folder "ids.txt" ids; "--tokenizer"; tokenizer; "--keep-special" ]
+
+        Assert.That(back.Trim(), Does.EndWith("<unk>").Or.EqualTo "[UNK]"))
+
+[<Test>]
+let ``what is given twice is counted once`` () =
+    inFolder (fun folder ->
+        let tokenizer = train folder "bytes"
+        let text = Path.Combine(folder, "corpus.txt")
+
+        let stats paths tokenizers =
+            succeed (
+                "tokenize" :: "stats" :: "--json" :: paths
+                @ List.collect (fun path -> [ "--tokenizer"; path ]) tokenizers
+            )
+
+        let once = stats [ text ] [ tokenizer ]
+        Assert.That(stats [ text; text; folder + "/./corpus.txt" ] [ tokenizer; tokenizer + "/" ], Is.EqualTo once))
+
+[<Test>]
+let ``a vocabulary that the text doesn't fill is told of`` () =
+    inFolder (fun folder ->
+        let text = write folder "t.txt" "a b a b"
+        let out name = [ "--out"; Path.Combine(folder, name) ]
+        let outcome = Invocation.legato ([ "tokenize"; "train"; text ] @ out "a")
+        Assert.That(outcome.ExitCode, Is.Zero)
+        Assert.That(outcome.Errors, Does.Contain "tokens, not 32000")
+
+        Assert.That(
+            mistaken ([ "train"; text; "--kind"; "bytes"; "--vocab"; "400" ] @ out "b"),
+            Does.Contain "means nothing with"
+        )
+
+        Assert.That(
+            mistaken ([ "train"; text; "--kind"; "unigram"; "--vocab"; "3" ] @ out "c"),
+            Does.Contain "too small"
+        ))
+
+[<Test>]
+let ``a folder of several tokenizers says which, and other files are no damaged models`` () =
+    inFolder (fun folder ->
+        let text = write folder "t.txt" "a"
+        write folder "a.tiktoken" "YQ== 0\n" |> ignore
+        write folder "b.model" "x" |> ignore
+        let encode path = mistaken [ "encode"; text; "--tokenizer"; path ]
+        Assert.That(encode folder, Does.Contain "several tokenizers: a.tiktoken, b.model")
+        Assert.That(encode (Path.Combine(folder, "b.model")), Does.Contain "no tokenizer of a kind")
+        Assert.That(encode (write folder "config.json" "{}"), Does.Contain "it has no 'model'")
+        Assert.That(encode (write folder "empty.model" ""), Does.Contain "is empty"))
+
+[<Test>]
+let ``a folder's other files are told of, and standard input is a dash`` () =
+    inFolder (fun folder ->
+        let tokenizer = train folder "bytes"
+        let texts = Path.Combine(folder, "texts")
+        Directory.CreateDirectory texts |> ignore
+        write texts "a.txt" "a" |> ignore
+        write texts "b.md" "b" |> ignore
+        let outcome = Invocation.legato [ "tokenize"; "encode"; texts; "--tokenizer"; tokenizer ]
+        Assert.That(outcome.Errors, Does.Contain "1 file isn't .txt and left out")
+
+        Assert.That(
+            mistaken [ "encode"; "-"; "-"; "--tokenizer"; tokenizer ],
+            Does.Contain "standard input is given twice"
+        ))
 
 /// The reference's texts and rows of ids, made by other libraries.
 let private vectors =

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Legato.Runtime.Text.Chat;
+using Legato.Runtime.Text.Formats;
 
 namespace Legato.Runtime.Data;
 
@@ -57,7 +58,7 @@ public sealed class Conversations
         }
         catch (JsonException e)
         {
-            throw new LegatoException($"the line is no JSON: {e.Message}", where, "write one conversation a line: {\"messages\": […]}", e);
+            throw new LegatoException($"the line is no well-formed JSON from {JsonPlace.Of(e)} on", where, "write one conversation a line: {\"messages\": […]}", e);
         }
         catch (LegatoException e)
         {

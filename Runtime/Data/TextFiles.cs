@@ -6,31 +6,39 @@ namespace Legato.Runtime.Data;
 
 /// <summary>
 /// Training text: a UTF-8 file, or a folder whose .txt files (those of folders within it too) are read in the order of
-/// their paths. Every file is one document.
+/// their paths. Every file is one document. Where other files are asked for, they have another extension.
 /// </summary>
 public sealed class TextFiles
 {
     /// <summary>Bytes that are tokenised at a time; a document is cut between lines.</summary>
     private const int PieceBytes = 16 << 20;
 
-    private TextFiles(IReadOnlyList<string> paths) => Paths = paths;
+    private TextFiles(IReadOnlyList<string> paths, int leftOut) => (Paths, LeftOut) = (paths, leftOut);
 
     public IReadOnlyList<string> Paths { get; }
 
+    /// <summary>How many files of the folders have another extension, and are not read.</summary>
+    public int LeftOut { get; }
+
     /// <exception cref="LegatoException">A path does not exist, or a folder has no .txt file.</exception>
-    public static TextFiles Find(params IEnumerable<string> paths)
+    public static TextFiles Find(params IEnumerable<string> paths) => Find(paths, ".txt");
+
+    /// <param name="extension">What files of a folder end in: ".jsonl".</param>
+    /// <exception cref="LegatoException">A path does not exist, or a folder has no such file.</exception>
+    public static TextFiles Find(IEnumerable<string> paths, string extension)
     {
         var files = new List<string>();
+        int leftOut = 0;
         foreach (string path in paths)
         {
             if (File.Exists(path))
                 files.Add(path);
             else if (Directory.Exists(path))
-                files.AddRange(InFolder(path));
+                files.AddRange(InFolder(path, extension, ref leftOut));
             else
-                throw new LegatoException("there is no such file or folder", path, "give a text file, or a folder with .txt files");
+                throw new LegatoException("there is no such file or folder", path, $"check the path; a file is meant, or a folder with {extension} files");
         }
-        return new TextFiles(files);
+        return new TextFiles(files, leftOut);
     }
 
     /// <summary>
@@ -56,13 +64,16 @@ public sealed class TextFiles
     /// <summary>Takes a piece of a document.</summary>
     public delegate void PieceReader(ReadOnlySpan<byte> utf8);
 
-    private static string[] InFolder(string folder)
+    private static string[] InFolder(string folder, string extension, ref int leftOut)
     {
         try
         {
-            string[] files = Directory.GetFiles(folder, "*.txt", SearchOption.AllDirectories);
-            Array.Sort(files, StringComparer.Ordinal);
-            return files.Length > 0 ? files : throw new LegatoException("the folder holds no .txt file", folder, "give a folder with .txt files");
+            string[] all = Directory.GetFiles(folder, "*", SearchOption.AllDirectories);
+            string[] files = [.. all.Where(file => file.EndsWith(extension, StringComparison.OrdinalIgnoreCase)).Order(StringComparer.Ordinal)];
+            leftOut += all.Length - files.Length;
+            return files.Length > 0
+                ? files
+                : throw new LegatoException($"the folder holds no {extension} file", folder, $"give a folder with {extension} files, or the files themselves");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -88,7 +99,9 @@ public sealed class TextFiles
 
     private static bool IsSpace(byte b) => b is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t';
 
-    private static void CheckText(ReadOnlySpan<byte> bytes, long start, string path)
+    /// <summary>Refuses bytes that aren't UTF-8 text.</summary>
+    /// <param name="start">Where they stand in the file.</param>
+    internal static void CheckText(ReadOnlySpan<byte> bytes, long start, string path)
     {
         int zero = bytes.IndexOf((byte)0);
         if (zero >= 0)

@@ -50,9 +50,9 @@ public static class TokenFile
     /// <summary>Tokenises conversations: a document each, in which all that the assistant didn't write is given.</summary>
     /// <returns>How many tokens the assistant wrote.</returns>
     /// <exception cref="LegatoException">A line is no conversation, the template refuses one, or the file can't be written.</exception>
-    public static long Write(string path, Conversations conversations, Tokenizer tokenizer, ChatTemplate? template = null)
+    public static long Write(string path, Conversations conversations, Tokenizer tokenizer, ChatTemplates? templates = null)
     {
-        var encoder = new ChatEncoder(tokenizer, template);
+        var encoder = new ChatEncoder(tokenizer, templates);
         long told = 0;
         Write(path, tokenizer, isMarked: true, file => conversations.ForEach(request =>
         {

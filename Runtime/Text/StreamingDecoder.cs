@@ -44,7 +44,11 @@ public sealed class StreamingDecoder
 
     private string AddToWindow(int id)
     {
+        if (decoder.IsLeftOut(id, keepSpecial))
+            return "";
         window.Add(id);
+        if (decoder.IsOpen(id))
+            return "";
         string text = Decode();
         // A trailing replacement character may be the beginning of a character, and trailing space may yet be cleaned up.
         int certain = text.Length;

@@ -47,8 +47,8 @@ public sealed class Tokenizer
     /// <summary>Tokens beside the model's vocabulary, special ones among them.</summary>
     public IReadOnlyList<AddedToken> AddedTokens => Definition.AddedTokens;
 
-    /// <summary>The Jinja source of the chat template that ships with the tokenizer, if there is one.</summary>
-    public string? ChatTemplate => Definition.ChatTemplate;
+    /// <summary>The Jinja sources of the chat templates that ship with the tokenizer, by name: "default", "tool_use", …</summary>
+    public IReadOnlyDictionary<string, string> ChatTemplates => Definition.ChatTemplates;
 
     /// <summary>
     /// SHA-256, in hexadecimal, of the written form: equal for tokenizers that give equal ids by the same rules,
@@ -65,9 +65,12 @@ public sealed class Tokenizer
 
     /// <summary>Reads a tiktoken rank file of any vocabulary.</summary>
     /// <param name="pattern">How the vocabulary's text is split.</param>
-    /// <param name="specialTokens">Special tokens and their ids, which rank files don't hold.</param>
+    /// <param name="specialTokens">
+    /// Special tokens and their ids, which rank files don't hold; null for those of the known vocabulary of that size, if any.
+    /// </param>
+    /// <exception cref="LegatoException">The file is missing, damaged or no rank file.</exception>
     public static Tokenizer LoadRanks(string path, SplitPattern pattern, IReadOnlyDictionary<string, int>? specialTokens = null) =>
-        TokenizerFiles.LoadRanks(path, pattern, specialTokens ?? new Dictionary<string, int>());
+        TokenizerFiles.LoadRanks(path, pattern, specialTokens);
 
     /// <summary>Writes tokenizer.json and tokenizer_config.json into a folder, each atomically.</summary>
     public void Save(string folder) => TokenizerFiles.Save(this, folder);

@@ -1,11 +1,18 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Legato.Runtime.Text.Chat;
+using Legato.Runtime.Text.Formats;
 
 namespace Legato.Runtime.Text;
 
+/// <summary>Which lines of JSON were no requests; all were answered, those by <c>{"error":…}</c>.</summary>
+/// <param name="Count">How many.</param>
+/// <param name="First">What is wrong with the first of them, its line named; null when there is none.</param>
+public readonly record struct LineMistakes(int Count, LegatoException? First);
+
 /// <summary>
-/// The line protocols by which programs use tokenizers: one JSON value a line in, one a line out, in order.
+/// The line protocols by which programs use tokenizers: one JSON value a line in, one a line out, in order. Blank lines are
+/// skipped. A line that can't be answered gives <c>{"error":…}</c>, and those behind it are still answered.
 /// </summary>
 public static class TokenizerLines
 {
@@ -14,8 +21,7 @@ public static class TokenizerLines
     /// <summary>
     /// Takes JSON strings and gives <c>{"ids":[…],"offsets":[[start,end],…]}</c>, offsets in characters (code points).
     /// </summary>
-    /// <exception cref="LegatoException">A line is not a JSON string; the message names its number.</exception>
-    public static void Encode(Tokenizer tokenizer, TextReader input, TextWriter output, EncodeOptions options) =>
+    public static LineMistakes Encode(Tokenizer tokenizer, TextReader input, TextWriter output, EncodeOptions options) =>
         ForEach(input, output, (line, json) =>
         {
             string text = line.ValueKind == JsonValueKind.String
@@ -41,22 +47,20 @@ public static class TokenizerLines
         });
 
     /// <summary>Takes JSON arrays of ids and gives JSON strings.</summary>
-    /// <exception cref="LegatoException">A line is not an array of ids of the vocabulary.</exception>
-    public static void Decode(Tokenizer tokenizer, TextReader input, TextWriter output, bool keepSpecial = false) =>
+    public static LineMistakes Decode(Tokenizer tokenizer, TextReader input, TextWriter output, bool keepSpecial = false) =>
         ForEach(input, output, (line, json) => json.WriteStringValue(tokenizer.Decode(Ids(line), keepSpecial)));
 
     /// <summary>
-    /// Takes chat requests, as <see cref="ChatRequest.FromJson"/> reads them, and gives <c>{"text":…}</c>, or
-    /// <c>{"error":…}</c> where the template refuses the chat.
+    /// Takes chat requests, as <see cref="ChatRequest.FromJson"/> reads them, and gives <c>{"text":…}</c>. That a template
+    /// refuses a chat is an answer, and no mistake of the line.
     /// </summary>
-    /// <exception cref="LegatoException">A line is not a chat request.</exception>
-    public static void Chat(ChatTemplate template, TextReader input, TextWriter output) =>
+    public static LineMistakes Chat(ChatTemplates templates, TextReader input, TextWriter output) =>
         ForEach(input, output, (line, json) =>
         {
             json.WriteStartObject();
             try
             {
-                json.WriteString("text", template.Render(ChatRequest.FromJson(line)).Text);
+                json.WriteString("text", templates.Render(ChatRequest.FromJson(line)).Text);
             }
             catch (JinjaException error)
             {
@@ -77,32 +81,56 @@ public static class TokenizerLines
         return ids;
     }
 
-    private static void ForEach(TextReader input, TextWriter output, Action<JsonElement, Utf8JsonWriter> answer)
+    private static LineMistakes ForEach(TextReader input, TextWriter output, Action<JsonElement, Utf8JsonWriter> answer)
     {
-        int number = 0;
-        while (input.ReadLine() is { } line)
+        var mistakes = new LineMistakes();
+        for (int number = 1; input.ReadLine() is { } line; number++)
         {
-            number++;
             if (string.IsNullOrWhiteSpace(line))
                 continue;
             try
             {
-                using var document = JsonDocument.Parse(line);
-                using var buffer = new MemoryStream();
-                using (var json = new Utf8JsonWriter(buffer, Plain))
-                    answer(document.RootElement, json);
-                output.WriteLine(System.Text.Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length));
-            }
-            catch (Exception error) when (error is JsonException or InvalidOperationException)
-            {
-                throw new LegatoException("the line is not well-formed JSON: " + error.Message, $"line {number}", "write one JSON value a line", error);
+                output.WriteLine(Answer(line, answer));
             }
             catch (LegatoException error)
             {
+                output.WriteLine(Json(json =>
+                {
+                    json.WriteStartObject();
+                    json.WriteString("error", error.What);
+                    json.WriteEndObject();
+                }));
                 string where = error.Where is null ? $"line {number}" : $"line {number}, {error.Where}";
-                throw new LegatoException(error.What, where, error.Remedy, error);
+                mistakes = new(mistakes.Count + 1, mistakes.First ?? new LegatoException(error.What, where, error.Remedy, error));
             }
         }
+        return mistakes;
+    }
+
+    private static string Answer(string line, Action<JsonElement, Utf8JsonWriter> answer)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(line);
+            return Json(json => answer(document.RootElement, json));
+        }
+        catch (JsonException error)
+        {
+            throw new LegatoException($"the line is no well-formed JSON from {JsonPlace.Of(error)} on", null, "write one JSON value a line", error);
+        }
+        catch (InvalidOperationException error)
+        {
+            throw new LegatoException("a string of the line has half a surrogate pair", null,
+                "write characters beyond U+FFFF as both halves, or as they are", error);
+        }
+    }
+
+    private static string Json(Action<Utf8JsonWriter> write)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, Plain))
+            write(json);
+        return System.Text.Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
     }
 
     // For each position in UTF-16, how many characters lie before it; inside of a pair, those before the pair.

@@ -52,23 +52,31 @@ public static class TokenizerReport
     public static List<TokenizerFit> Measure(
         IReadOnlyList<(string Name, Tokenizer Tokenizer)> tokenizers, IEnumerable<(string Group, string Text)> texts)
     {
-        var fits = new Dictionary<(string, string), TokenizerFit>();
-        var groups = new List<string>();
+        var groups = new List<(string Name, TokenizerFit[] Fits)>();
+        var whole = RowOf(tokenizers, All);
         foreach (var (group, text) in texts)
         {
-            if (!groups.Contains(group))
-                groups.Add(group);
-            foreach (var (name, tokenizer) in tokenizers)
+            int index = groups.FindIndex(known => known.Name == group);
+            if (index < 0)
             {
-                var one = Measure(name, group, tokenizer, text);
-                FitOf(fits, name, group).Add(one);
-                FitOf(fits, name, All).Add(one);
+                index = groups.Count;
+                groups.Add((group, RowOf(tokenizers, group)));
+            }
+            for (int i = 0; i < tokenizers.Count; i++)
+            {
+                var one = Measure(tokenizers[i].Name, group, tokenizers[i].Tokenizer, text);
+                groups[index].Fits[i].Add(one);
+                whole[i].Add(one);
             }
         }
         if (groups.Count != 1)
-            groups.Add(All);
-        return [.. groups.SelectMany(group => tokenizers.Select(tokenizer => FitOf(fits, tokenizer.Name, group)))];
+            groups.Add((All, whole));
+        return [.. groups.SelectMany(group => group.Fits)];
     }
+
+    // A fit for each tokenizer, whatever its name: two may have the same, and a group may be called "all".
+    private static TokenizerFit[] RowOf(IReadOnlyList<(string Name, Tokenizer Tokenizer)> tokenizers, string group) =>
+        [.. tokenizers.Select(tokenizer => new TokenizerFit(tokenizer.Name, group))];
 
     /// <summary>Writes measurements as a table.</summary>
     public static void Write(IReadOnlyList<TokenizerFit> fits, TextWriter output)
@@ -88,13 +96,6 @@ public static class TokenizerReport
     }
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
-
-    private static TokenizerFit FitOf(Dictionary<(string, string), TokenizerFit> fits, string name, string group)
-    {
-        if (!fits.TryGetValue((name, group), out var fit))
-            fits[(name, group)] = fit = new TokenizerFit(name, group);
-        return fit;
-    }
 
     private static TokenizerFit Measure(string name, string group, Tokenizer tokenizer, string text)
     {

@@ -205,7 +205,7 @@ public sealed class DataTests
             "",
             """{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}""",
         ]);
-        var template = ChatTemplate.Parse(
+        var template = ChatTemplates.Parse(
             "{% for m in messages %}{{ m['role'][0] }}{{ m['content'] }}.{% endfor %}{% if add_generation_prompt %}a{% endif %}");
         Assert.That(TokenFile.Write(folder.File("chats"), Conversations.Find(path), Bytes, template), Is.EqualTo(7));
         using TokenData data = TokenData.Open(folder.File("chats"));

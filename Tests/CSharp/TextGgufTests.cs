@@ -1,6 +1,8 @@
 using System.Text;
 using Legato.Runtime;
 using Legato.Runtime.Text;
+using Legato.Runtime.Text.Formats;
+using Legato.Runtime.Text.Models;
 using NUnit.Framework;
 
 namespace Legato.Tests;
@@ -19,13 +21,13 @@ internal sealed class TextGgufTests
         Assert.That(tokenizer.EncodeIds("a\n", new EncodeOptions { WithoutAddedTokens = true }), Is.EqualTo(new[] { 6, 8 }));
         Assert.That(tokenizer.Decode([1, 7, 2]), Is.EqualTo("ab"));
         Assert.That((tokenizer.BeginOfSequenceId, tokenizer.EndOfSequenceId), Is.EqualTo(((int?)1, (int?)2)));
-        Assert.That(tokenizer.ChatTemplate, Is.EqualTo("{{ messages }}"));
+        Assert.That(tokenizer.ChatTemplates["default"], Is.EqualTo("{{ messages }}"));
     }
 
     [Test]
     public void AByteLevelTokenizerIsRead()
     {
-        string[] bytes = [.. Enumerable.Range(0, 256).Select(value => Legato.Runtime.Text.Models.ByteAlphabet.CharacterOf((byte)value).ToString())];
+        string[] bytes = [.. Enumerable.Range(0, 256).Select(value => ByteAlphabet.CharacterOf((byte)value).ToString())];
         var tokenizer = Load(File(writer =>
         {
             Write(writer, "tokenizer.ggml.model", "gpt2");
@@ -58,6 +60,36 @@ internal sealed class TextGgufTests
         writer.Write((byte)1);
         Write(writer, "tokenizer.chat_template", "{{ messages }}");
     }, 9);
+
+    /// <summary>The metadata that other programs write for a tokenizer's file; null where GGUF has no words for it.</summary>
+    internal static IEnumerable<KeyValuePair<string, object>>? InGgufsWords(string file)
+    {
+        var tokenizer = Tokenizer.Load(file);
+        string[] tokens = [.. Enumerable.Range(0, tokenizer.VocabularySize).Select(id => tokenizer.TokenOf(id) ?? $"[PAD{id}]")];
+        if (file.EndsWith(".model", StringComparison.Ordinal))
+            return OfPieces(SentencePieceModel.Parse(System.IO.File.ReadAllBytes(file), file));
+        if (file.Contains("bert", StringComparison.Ordinal))
+            return [new("tokenizer.ggml.model", "bert"), new("tokenizer.ggml.tokens", tokens.Select(BertSpelling).ToArray())];
+        if (tokenizer.Definition.Model is not BpeModel { Options.ByteFallback: false } model || file.Contains("tiktoken", StringComparison.Ordinal))
+            return null;
+        string[] merges = [.. model.Merges.Entries().OrderBy(merge => merge.Rank).Select(merge => $"{tokens[merge.Left]} {tokens[merge.Right]}")];
+        return [new("tokenizer.ggml.model", "gpt2"), new("tokenizer.ggml.pre", "gpt-2"), new("tokenizer.ggml.tokens", tokens), new("tokenizer.ggml.merges", merges)];
+    }
+
+    private static IEnumerable<KeyValuePair<string, object>> OfPieces(SentencePieceModel model) =>
+    [
+        new("tokenizer.ggml.model", model.Algorithm == SentencePieceAlgorithm.Unigram ? "t5" : "llama"),
+        new("tokenizer.ggml.tokens", model.Pieces.Select(piece => piece.Text).ToArray()),
+        new("tokenizer.ggml.scores", model.Pieces.Select(piece => piece.Score).ToArray()),
+        new("tokenizer.ggml.token_type", model.Pieces.Select(piece => (int)piece.Kind).ToArray()),
+        new("tokenizer.ggml.add_space_prefix", model.AddDummyPrefix),
+        new("tokenizer.ggml.remove_extra_whitespaces", model.RemoveExtraSpaces),
+        new("tokenizer.ggml.precompiled_charsmap", model.CharactersMap.Select(value => (int)value).ToArray()),
+    ];
+
+    // What begins a word is marked there, and not what continues one.
+    private static string BertSpelling(string token) =>
+        token.StartsWith("##", StringComparison.Ordinal) ? token[2..] : token.StartsWith('[') && token.Length > 2 ? token : "\u2581" + token;
 
     private static Tokenizer Load(byte[] content)
     {

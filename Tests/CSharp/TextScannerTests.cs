@@ -35,6 +35,11 @@ internal sealed class TextScannerTests
     [TestCase(@"a{2,3}?", "aaaaa", "0-2 2-4")]
     [TestCase(@"[a-c&&[^b]]+", "abcacb", "0-1 2-5")]
     [TestCase(@"(ab|a)*c", "ababac", "0-6")]
+    [TestCase(@"\s+$", "a \n b", "1-2")]
+    [TestCase(@"^a", "a\na ba", "0-1 2-3")]
+    [TestCase(@"\Aa", "a\na", "0-1")]
+    [TestCase(@"a+\z", "aa\naaa", "3-6")]
+    [TestCase(@"(?m)a.b", "a\nb", "0-3")]
     [TestCase(@"\bfoo\b", "foo food foo", "0-3 9-12")]
     [TestCase(@"[^\s\p{L}]+$", "ab 12!", "3-6")]
     [TestCase(@"(?:)*x", "x", "0-1")]
@@ -66,6 +71,24 @@ internal sealed class TextScannerTests
         var pattern = TextPattern.GeneralRegex("(a|a)*(a|aa)*b");
         Assert.That(() => pattern.Find(new string('a', 60), []), Throws.InstanceOf<Legato.Runtime.LegatoException>());
     }
+
+    // .NET's machine reads the same patterns, but takes halves of surrogate pairs for characters, and has no long s for an s
+    // where case doesn't count, as Unicode has.
+    [Test]
+    public void ScannersSplitAsTheMachineOfDotNetDoes([Values] SplitPattern pattern)
+    {
+        var random = new Random(8);
+        var other = new System.Text.RegularExpressions.Regex(InDotNet(SplitPatterns.RegexOf(pattern)));
+        for (int i = 0; i < 20_000; i++)
+        {
+            string text = string.Concat(TextFixtures.RandomText(random, random.Next(1, 30), wellFormed: true).Where(unit => !char.IsSurrogate(unit) && unit != '\u017F'));
+            Assert.That(PatternScan.Ends(pattern, text), Is.EqualTo(other.Matches(text).Select(match => match.Index + match.Length)), Escaped(text));
+        }
+    }
+
+    // Possessive quantifiers are atomic groups there.
+    private static string InDotNet(string expression) => System.Text.RegularExpressions.Regex.Replace(
+        expression, @"(\[(?:[^\]\\]|\\.)*\]|\\p\{\w+\}|\\[srn])([?+*]|\{\d+,\d+\})\+", "(?>$1$2)").Replace("\\s++$", "(?>\\s+)$");
 
     private static string Escaped(string text) =>
         string.Concat(text.EnumerateRunes().Select(rune => rune.Value is > 0x1F and < 0x7F ? rune.ToString() : $"\\u{{{rune.Value:X}}}"));

@@ -69,6 +69,49 @@ internal sealed class TextTokenizerTests
         Assert.That(streamed.Append(decoder.Finish()).ToString(), Is.EqualTo(tokenizer.Decode(ids)));
     }
 
+    // Ids as no text gives them, so that characters begin that never end.
+    [TestCaseSource(typeof(TextVectorTests), nameof(TextVectorTests.Files))]
+    public void StreamingGivesWhatDecodingGives(string file)
+    {
+        var tokenizer = Tokenizer.Load(Path.Combine(SharedFolder.Require("data/tokenizers"), file));
+        var random = new Random(3);
+        int[] bytes = [.. Enumerable.Range(0, 256).Select(value => tokenizer.IdOf($"<0x{value:X2}>")).OfType<int>()];
+        for (int round = 0; round < 200; round++)
+        {
+            string text = TextFixtures.RandomText(random, 30, wellFormed: true);
+            int[] ids = round % 2 == 0 ? tokenizer.EncodeIds(text, EncodeOptions.AsShipped)
+                : [.. Enumerable.Range(0, 150).Select(_ => bytes.Length > 0 && random.Next(2) == 0 ? bytes[random.Next(bytes.Length)] : AnyId(tokenizer, random))];
+            foreach (bool keepSpecial in new[] { false, true })
+            {
+                string streamed = Stream(tokenizer, ids, keepSpecial);
+                if (streamed != tokenizer.Decode(ids, keepSpecial))
+                    Assert.That(streamed, Is.EqualTo(tokenizer.Decode(ids, keepSpecial)), string.Join(' ', ids));
+            }
+        }
+    }
+
+    private static int AnyId(Tokenizer tokenizer, Random random)
+    {
+        int id;
+        do
+            id = random.Next(tokenizer.VocabularySize);
+        while (tokenizer.TokenOf(id) is null);
+        return id;
+    }
+
+    private static string Stream(Tokenizer tokenizer, int[] ids, bool keepSpecial)
+    {
+        var decoder = tokenizer.CreateStreamingDecoder(keepSpecial);
+        var streamed = new StringBuilder();
+        foreach (int id in ids)
+        {
+            string part = decoder.Add(id);
+            Assert.That(part.Length > 0 && char.IsHighSurrogate(part[^1]) || part.Length > 0 && char.IsLowSurrogate(part[0]), Is.False);
+            streamed.Append(part);
+        }
+        return streamed.Append(decoder.Finish()).ToString();
+    }
+
     [Test]
     public void TextFromAUserNeverBecomesASpecialTokenUnlessAsked([Values] TokenizerKind kind)
     {

@@ -156,6 +156,34 @@ internal sealed class TextTrainingTests
         Throws.InstanceOf<LegatoException>());
 
     [Test]
+    public void NamesThatComeTwiceAreNotCountedTwice()
+    {
+        var bytes = TextFixtures.Train(TokenizerKind.Byte, 256);
+        var fits = TokenizerReport.Measure([("t", bytes), ("t", bytes)], [("all", "abc"), ("one", "de")]);
+        Assert.That(fits.Select(fit => fit.Tokens), Is.EqualTo(new[] { 3, 3, 2, 2, 5, 5 }));
+    }
+
+    [TestCase(TokenizerKind.WordPiece)]
+    [TestCase(TokenizerKind.Unigram)]
+    [TestCase(TokenizerKind.WordBytePair)]
+    [TestCase(TokenizerKind.Character)]
+    [TestCase(TokenizerKind.BytePair)]
+    public void AVocabularyWithoutRoomIsRefused(TokenizerKind kind) => Assert.That(
+        () => TextFixtures.Train(kind, 2, "<unk>", "<s>"),
+        Throws.TypeOf<LegatoException>().With.Message.Contains("a vocabulary of 2 tokens is too small").And.Message.Contains("give"));
+
+    // Without spaces every byte of a text is in one word: it is learned from in parts, of whole characters.
+    [Test]
+    public void WordsThatNeverEndAreLearnedFromInParts([Values] TokenizerKind kind)
+    {
+        string text = string.Concat(Enumerable.Repeat("東京都と大阪府の間で", 2000));
+        var trained = TokenizerTrainer.Train(kind, [text], new TokenizerTrainingOptions { VocabularySize = 300, SpecialTokens = ["<unk>"] });
+        Assert.That(Enumerable.Range(0, trained.VocabularySize).Select(trained.TokenOf), Has.None.Contains("\uFFFD"));
+        if (kind is TokenizerKind.BytePair or TokenizerKind.WordBytePair)
+            Assert.That(trained.EncodeIds(text), Has.Length.LessThan(text.Length / 3));
+    }
+
+    [Test]
     public void TheReportComparesTokenizers()
     {
         string text = TextFixtures.Corpus(1, 2000);

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Legato.Runtime;
+using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Text;
 using NUnit.Framework;
 
@@ -9,6 +11,14 @@ namespace Legato.Tests;
 internal sealed class TextVectorTests
 {
     private static JsonElement vectors;
+
+    /// <summary>A file for each tokenizer there is.</summary>
+    public static readonly string[] Files =
+    [
+        "gpt2/tokenizer.json.gz", "bert/tokenizer.json", "t5/tokenizer.json.gz", "phi-3/tokenizer.json.gz", "llama2/tokenizer.model",
+        "sentencepiece/test_model.model", "sentencepiece/test_ja_model.model", "sentencepiece/seqio_sentencepiece.model",
+        "tiktoken/r50k_base.tiktoken", "tiktoken/cl100k_base.tiktoken.gz",
+    ];
 
     [TestCase("gpt2/tokenizer.json", "gpt2/tokenizer.json.gz")]
     [TestCase("gpt2/tokenizer.json", "gpt2/encoder.json")]
@@ -69,6 +79,68 @@ internal sealed class TextVectorTests
             Assert.That(tokenizer.Decode(ids), Is.EqualTo(row.GetProperty("decoded").GetString()), text.GetString());
             Assert.That(saved.EncodeIds(text.GetString(), EncodeOptions.AsShipped), Is.EqualTo(ids), text.GetString());
         }
+    }
+
+    // As tokenizer.json's own library reads it, a regular expression's ^ and $ stand at every line.
+    [Test]
+    public void ASavedSentencePieceModelTellsTheTextsEndsFromThoseOfLines()
+    {
+        using var folder = new TemporaryFolder();
+        Tokenizer.Load(Path.Combine(Folder(), "sentencepiece/test_model.model")).Save(folder.Path);
+        string json = File.ReadAllText(folder.File("tokenizer.json"));
+        Assert.That(json, Does.Contain(@"\\A +").And.Contain(@"+\\z"));
+        Assert.That(json, Does.Not.Contain("\"^").And.Not.Contain("$\""));
+    }
+
+    // Wherever the pieces end, the settings behind them are missing.
+    [Test]
+    public void AModelThatWasCutIsRefused()
+    {
+        byte[] whole = File.ReadAllBytes(Path.Combine(Folder(), "llama2/tokenizer.model"));
+        using var folder = new TemporaryFolder();
+        foreach (int pieces in new[] { 1, 300, 20_000, 32_000 })
+        {
+            int end = 0;
+            for (int i = 0; i < pieces; i++)
+                end += 2 + whole[end + 1];
+            Assert.That(whole[end], Is.EqualTo(pieces == 32_000 ? 0x12 : 0x0A), "where the next field begins");
+            File.WriteAllBytes(folder.File("cut.model"), whole[..end]);
+            Assert.That(() => Tokenizer.Load(folder.File("cut.model")), Throws.InstanceOf<LegatoException>().With.Message.Contains("cut off"));
+        }
+    }
+
+    [TestCase("tiktoken/cl100k_base.tiktoken.gz", "<|endoftext|>", 100257)]
+    [TestCase("llama2/tokenizer.model", "</s>", 2)]
+    [TestCase("gpt2/vocab.bpe", "<|endoftext|>", 50256)]
+    public void SpecialTokensInATextCountWhenAskedFor(string file, string token, int id)
+    {
+        var tokenizer = Tokenizer.Load(Path.Combine(Folder(), file));
+        var bare = new EncodeOptions { WithoutAddedTokens = true };
+        Assert.That(tokenizer.EncodeIds(token, bare with { SpecialTokens = SpecialTokensInText.Recognise }), Is.EqualTo(new[] { id }));
+        Assert.That(tokenizer.EncodeIds(token, bare), Does.Not.Contain(id));
+    }
+
+    // Whole, by what we write; and as other programs write it, in GGUF's own words.
+    [TestCaseSource(nameof(Files))]
+    public void GgufGivesTheSameIds(string file)
+    {
+        var original = Tokenizer.Load(Path.Combine(Folder(), file));
+        using var folder = new TemporaryFolder();
+        GgufWriter.Write(folder.File("whole.gguf"), original.ToGguf(), []);
+        var whole = Tokenizer.Load(folder.File("whole.gguf"));
+        Assert.That(whole.Hash, Is.EqualTo(original.Hash));
+        AssertSameIds(whole, original);
+        if (TextGgufTests.InGgufsWords(Path.Combine(Folder(), file)) is not { } words)
+            return;
+        GgufWriter.Write(folder.File("words.gguf"), words, []);
+        AssertSameIds(Tokenizer.Load(folder.File("words.gguf")), original);
+    }
+
+    private static void AssertSameIds(Tokenizer tokenizer, Tokenizer original)
+    {
+        var options = new EncodeOptions { SkipUncovered = true, WithoutAddedTokens = true };
+        foreach (var text in vectors.GetProperty("texts").EnumerateArray())
+            Assert.That(tokenizer.EncodeIds(text.GetString(), options), Is.EqualTo(original.EncodeIds(text.GetString(), options)), text.GetString());
     }
 
     private static string Goldens([System.Runtime.CompilerServices.CallerFilePath] string here = "") =>

@@ -29,7 +29,7 @@ internal sealed class ByteLevelEncoder
         this.model = model;
         this.pattern = pattern;
         byteIds = ByteIds(model.Vocabulary)
-            ?? throw new LegatoException("a byte has no token of its own", "vocabulary", "use the general pipeline");
+            ?? throw new LegatoException("a byte has no token of its own", "vocabulary", "check that the file was copied whole");
         tokenLengths = new int[model.Vocabulary.Size];
         for (int id = 0; id < tokenLengths.Length; id++)
             tokenLengths[id] = model.Vocabulary.TokenOf(id)?.Length ?? 0;

@@ -15,16 +15,15 @@ public sealed record ChatTokens(string Text, int[] Ids, bool[] AssistantMask);
 public sealed class ChatEncoder
 {
     private readonly Tokenizer tokenizer;
-    private readonly ChatTemplate template;
+    private readonly ChatTemplates templates;
     private readonly LiteralText literals;
 
     /// <param name="tokenizer">The model's tokenizer.</param>
-    /// <param name="template">The template; when null, the one that ships with the tokenizer.</param>
-    public ChatEncoder(Tokenizer tokenizer, ChatTemplate? template = null)
+    /// <param name="templates">The templates; when null, those that ship with the tokenizer.</param>
+    public ChatEncoder(Tokenizer tokenizer, ChatTemplates? templates = null)
     {
         this.tokenizer = tokenizer;
-        this.template = template ?? ChatTemplate.Parse(tokenizer.ChatTemplate
-            ?? throw new LegatoException("the tokenizer has no chat template", "tokenizer_config.json", "give a template of its own"));
+        this.templates = templates ?? ChatTemplates.Of(tokenizer);
         literals = new LiteralText(tokenizer.AddedTokens);
     }
 
@@ -43,7 +42,7 @@ public sealed class ChatEncoder
     public ChatTokens EncodeForTraining(ChatRequest request)
     {
         var rendered = Render(request, out var literal);
-        var spans = template.MarksGeneration ? rendered.GeneratedSpans : FindAssistant(request, rendered.Text);
+        var spans = rendered.MarksGeneration ? rendered.GeneratedSpans : FindAssistant(request, rendered.Text);
         var (ids, offsets) = EncodeText(rendered.Text, literal);
         var mask = new bool[ids.Length];
         for (int i = 0; i < mask.Length; i++)
@@ -54,7 +53,7 @@ public sealed class ChatEncoder
 
     private ChatRendering Render(ChatRequest request, out List<TextSpan> literal)
     {
-        var rendering = template.Render(request with
+        var rendering = templates.Render(request with
         {
             BeginToken = request.BeginToken ?? SpellingOf(tokenizer.BeginOfSequenceId),
             EndToken = request.EndToken ?? SpellingOf(tokenizer.EndOfSequenceId),
@@ -85,8 +84,6 @@ public sealed class ChatEncoder
     // An assistant's message is what comes between the chat up to it, with the generation prompt, and the chat with it.
     private List<TextSpan> FindAssistant(ChatRequest request, string whole)
     {
-        if (request.Messages.ValueKind != JsonValueKind.Array)
-            throw new LegatoException("the messages of a chat are an array", "chat request");
         var spans = new List<TextSpan>();
         var messages = request.Messages.EnumerateArray().ToList();
         for (int i = 0; i < messages.Count; i++)

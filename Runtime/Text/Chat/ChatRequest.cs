@@ -49,7 +49,11 @@ public sealed record ChatRequest
     public static ChatRequest FromJson(JsonElement json)
     {
         if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty("messages", out var messages))
-            throw new LegatoException("a chat is an object with the member 'messages'", "chat request", "see the documentation of chat templates");
+            throw Wrong("a chat is an object with the member 'messages'");
+        CheckMessages(messages);
+        var tools = json.TryGetProperty("tools", out var given) && given.ValueKind != JsonValueKind.Null ? given : (JsonElement?)null;
+        if (tools is { } all && !IsArrayOfObjects(all))
+            throw Wrong("'tools' must be an array of objects");
         var variables = new Dictionary<string, JsonElement>(StringComparer.Ordinal);
         foreach (var member in json.EnumerateObject())
             if (member.Name is not ("messages" or "tools" or "add_generation_prompt" or "bos_token" or "eos_token" or "strftime_now"))
@@ -57,7 +61,7 @@ public sealed record ChatRequest
         return new ChatRequest
         {
             Messages = messages,
-            Tools = json.TryGetProperty("tools", out var tools) && tools.ValueKind != JsonValueKind.Null ? tools : null,
+            Tools = tools,
             AddGenerationPrompt = json.TryGetProperty("add_generation_prompt", out var add) && Flag(add),
             BeginToken = Spelling(json, "bos_token"),
             EndToken = Spelling(json, "eos_token"),
@@ -66,21 +70,45 @@ public sealed record ChatRequest
         };
     }
 
+    // What every template reads; the rest is between the chat and its template.
+    private static void CheckMessages(JsonElement messages)
+    {
+        if (messages.ValueKind != JsonValueKind.Array)
+            throw Wrong("'messages' must be an array");
+        int number = 0;
+        foreach (var message in messages.EnumerateArray())
+        {
+            string which = $"message {number++}";
+            if (message.ValueKind != JsonValueKind.Object)
+                throw Wrong($"{which} must be an object");
+            if (!message.TryGetProperty("role", out var role) || role.ValueKind != JsonValueKind.String || role.ValueEquals(""))
+                throw Wrong($"{which} must have a 'role', a string");
+            if (message.TryGetProperty("content", out var content) && content.ValueKind is JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
+                throw Wrong($"the 'content' of {which} must be a string, or an array of parts");
+            if (message.TryGetProperty("tool_calls", out var calls) && calls.ValueKind != JsonValueKind.Null && !IsArrayOfObjects(calls))
+                throw Wrong($"the 'tool_calls' of {which} must be an array of objects");
+        }
+    }
+
+    private static bool IsArrayOfObjects(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.Object);
+
     private static bool Flag(JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.True => true,
         JsonValueKind.False or JsonValueKind.Null => false,
-        _ => throw new LegatoException("'add_generation_prompt' must be true or false", "chat request"),
+        _ => throw Wrong("'add_generation_prompt' must be true or false"),
     };
 
     private static string? Spelling(JsonElement json, string name)
     {
         if (!json.TryGetProperty(name, out var value) || value.ValueKind == JsonValueKind.Null)
             return null;
-        return value.ValueKind == JsonValueKind.String
-            ? value.GetString()
-            : throw new LegatoException($"'{name}' must be a string", "chat request");
+        return value.ValueKind == JsonValueKind.String ? value.GetString() : throw Wrong($"'{name}' must be a string");
     }
+
+    private static LegatoException Wrong(string what) =>
+        new(what, "chat request", """write {"messages": [{"role": "user", "content": "…"}], …}""");
 
     private static DateTime Time(string text) =>
         DateTime.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, System.Globalization.DateTimeStyles.None, out var time)

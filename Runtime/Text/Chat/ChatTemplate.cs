@@ -42,32 +42,6 @@ public sealed class ChatTemplate
         return new ChatTemplate(source, JinjaParser.Parse(source));
     }
 
-    /// <summary>
-    /// Reads a template: Jinja source, a tokenizer_config.json that holds it, or a tokenizer's folder with either
-    /// (a chat_template.jinja goes before the configuration).
-    /// </summary>
-    /// <exception cref="LegatoException">There is no template in it, or an ill-formed one.</exception>
-    public static ChatTemplate Load(string path)
-    {
-        string file = Directory.Exists(path) ? FileIn(path) : path;
-        string text;
-        try
-        {
-            text = File.ReadAllText(file);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new LegatoException("the chat template can't be read: " + error.Message, file, "give a file that can be read", error);
-        }
-        return Parse(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? FromConfiguration(text, file) : text);
-    }
-
-    private static string FileIn(string folder)
-    {
-        string own = Path.Combine(folder, Formats.TokenizerConfig.TemplateFileName);
-        return File.Exists(own) ? own : Path.Combine(folder, Formats.TokenizerConfig.FileName);
-    }
-
     /// <summary>Renders a chat.</summary>
     /// <exception cref="JinjaException">The template refuses the chat, fails, or exceeds its limits.</exception>
     public ChatRendering Render(ChatRequest request) => Render(request, static text => text);
@@ -89,9 +63,4 @@ public sealed class ChatTemplate
         var output = new JinjaInterpreter(new JinjaBudget(Steps, Characters), request.Now ?? DateTime.Now).Render(statements, variables);
         return new ChatRendering(output.ToString(), output.Generated, MarksGeneration);
     }
-
-    private static string FromConfiguration(string json, string path) =>
-        Formats.JsonValue.Read(System.Text.Encoding.UTF8.GetBytes(json), path, root =>
-            Formats.TokenizerConfig.ReadTemplate(root) ?? root.OptionalString("template"))
-        ?? throw new LegatoException("the file holds no chat template", path, "give a .jinja file or a tokenizer_config.json");
 }

@@ -39,7 +39,7 @@ internal sealed class JinjaJson(JinjaBudget budget)
         }
         catch (InvalidOperationException error)
         {
-            throw new LegatoException("a string has a lone surrogate", "chat request", null, error);
+            throw new LegatoException("a string has half a surrogate pair", "chat request", "write characters beyond U+FFFF as both halves, or as they are", error);
         }
     }
 

@@ -17,6 +17,8 @@ internal sealed class FuseDecoder : ITokenDecoder
 /// <summary>One decoder after the other.</summary>
 internal sealed class SequenceDecoder(IReadOnlyList<ITokenDecoder> stages) : ITokenDecoder
 {
+    public IReadOnlyList<ITokenDecoder> Stages => stages;
+
     public List<string> Decode(List<string> tokens)
     {
         foreach (var stage in stages)

@@ -17,6 +17,12 @@ internal static class GgufTokenizerReader
 
     internal const string TemplateKey = "tokenizer.chat_template";
 
+    /// <summary>The names of templates beside the default one, each under a key of its own.</summary>
+    internal const string TemplateNamesKey = "tokenizer.chat_templates";
+
+    /// <summary>What <see cref="TokenizerConventions"/> says, which tokenizer.json can't.</summary>
+    internal const string TieKey = "tokenizer.legato.merges_tie_by_token", RulesKey = "tokenizer.legato.sentencepiece_rules";
+
     private const string Mark = "\u2581";
 
     /// <exception cref="LegatoException">The file is no GGUF file, a damaged one, or holds no tokenizer that is known.</exception>
@@ -48,9 +54,10 @@ internal static class GgufTokenizerReader
         TokenizerDefinition definition = TokenizerJsonReader.Read(Encoding.UTF8.GetBytes(json), where);
         string? Name(string key) => metadata.Id(Prefix + key) is not { } id ? null
             : definition.AddedTokens.FirstOrDefault(token => token.Id == id)?.Content ?? definition.Model.Vocabulary.TokenOf(id);
-        return definition with
+        var conventions = new TokenizerConventions(metadata.Flag(TieKey) ?? false, metadata.Flag(RulesKey) ?? false);
+        return conventions.Apply(definition with
         {
-            ChatTemplate = metadata.Text(TemplateKey),
+            ChatTemplates = Templates(metadata),
             Names = new SpecialTokenNames
             {
                 BeginOfSequence = Name("bos_token_id") ?? definition.Names.BeginOfSequence,
@@ -58,7 +65,7 @@ internal static class GgufTokenizerReader
                 Unknown = Name("unknown_token_id") ?? definition.Names.Unknown,
                 Padding = Name("padding_token_id") ?? definition.Names.Padding,
             },
-        };
+        });
     }
 
     // The definition's own tokens, and those that the file marks by kind.
@@ -74,7 +81,7 @@ internal static class GgufTokenizerReader
         {
             AddedTokens = [.. added.Values.OrderBy(token => token.Id)],
             PostProcessor = Frame(definition, metadata, tokens),
-            ChatTemplate = metadata.Text(TemplateKey),
+            ChatTemplates = Templates(metadata),
             RecognisesSpecialTokens = false,
             Names = new SpecialTokenNames
             {
@@ -84,6 +91,17 @@ internal static class GgufTokenizerReader
                 Padding = Name("padding_token_id") ?? definition.Names.Padding,
             },
         };
+    }
+
+    private static Dictionary<string, string> Templates(GgufMetadata metadata)
+    {
+        var templates = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (metadata.Text(TemplateKey) is { } template)
+            templates[Chat.ChatTemplates.Default] = template;
+        foreach (string name in metadata.Texts(TemplateNamesKey) ?? [])
+            if (metadata.Text($"{TemplateKey}.{name}") is { } named)
+                templates[name] = named;
+        return templates;
     }
 
     private static IPostProcessor? Frame(TokenizerDefinition definition, GgufMetadata metadata, string[] tokens)

@@ -21,8 +21,11 @@ internal static class GgufTokenizerWriter
         {
             new(GgufTokenizerReader.WholeKey, Encoding.UTF8.GetString(TokenizerJsonWriter.Write(definition))),
         };
-        if (definition.ChatTemplate is { } template)
-            entries.Add(new(GgufTokenizerReader.TemplateKey, template));
+        AddTemplates(entries, definition.ChatTemplates);
+        if (definition.Conventions.MergesTieByToken)
+            entries.Add(new(GgufTokenizerReader.TieKey, true));
+        if (definition.Conventions.SentencePieceRules)
+            entries.Add(new(GgufTokenizerReader.RulesKey, true));
         if (definition.Model is BpeModel { Options: { ContinuingSubwordPrefix: null, EndOfWordSuffix: null, ByteFallback: false } } model
             && KnownSplits.FirstOrDefault(name => Splits(definition, name)) is { } split)
             AddMerges(entries, definition, model, split);
@@ -36,6 +39,15 @@ internal static class GgufTokenizerWriter
             if (Id(token) is { } id)
                 entries.Add(new(GgufTokenizerReader.Prefix + key, (uint)id));
         return entries;
+    }
+
+    private static void AddTemplates(List<KeyValuePair<string, object>> entries, IReadOnlyDictionary<string, string> templates)
+    {
+        foreach (var (name, source) in templates)
+            entries.Add(new(name == Chat.ChatTemplates.Default ? GgufTokenizerReader.TemplateKey : $"{GgufTokenizerReader.TemplateKey}.{name}", source));
+        string[] named = [.. templates.Keys.Where(name => name != Chat.ChatTemplates.Default)];
+        if (named.Length > 0)
+            entries.Add(new(GgufTokenizerReader.TemplateNamesKey, named));
     }
 
     private static void AddMerges(List<KeyValuePair<string, object>> entries, TokenizerDefinition definition, BpeModel model, string split)

@@ -21,13 +21,14 @@ internal readonly struct JsonValue(JsonElement element, string path)
         }
         catch (JsonException error)
         {
-            throw new LegatoException("this is not well-formed JSON: " + error.Message, where,
+            throw new LegatoException($"this is no well-formed JSON from {JsonPlace.Of(error)} on", where,
                 "check that the file was copied whole", error);
         }
         catch (InvalidOperationException error) when (error is not ObjectDisposedException)
         {
             // A string with a lone surrogate has no text.
-            throw new LegatoException("a JSON string is not well-formed text: " + error.Message, where, null, error);
+            throw new LegatoException("a JSON string is no text: it has half a surrogate pair, or bytes that aren't UTF-8", where,
+                "check that the file was copied whole", error);
         }
     }
 
@@ -91,11 +92,22 @@ internal readonly struct JsonValue(JsonElement element, string path)
             yield return (member.Name, new JsonValue(member.Value, $"{path}.{member.Name}"));
     }
 
-    public LegatoException Wrong(string what) => new("the value " + what, path, "see the tokenizer.json layout of Hugging Face tokenizers");
+    public LegatoException Wrong(string what) =>
+        new("the value " + what, path, "mend it there: the layout is that of Hugging Face's tokenizers, whose files are read as they are");
 
     private void Require(JsonValueKind kind)
     {
         if (element.ValueKind != kind)
-            throw Wrong($"must be of kind {kind}, and is {element.ValueKind}");
+            throw Wrong($"must be {Word(kind)}, and is {Word(element.ValueKind)}");
     }
+
+    private static string Word(JsonValueKind kind) => kind switch
+    {
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "an array",
+        JsonValueKind.String => "a string",
+        JsonValueKind.Number => "a number",
+        JsonValueKind.Null or JsonValueKind.Undefined => "null",
+        _ => "true or false",
+    };
 }

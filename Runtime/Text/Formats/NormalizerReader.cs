@@ -38,7 +38,7 @@ internal static class NormalizerReader
         }
         catch (FormatException error)
         {
-            throw new LegatoException("the precompiled character map is not base 64", value.Path, null, error);
+            throw new LegatoException("the precompiled character map is not base 64", value.Path, "check that the file was copied whole", error);
         }
     }
 }

@@ -16,14 +16,19 @@ internal static class RankFileReader
         var ranks = ReadRanks(file, where);
         var known = KnownRanks.Find(ranks.Count, Path.GetFileName(where))
             ?? throw new LegatoException($"a rank file of {ranks.Count} tokens is of no known vocabulary, so its split pattern isn't known",
-                where, "read it with Tokenizer.LoadRanks and name the pattern");
+                where, "name the pattern that it was made with: --pattern gpt2, cl100k, llama3, qwen2 or o200k");
         return Make(ranks, known.Pattern, known.SpecialTokens, where);
     }
 
     /// <summary>Reads a file of any vocabulary.</summary>
+    /// <param name="specialTokens">Null: those of the known vocabulary of that size, if there is one.</param>
     public static TokenizerDefinition Read(
-        ReadOnlySpan<byte> file, SplitPattern pattern, IReadOnlyDictionary<string, int> specialTokens, string where) =>
-        Make(ReadRanks(file, where), pattern, specialTokens, where);
+        ReadOnlySpan<byte> file, SplitPattern pattern, IReadOnlyDictionary<string, int>? specialTokens, string where)
+    {
+        var ranks = ReadRanks(file, where);
+        specialTokens ??= KnownRanks.Find(ranks.Count, Path.GetFileName(where))?.SpecialTokens ?? new Dictionary<string, int>();
+        return Make(ranks, pattern, specialTokens, where);
+    }
 
     private static List<KeyValuePair<string, int>> ReadRanks(ReadOnlySpan<byte> file, string where)
     {

@@ -26,6 +26,8 @@ internal enum SentencePieceAlgorithm
 /// <summary>What a SentencePiece model file says.</summary>
 internal sealed record SentencePieceModel
 {
+    private const int PieceField = 1, TrainerField = 2, NormalizerField = 3;
+
     public List<SentencePiece> Pieces { get; } = [];
 
     public SentencePieceAlgorithm Algorithm { get; set; } = SentencePieceAlgorithm.Unigram;
@@ -54,21 +56,32 @@ internal sealed record SentencePieceModel
     public static SentencePieceModel Parse(ReadOnlySpan<byte> file, string where)
     {
         var model = new SentencePieceModel();
+        bool hasTrainer = false, hasNormalizer = false;
         var reader = new ProtobufReader(file, where);
         while (reader.Next())
         {
+            hasTrainer |= reader.Field == TrainerField;
+            hasNormalizer |= reader.Field == NormalizerField;
             switch (reader.Field)
             {
-                case 1: model.Pieces.Add(ReadPiece(reader.Bytes(), where)); break;
-                case 2: model.ReadTrainer(reader.Bytes(), where); break;
-                case 3: model.ReadNormalizer(reader.Bytes(), where); break;
+                case PieceField: model.Pieces.Add(ReadPiece(reader.Bytes(), where)); break;
+                case TrainerField: model.ReadTrainer(reader.Bytes(), where); break;
+                case NormalizerField: model.ReadNormalizer(reader.Bytes(), where); break;
                 default: reader.Skip(); break;
             }
         }
-        return model.Pieces.Count > 0
+        if (model.Pieces.Count == 0)
+            throw new LegatoException("the SentencePiece model has no pieces", where, "check that it is a SentencePiece model");
+        // Every writer puts both behind the pieces: without them the file was cut, between two pieces perhaps.
+        return hasTrainer && hasNormalizer
             ? model
-            : throw new LegatoException("the SentencePiece model has no pieces", where, "check that it is a SentencePiece model");
+            : throw new LegatoException(
+                $"the SentencePiece model is cut off: its {(hasTrainer ? "normalizer" : "trainer")}'s settings are missing", where,
+                "copy the file again, whole");
     }
+
+    /// <summary>Whether a file begins as a model does: with a piece, which begins with its text.</summary>
+    public static bool LooksLike(ReadOnlySpan<byte> file) => file is [PieceField << 3 | 2, < 0x80, 1 << 3 | 2, ..];
 
     private static SentencePiece ReadPiece(ReadOnlySpan<byte> message, string where)
     {

@@ -89,7 +89,7 @@ internal static class SentencePieceReader
             stages.Add(new PrecompiledNormalizer(new CharactersMap(source.CharactersMap, where), longestMatch: true));
         if (source.RemoveExtraSpaces)
         {
-            stages.Add(new ReplaceNormalizer(TextPattern.Regex("^ +"), ""));
+            stages.Add(new ReplaceNormalizer(TextPattern.Regex(@"\A +"), ""));
             stages.Add(new ReplaceNormalizer(TextPattern.Regex(" {2,}"), " "));
         }
         string space = source.EscapeSpaces ? Mark : " ";
@@ -99,7 +99,7 @@ internal static class SentencePieceReader
         if (source.AddDummyPrefix)
             stages.Add(behind ? new AppendNormalizer(space) : new PrependNormalizer(space));
         if (source.RemoveExtraSpaces)
-            stages.Add(new ReplaceNormalizer(TextPattern.Regex($"{space}+$"), behind ? space : ""));
+            stages.Add(new ReplaceNormalizer(TextPattern.Regex(space + @"+\z"), behind ? space : ""));
         return new SequenceNormalizer(stages);
     }
 

@@ -9,7 +9,10 @@ internal static class TokenizerConfig
 {
     public const string FileName = "tokenizer_config.json";
 
-    public const string TemplateFileName = "chat_template.jinja";
+    private const string TokensFileName = "special_tokens_map.json";
+
+    // The special tokens that templates may write, by the names of their variables.
+    private static readonly string[] TokenNames = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
     private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -21,12 +24,29 @@ internal static class TokenizerConfig
             definition = JsonValue.Read(File.ReadAllBytes(config), config, root => ReadConventions(root).Apply(definition with
             {
                 Names = ReadNames(root, definition.Names),
-                ChatTemplate = ReadTemplate(root) ?? definition.ChatTemplate,
             }));
-        string template = Path.Combine(folder, TemplateFileName);
-        if (File.Exists(template))
-            definition = definition with { ChatTemplate = File.ReadAllText(template) };
-        return ByCustom(definition);
+        return ByCustom(definition with { ChatTemplates = ChatTemplateFiles.InFolder(folder, Templates(config)) });
+    }
+
+    /// <summary>The chat templates of a configuration, by name; none where there is no such file.</summary>
+    public static IReadOnlyDictionary<string, string> Templates(string config) => File.Exists(config)
+        ? JsonValue.Read(File.ReadAllBytes(config), config, ReadTemplates)
+        : new Dictionary<string, string>();
+
+    /// <summary>The special tokens that a folder's configuration names, by the names of templates' variables.</summary>
+    public static IReadOnlyDictionary<string, string> Tokens(string folder)
+    {
+        var tokens = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (string file in (ReadOnlySpan<string>)[TokensFileName, FileName])
+            if (Path.Combine(folder, file) is var path && File.Exists(path))
+                JsonValue.Read(File.ReadAllBytes(path), path, root =>
+                {
+                    foreach (string name in TokenNames)
+                        if (ReadName(root, name) is { } spelling)
+                            tokens[name] = spelling;
+                    return root.IsNull;
+                });
+        return tokens;
     }
 
     /// <summary>Whether the configuration says that text is lowered; null when it says nothing.</summary>
@@ -60,7 +80,7 @@ internal static class TokenizerConfig
             WriteName(json, "eos_token", definition.Names.EndOfSequence);
             WriteName(json, "unk_token", definition.Names.Unknown);
             WriteName(json, "pad_token", definition.Names.Padding);
-            WriteName(json, "chat_template", definition.ChatTemplate);
+            WriteTemplates(json, definition.ChatTemplates);
             json.WriteBoolean("clean_up_tokenization_spaces", false);
             json.WriteString("tokenizer_class", "PreTrainedTokenizerFast");
             if (definition.Conventions != TokenizerConventions.Standard)
@@ -68,6 +88,26 @@ internal static class TokenizerConfig
             json.WriteEndObject();
         }
         return stream.ToArray();
+    }
+
+    private static void WriteTemplates(Utf8JsonWriter json, IReadOnlyDictionary<string, string> templates)
+    {
+        if (templates.Count == 1 && templates.TryGetValue(Chat.ChatTemplates.Default, out string? only))
+        {
+            json.WriteString("chat_template", only);
+            return;
+        }
+        if (templates.Count == 0)
+            return;
+        json.WriteStartArray("chat_template");
+        foreach (var (name, source) in templates.OrderBy(template => template.Key, StringComparer.Ordinal))
+        {
+            json.WriteStartObject();
+            json.WriteString("name", name);
+            json.WriteString("template", source);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
     }
 
     private static void WriteConventions(Utf8JsonWriter json, TokenizerConventions conventions)
@@ -104,17 +144,27 @@ internal static class TokenizerConfig
         { } token => token.String(),
     };
 
-    // One template, or several with names, of which "default" counts.
-    public static string? ReadTemplate(JsonValue root)
+    // One template, or several with names.
+    private static Dictionary<string, string> ReadTemplates(JsonValue root)
     {
+        var templates = new Dictionary<string, string>(StringComparer.Ordinal);
         if (root.Optional("chat_template") is not { } template)
-            return null;
-        if (template.Kind == JsonValueKind.String)
-            return template.String();
-        foreach (var named in template.Items())
-            if (named["name"].String() == "default")
-                return named["template"].String();
-        return null;
+            return templates;
+        switch (template.Kind)
+        {
+            case JsonValueKind.String:
+                templates[Chat.ChatTemplates.Default] = template.String();
+                break;
+            case JsonValueKind.Object:
+                foreach (var (name, source) in template.Members())
+                    templates[name] = source.String();
+                break;
+            default:
+                foreach (var named in template.Items())
+                    templates[named["name"].String()] = named["template"].String();
+                break;
+        }
+        return templates;
     }
 
     /// <summary>Fills in the parts that no file names, by the names that the field uses.</summary>

@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Text.Pipeline;
 using Legato.Runtime.Text.PostProcessors;
 
@@ -14,25 +15,30 @@ internal static class TokenizerFiles
     private static readonly string[] Names =
         ["tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "encoder.json", "vocab.txt", "tokenizer.json.gz"];
 
-    public static Tokenizer Load(string path) => Guard(path, () =>
-    {
-        if (Directory.Exists(path))
-            return LoadFolder(path);
-        if (!File.Exists(path))
-            throw new LegatoException("there is no tokenizer here", path, "give a tokenizer file or a folder that holds one");
-        return LoadFile(path, inFolder: false);
-    });
+    // What else it may hold, if only one.
+    private static readonly string[] Patterns = ["*.tiktoken", "*.tiktoken.gz", "*.model", "*.gguf"];
 
-    public static Tokenizer LoadRanks(string path, SplitPattern pattern, IReadOnlyDictionary<string, int> specialTokens) =>
-        Guard(path, () => new Tokenizer(RankFileReader.Read(ReadAll(path), pattern, specialTokens, path)));
+    public static Tokenizer Load(string path) => Guard(path, () => LoadFile(FileOf(path), inFolder: Directory.Exists(path)));
+
+    /// <param name="specialTokens">Null: those of the known vocabulary of that size, if there is one.</param>
+    public static Tokenizer LoadRanks(string path, SplitPattern pattern, IReadOnlyDictionary<string, int>? specialTokens) => Guard(path, () =>
+    {
+        string file = FileOf(path);
+        byte[] content = ReadAll(file);
+        return LooksLikeRanks(content)
+            ? new Tokenizer(RankFileReader.Read(content, pattern, specialTokens, file))
+            : throw new LegatoException("this is no rank file, and only those lack a pattern", file, "leave the pattern out, or give a rank file");
+    });
 
     public static void Save(Tokenizer tokenizer, string folder) => Guard(folder, () =>
     {
         Directory.CreateDirectory(folder);
-        WriteAtomically(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
-        WriteAtomically(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
+        Write(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
+        Write(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
         return tokenizer;
     });
+
+    private static void Write(string path, byte[] content) => AtomicWrite.File(path, stream => stream.Write(content));
 
     private static Tokenizer Guard(string path, Func<Tokenizer> action)
     {
@@ -42,20 +48,29 @@ internal static class TokenizerFiles
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            throw new LegatoException("the tokenizer can't be read or written: " + error.Message, path, null, error);
+            throw new LegatoException("the tokenizer can't be read or written: it is damaged, or the disk or its permissions are in the way",
+                path, "check that it is whole, and that you may read and write there", error);
         }
     }
 
-    private static Tokenizer LoadFolder(string folder)
+    private static string FileOf(string path) => Directory.Exists(path) ? FileIn(path)
+        : File.Exists(path) ? path
+        : throw new LegatoException("there is no such file or folder", path, "give a tokenizer's file, or a folder that holds one");
+
+    private static string FileIn(string folder)
     {
         foreach (string name in Names)
             if (File.Exists(Path.Combine(folder, name)))
-                return LoadFile(Path.Combine(folder, name), inFolder: true);
-        foreach (string pattern in (ReadOnlySpan<string>)["*.tiktoken", "*.model", "*.gguf"])
-            if (Directory.GetFiles(folder, pattern) is [var only])
-                return LoadFile(only, inFolder: true);
-        throw new LegatoException("the folder holds no tokenizer", folder,
-            "it needs a tokenizer.json, a tokenizer.model, vocab.json with merges.txt, a vocab.txt, a rank file or one GGUF file");
+                return Path.Combine(folder, name);
+        string[] found = [.. Patterns.SelectMany(pattern => Directory.GetFiles(folder, pattern)).Order(StringComparer.Ordinal)];
+        return found switch
+        {
+            [var only] => only,
+            [] => throw new LegatoException("the folder holds no tokenizer", folder,
+                "it needs a tokenizer.json, a tokenizer.model, vocab.json with merges.txt, a vocab.txt, a rank file or a GGUF file"),
+            _ => throw new LegatoException($"the folder holds several tokenizers: {string.Join(", ", found.Take(5).Select(Path.GetFileName))}"
+                + (found.Length > 5 ? $" and {found.Length - 5} more" : ""), folder, "give the path of the file that is meant"),
+        };
     }
 
     private static Tokenizer LoadFile(string path, bool inFolder)
@@ -75,11 +90,18 @@ internal static class TokenizerFiles
             name = name[..^3];
         if (content.AsSpan().TrimStart("\uFEFF \t\r\n"u8) is [(byte)'{', ..])
             return IsWordMap(name) ? ReadGpt2(content, path, folder) : TokenizerJsonReader.Read(content, path);
+        if (content.Length == 0)
+            throw new LegatoException("the file is empty", path, "copy the tokenizer again");
         if (name is "merges.txt" or "vocab.bpe")
             return ReadGpt2(ReadAll(Sibling(folder, path, "vocab.json", "encoder.json")), path, folder);
         if (name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase))
             return BertVocabularyReader.Read(content, TokenizerConfig.Lowercases(folder), path);
-        return LooksLikeRanks(content) ? RankFileReader.Read(content, name) : SentencePieceReader.Read(content, path);
+        if (LooksLikeRanks(content))
+            return RankFileReader.Read(content, path);
+        return SentencePieceModel.LooksLike(content)
+            ? SentencePieceReader.Read(content, path)
+            : throw new LegatoException("the file is no tokenizer of a kind that Legato reads", path,
+                "give a tokenizer.json, a SentencePiece .model, a tiktoken rank file, a vocab.txt, a vocab.json with its merges, or a GGUF file");
     }
 
     private static bool IsWordMap(string name) => name is "vocab.json" or "encoder.json";
@@ -108,7 +130,7 @@ internal static class TokenizerFiles
             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="u8) < 0;
     }
 
-    private static bool IsGguf(string path)
+    public static bool IsGguf(string path)
     {
         Span<byte> head = stackalloc byte[4];
         using var stream = File.OpenRead(path);
@@ -144,16 +166,5 @@ internal static class TokenizerFiles
                 throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
         }
         return inflated.ToArray();
-    }
-
-    private static void WriteAtomically(string path, byte[] content)
-    {
-        string temporary = path + ".tmp";
-        using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write))
-        {
-            stream.Write(content);
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(temporary, path, overwrite: true);
     }
 }

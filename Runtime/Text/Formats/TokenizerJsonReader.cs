@@ -12,6 +12,9 @@ internal static class TokenizerJsonReader
     {
         if (root.OptionalString("version") is { } version && version != "1.0")
             throw new LegatoException($"version '{version}' of the layout is not known", where, "Legato reads version 1.0");
+        if (root.Optional("model") is null)
+            throw new LegatoException("the file is JSON, but no tokenizer.json: it has no 'model'", where,
+                "give the tokenizer.json, or the folder that it lies in");
         return new TokenizerDefinition
         {
             Model = ModelReader.Read(root["model"], where),

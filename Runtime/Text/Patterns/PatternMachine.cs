@@ -185,7 +185,7 @@ internal ref struct PatternMachine
         AnchorKind.TextStart => position == 0,
         AnchorKind.TextEnd => position == text.Length,
         AnchorKind.TextEndOrLastLine => position == text.Length || position == text.Length - 1 && text[position] == '\n',
-        AnchorKind.LineStart => position == 0 || text[position - 1] == '\n',
+        AnchorKind.LineStart => position == 0 || text[position - 1] == '\n' && position < text.Length,
         AnchorKind.LineEnd => position == text.Length || text[position] == '\n',
         AnchorKind.WordEdge => IsWordBefore(position) != IsWordAt(position),
         _ => IsWordBefore(position) == IsWordAt(position),

@@ -5,7 +5,8 @@ using static Legato.Runtime.Text.Patterns.PatternNode;
 namespace Legato.Runtime.Text.Patterns;
 
 /// <summary>
-/// Parses the regular expressions that tokenizers ship with: the common ground of Oniguruma's and Rust's dialects.
+/// Parses the regular expressions that tokenizers ship with, as Oniguruma reads them, which tokenizer.json's own library
+/// uses: ^ and $ stand at the ends of every line, and (?m) is what others write (?s).
 /// What needs memory of earlier matches (back references, recursion) is refused.
 /// </summary>
 internal sealed class PatternParser
@@ -18,7 +19,6 @@ internal sealed class PatternParser
     private int depth;
     private bool ignoreCase;
     private bool dotAll;
-    private bool multiline;
     private bool extended;
 
     private PatternParser(string source) => this.source = source;
@@ -36,14 +36,14 @@ internal sealed class PatternParser
     {
         if (++depth > MaximumDepth)
             throw Wrong("nests too deeply");
-        var (outerCase, outerDot, outerLines, outerExtended) = (ignoreCase, dotAll, multiline, extended);
+        var (outerCase, outerDot, outerExtended) = (ignoreCase, dotAll, extended);
         var alternatives = new List<PatternNode> { ParseSequence() };
         while (More && source[at] == '|')
         {
             at++;
             alternatives.Add(ParseSequence());
         }
-        (ignoreCase, dotAll, multiline, extended) = (outerCase, outerDot, outerLines, outerExtended);
+        (ignoreCase, dotAll, extended) = (outerCase, outerDot, outerExtended);
         depth--;
         return alternatives.Count == 1 ? alternatives[0] : new Choice(alternatives);
     }
@@ -91,10 +91,10 @@ internal sealed class PatternParser
                 return new One(dotAll ? CharacterSet.Any : CharacterSet.NotLineFeed);
             case '^':
                 at++;
-                return new Anchor(multiline ? AnchorKind.LineStart : AnchorKind.TextStart);
+                return new Anchor(AnchorKind.LineStart);
             case '$':
                 at++;
-                return new Anchor(multiline ? AnchorKind.LineEnd : AnchorKind.TextEnd);
+                return new Anchor(AnchorKind.LineEnd);
             case '*' or '+' or '?':
                 throw Wrong("repeats nothing");
             case '\\':
@@ -138,15 +138,14 @@ internal sealed class PatternParser
 
     private PatternNode? ParseFlags()
     {
-        var (outerCase, outerDot, outerLines, outerExtended) = (ignoreCase, dotAll, multiline, extended);
+        var (outerCase, outerDot, outerExtended) = (ignoreCase, dotAll, extended);
         bool on = true;
         for (; More && source[at] is not (':' or ')'); at++)
             switch (source[at])
             {
                 case '-': on = false; break;
                 case 'i': ignoreCase = on; break;
-                case 's': dotAll = on; break;
-                case 'm': multiline = on; break;
+                case 's' or 'm': dotAll = on; break;
                 case 'x': extended = on; break;
                 case 'u': break;
                 default: throw Wrong($"has the unknown flag '{source[at]}'");
@@ -156,7 +155,7 @@ internal sealed class PatternParser
         if (!Accept(":"))
             throw Wrong("lacks a ')'");
         var node = CloseGroup(ParseChoice());
-        (ignoreCase, dotAll, multiline, extended) = (outerCase, outerDot, outerLines, outerExtended);
+        (ignoreCase, dotAll, extended) = (outerCase, outerDot, outerExtended);
         return node;
     }
 

@@ -76,7 +76,7 @@ internal sealed class PatternProgram
     private int Emit(PatternInstruction instruction)
     {
         if (code.Count == MaximumSize)
-            throw new LegatoException("the regular expression is too large", null, "use smaller repeats");
+            throw new LegatoException("the regular expression is too large", "a pattern of the tokenizer", "use smaller repeats");
         code.Add(instruction);
         return code.Count - 1;
     }
@@ -167,7 +167,7 @@ internal sealed class PatternProgram
         }
         int length = LongestOf(look.Body);
         if (length is < 0 or > 255)
-            throw new LegatoException("the regular expression looks behind without a limit", null,
+            throw new LegatoException("the regular expression looks behind without a limit", "a pattern of the tokenizer",
                 "only bounded conditions on what precedes are supported");
         AddApart(look.Negative ? PatternOp.NotBehind : PatternOp.Behind, look.Body, length);
     }

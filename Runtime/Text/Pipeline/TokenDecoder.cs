@@ -1,5 +1,6 @@
 using System.Text;
 using Legato.Runtime.Text.ByteLevel;
+using Legato.Runtime.Text.Decoders;
 
 namespace Legato.Runtime.Text.Pipeline;
 
@@ -9,15 +10,23 @@ internal sealed class TokenDecoder
     private readonly TokenizerDefinition definition;
     private readonly Dictionary<int, AddedToken> added = [];
 
+    // Runs of byte tokens are read as a whole: as characters if all of them are, else none.
+    private readonly bool readsByteRuns;
+
     public TokenDecoder(TokenizerDefinition definition)
     {
         this.definition = definition;
         foreach (var token in definition.AddedTokens)
             added[token.Id] = token;
+        readsByteRuns = definition.Decoder is ByteFallbackDecoder
+            || definition.Decoder is SequenceDecoder sequence && sequence.Stages.Any(stage => stage is ByteFallbackDecoder);
     }
 
     /// <summary>True when each token has bytes of its own, so that a text is the concatenation of its tokens' bytes.</summary>
     public bool IsByteLevel => definition.Decoder is ByteLevelDecoder;
+
+    /// <summary>Whether what a token stands for hangs on the tokens behind it.</summary>
+    public bool IsOpen(int id) => readsByteRuns && ByteFallbackDecoder.TryReadByte(RequireSpelling(id), out _);
 
     public string? SpellingOf(int id) =>
         added.TryGetValue(id, out var token) ? token.Content : definition.Model.Vocabulary.TokenOf(id);
@@ -47,7 +56,8 @@ internal sealed class TokenDecoder
         return Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
     }
 
-    private bool IsLeftOut(int id, bool keepSpecial) => !keepSpecial && added.TryGetValue(id, out var token) && token.Special;
+    /// <summary>Whether the decoded text has nothing of a token.</summary>
+    public bool IsLeftOut(int id, bool keepSpecial) => !keepSpecial && added.TryGetValue(id, out var token) && token.Special;
 
     private string RequireSpelling(int id) => SpellingOf(id)
         ?? throw new LegatoException($"the id {id} has no token", "ids to decode",

@@ -93,7 +93,7 @@ internal sealed class TokenEncoder
     public int[] EncodeSampled(ReadOnlySpan<char> text, double sharpness, Random random)
     {
         if (definition.Model is not UnigramModel model)
-            throw new LegatoException("only unigram models sample segmentations", "tokenizer", "train a tokenizer of the kind Unigram");
+            throw new LegatoException("only unigram models sample segmentations", "tokenizer", "take a unigram tokenizer");
         using var buffer = new TokenBuffer(withOffsets: false, CapacityFor(text.Length));
         foreach (var piece in Pieces(plain, WellFormed.Of(text), null, buffer))
             model.Sample(piece, sharpness, random, buffer);
@@ -154,8 +154,8 @@ internal sealed class TokenEncoder
             FillGeneral(splitter, WellFormed.Of(text), literal, output);
         if (output.Uncovered > 0 && !options.SkipUncovered)
             throw new LegatoException(
-                $"no token covers '{output.FirstUncovered}' (U+{char.ConvertToUtf32(output.FirstUncovered!, 0):X4}), and {output.Uncovered - 1} characters more",
-                "text to encode", "train with an unknown token or with byte fallback, or skip what isn't covered");
+                $"no token covers '{output.FirstUncovered}' (U+{char.ConvertToUtf32(output.FirstUncovered!, 0):X4}){(output.Uncovered > 1 ? $", and {output.Uncovered - 1} characters more" : "")}",
+                "text to encode", "leave them out of the text, or take a tokenizer with an unknown token (one trained with --special \"<unk>\") or with bytes");
     }
 
     private void FillFast(AddedTokenSplitter splitter, ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal, TokenBuffer output)

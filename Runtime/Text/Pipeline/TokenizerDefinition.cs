@@ -21,8 +21,8 @@ internal sealed record TokenizerDefinition
 
     public SpecialTokenNames Names { get; init; } = new();
 
-    /// <summary>The chat template that ships beside the tokenizer.</summary>
-    public string? ChatTemplate { get; init; }
+    /// <summary>The chat templates that ship beside the tokenizer, by name.</summary>
+    public IReadOnlyDictionary<string, string> ChatTemplates { get; init; } = new Dictionary<string, string>();
 
     public TokenizerConventions Conventions { get; init; } = TokenizerConventions.Standard;
 
@@ -37,6 +37,14 @@ internal sealed record SpecialTokenNames
     public string? EndOfSequence { get; init; }
     public string? Unknown { get; init; }
     public string? Padding { get; init; }
+
+    /// <summary>By the names that chat templates know them by.</summary>
+    public IReadOnlyDictionary<string, string> Variables()
+    {
+        (string Name, string? Token)[] all =
+            [("bos_token", BeginOfSequence), ("eos_token", EndOfSequence), ("unk_token", Unknown), ("pad_token", Padding)];
+        return all.Where(variable => variable.Token is not null).ToDictionary(variable => variable.Name, variable => variable.Token!);
+    }
 }
 
 /// <summary>Which end of a text is cut or padded.</summary>

@@ -61,8 +61,11 @@ internal static class SplitPatterns
         SplitPattern.Llama3 => Llama3,
         SplitPattern.Qwen2 => Qwen2,
         SplitPattern.O200k => O200k,
-        _ => throw new LegatoException($"'{pattern}' is not a known split pattern", null, "use one of SplitPattern's names"),
+        _ => throw new LegatoException($"'{pattern}' is not a known split pattern", "the pattern", "take gpt2, cl100k, llama3, qwen2 or o200k"),
     };
+
+    /// <summary>What users call the pattern.</summary>
+    public static string NameOf(SplitPattern pattern) => pattern.ToString().ToLowerInvariant();
 
     /// <summary>The known pattern that a regular expression spells, if any: those have hand-written scanners.</summary>
     public static SplitPattern? Find(string regex) => Known.TryGetValue(regex, out var pattern) ? pattern : null;

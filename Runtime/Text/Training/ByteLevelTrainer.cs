@@ -13,9 +13,6 @@ internal static class ByteLevelTrainer
 {
     private const string Spaces = " \t";
 
-    // In bytes. What a pattern leaves longer is learned from in parts: it can't be counted, only remembered.
-    private const int LongestWord = 1 << 12;
-
     public static Tokenizer Train(IEnumerable<string> texts, TokenizerTrainingOptions options)
     {
         options.Validate();
@@ -27,7 +24,7 @@ internal static class ByteLevelTrainer
         if (tokens.Count > options.VocabularySize)
             throw new LegatoException(
                 $"a vocabulary of {options.VocabularySize} tokens is too small: bytes, special tokens and indentation take {tokens.Count}",
-                "VocabularySize", $"give at least {tokens.Count}");
+                "the size of the vocabulary", $"give at least {tokens.Count}");
         var words = Words(texts, pattern, byteIds, tokens, merges, options);
         MergeLearner.Learn(words, new FrequencyScore(), tokens, merges, (left, right) => left + right, options);
         return Build(tokens, merges, options.SpecialTokens, Splitter(pattern));
@@ -43,8 +40,9 @@ internal static class ByteLevelTrainer
             or (DigitSplitting.GroupsOfThree, not (SplitPattern.Gpt2 or SplitPattern.Qwen2)) => options.Pattern,
         (DigitSplitting.Single, SplitPattern.Llama3) => SplitPattern.Qwen2,
         (DigitSplitting.GroupsOfThree, SplitPattern.Qwen2) => SplitPattern.Llama3,
-        _ => throw new LegatoException($"the pattern {options.Pattern} has no form with digits split as {options.Digits}",
-            "Digits", "use the pattern Llama3 (groups of three) or Qwen2 (single digits)"),
+        _ => throw new LegatoException(
+            $"the pattern {SplitPatterns.NameOf(options.Pattern)} has no form that cuts digits {(options.Digits == DigitSplitting.Single ? "one by one" : "in threes")}",
+            "the split of digits", "take the pattern llama3 (in threes) or qwen2 (one by one)"),
     };
 
     private static IPreTokenizer Splitter(SplitPattern pattern) => pattern == SplitPattern.Gpt2
@@ -71,9 +69,7 @@ internal static class ByteLevelTrainer
             for (int start = 0, end; start < length; start = end)
             {
                 end = PatternScan.End(pattern, padded, start);
-                for (; end - start > LongestWord; start += LongestWord)
-                    table.Add(padded.Slice(start, LongestWord));
-                table.Add(padded[start..end]);
+                table.AddParts(padded[start..end]);
             }
             read += length;
             if (read - reported >= 1 << 22)
@@ -131,7 +127,7 @@ internal static class ByteLevelTrainer
         var table = CountWords(texts, pattern, options);
         var seeds = BpeModel.ReadMerges(Vocabulary.FromList(tokens, "training"), merges, null, "training");
         var words = new SymbolWords(table.TextLength, table.Count);
-        Span<int> symbols = new int[LongestWord];
+        Span<int> symbols = new int[WordTable.LongestWord];
         foreach (int word in table.Sorted())
         {
             var bytes = table.BytesOf(word);

@@ -15,8 +15,10 @@ internal static class CharacterTrainer
     {
         options.Validate();
         var tokens = new List<string>(options.SpecialTokens);
-        int room = Math.Max(0, options.VocabularySize - tokens.Count);
-        var kept = CharacterCounts.Of(texts, options).Take(room).ToList();
+        if (tokens.Count >= options.VocabularySize)
+            throw new LegatoException($"a vocabulary of {options.VocabularySize} tokens is too small: special tokens take {tokens.Count}",
+                "the size of the vocabulary", $"give more than {tokens.Count}");
+        var kept = CharacterCounts.Of(texts, options).Take(options.VocabularySize - tokens.Count).ToList();
         kept.Sort();
         foreach (var rune in kept)
             tokens.Add(rune.ToString());

@@ -38,7 +38,7 @@ internal static class PieceCounter
         int room = Encoding.UTF8.GetMaxByteCount(piece.Length);
         if (utf8.Length < room)
             utf8 = new byte[room];
-        table.Add(utf8.AsSpan(0, Encoding.UTF8.GetBytes(piece, utf8)));
+        table.AddParts(utf8.AsSpan(0, Encoding.UTF8.GetBytes(piece, utf8)));
     }
 
     // At white space, if there is any.

@@ -17,11 +17,10 @@ internal static class SymbolAlphabet
             foreach (string symbol in Spell(table, word, kept, spell))
                 symbols.Add(symbol);
         symbols.Remove("");
+        options.RequireRoom(tokens.Count + symbols.Count);
         var ids = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (string symbol in symbols)
         {
-            if (tokens.Count >= options.VocabularySize)
-                break;
             ids[symbol] = tokens.Count;
             tokens.Add(symbol);
         }

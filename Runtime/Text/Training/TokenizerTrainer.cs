@@ -16,7 +16,7 @@ public static class TokenizerTrainer
             TokenizerKind.WordBytePair => WordBytePairTrainer.Train(texts, options),
             TokenizerKind.WordPiece => WordPieceTrainer.Train(texts, options),
             TokenizerKind.Unigram => UnigramTrainer.Train(texts, options),
-            _ => throw new LegatoException($"'{kind}' is not a kind of tokenizer", "kind", "use one of TokenizerKind's names"),
+            _ => throw new LegatoException($"'{kind}' is not a kind of tokenizer", "the kind", "take one of the kinds that there are"),
         };
     }
 }

@@ -80,14 +80,25 @@ public sealed record TokenizerTrainingOptions
     /// <summary>Is told how the run goes.</summary>
     public IProgress<TokenizerTrainingProgress>? Progress { get; init; }
 
+    /// <summary>Refuses a vocabulary that special tokens and characters fill: nothing could be learned.</summary>
+    internal void RequireRoom(int taken)
+    {
+        if (taken >= VocabularySize)
+            throw new LegatoException(
+                $"a vocabulary of {VocabularySize} tokens is too small: special tokens and characters take {taken}",
+                "the size of the vocabulary", $"give more than {taken}, or let fewer characters have tokens of their own (--alphabet)");
+    }
+
     internal void Validate()
     {
         if (VocabularySize is < 1 or > 1 << 22)
-            throw new LegatoException($"a vocabulary of {VocabularySize} tokens can't be trained", "VocabularySize",
+            throw new LegatoException($"a vocabulary of {VocabularySize} tokens can't be trained", "the size of the vocabulary",
                 "give a number from 1 to 4194304");
         if (Indentation is < 0 or > 256)
-            throw new LegatoException($"an indentation of {Indentation} is out of range", "Indentation", "give a number from 0 to 256");
-        if (SpecialTokens.Any(string.IsNullOrEmpty) || SpecialTokens.Distinct().Count() != SpecialTokens.Count)
-            throw new LegatoException("a special token is empty or given twice", "SpecialTokens", "name each once");
+            throw new LegatoException($"an indentation of {Indentation} is out of range", "the indentation", "give a number from 0 to 256");
+        if (SpecialTokens.Any(string.IsNullOrEmpty))
+            throw new LegatoException("a special token is empty", "the special tokens", "spell it with a character or more");
+        if (SpecialTokens.CountBy(token => token).FirstOrDefault(token => token.Value > 1).Key is { } twice)
+            throw new LegatoException($"the special token '{twice}' is given twice", "the special tokens", "name each once");
     }
 }

@@ -71,8 +71,9 @@ internal sealed class UnigramTrainer
         foreach (var (text, count) in words)
             foreach (var rune in text.EnumerateRunes())
                 counts[rune.Value] += (long)count;
-        foreach (var rune in CharacterCounts.Ordered(counts).Take(Math.Min(options.AlphabetLimit, Math.Max(1, wanted))))
+        foreach (var rune in CharacterCounts.Ordered(counts).Take(options.AlphabetLimit))
             required.Add(rune.ToString());
+        options.RequireRoom(options.VocabularySize - wanted + required.Count);
     }
 
     private List<Candidate> Seed()
@@ -186,8 +187,8 @@ internal sealed class UnigramTrainer
 
     private List<Candidate> Finish(List<Candidate> candidates, int wanted)
     {
-        var chosen = candidates.Where(candidate => required.Contains(candidate.Text)).Take(Math.Max(0, wanted)).ToList();
-        int room = Math.Max(0, wanted - chosen.Count);
+        var chosen = candidates.Where(candidate => required.Contains(candidate.Text)).ToList();
+        int room = wanted - chosen.Count;
         chosen.AddRange(candidates.Where(candidate => !required.Contains(candidate.Text))
             .OrderByDescending(candidate => candidate.Score).ThenBy(candidate => candidate.Text, StringComparer.Ordinal).Take(room));
         return [.. chosen.OrderByDescending(candidate => candidate.Score).ThenBy(candidate => candidate.Text, StringComparer.Ordinal)];
