@@ -122,8 +122,9 @@ module Attention =
         Tensor(attention [ sinks.Node ] (pastOf q) scale mask q k v)
 
     /// Linear attention of queries and keys that a feature map, such as eluPlusOne, has made positive: a key weighs φ(q)·φ(k)
-    /// over the sum of all that the query sees (Katharopoulos et al. 2020, equation 4). Computed as a softmax of the products'
-    /// logarithms, so that masks, caches and shared key heads are attention's, and its cost is too.
+    /// over the sum of all that the query sees (Katharopoulos et al. 2020, equation 4). A softmax of the products'
+    /// logarithms, so that masks, caches and shared key heads are attention's. Over long texts without a cache, causal or of all
+    /// keys, it is computed as sums (the compiler's Linear.fs); else its cost is attention's too.
     let attendLinear
         (mask: Mask)
         (q: Tensor<'B * Seq, 'H * 'D>)

@@ -111,6 +111,14 @@ let private linear =
 
     (attendLinear causal (eluPlusOne q) (eluPlusOne k) v).Node, recurrent
 
+let private ofAll =
+    let phi x = if x > 0.0 then x + 1.0 else exp x
+    let weigh _ _ _ dot = dot
+    let q', k' = FamilyReference.apply phi (rows "q" 16), FamilyReference.apply phi (rows "k" 8)
+
+    (attendLinear everything (eluPlusOne q) (eluPlusOne k) v).Node,
+    fun () -> FamilyReference.attendOver size weigh (fun _ -> 0.0) FamilyReference.everything q' k' (rows "v" 8)
+
 let private narrow: Tensor<Batch * Context, KvHeads * Narrow> =
     Tensor(keys "narrow" length (dim "Narrow" 3))
 
@@ -130,6 +138,7 @@ let private kinds =
         "relative and causal", relative true
         "sinks", sinks
         "linear", linear
+        "linear of all", ofAll
         "cross", cross
         "values narrower than keys",
         ((attend causal q k narrow).Node,
@@ -180,6 +189,20 @@ let ``the gradient of attention with sinks keeps no scores`` () =
 
     for n in Node.topological (Sinks.apart gradients.Of) do
         Assert.That((Node.hasAxis "Seq" n && Node.hasAxis "Context" n), Is.False, string n.Op)
+
+[<TestCase("linear", 2L); TestCase("linear", 4L); TestCase("linear of all", 4L)>]
+let ``linear attention in chunks is the whole, and so is its gradient`` (name: string, size: int64) =
+    let cut = Linear.chunked size 1L [ trained name ] |> List.exactlyOne
+
+    Assert.That(
+        Node.topological [ cut ]
+        |> List.forall (fun n -> not (Node.hasAxis "Seq" n && Node.hasAxis "Context" n))
+    )
+
+    close 1e-12 (evaluate values (trained name)) (evaluate values cut)
+    GradientChecks.check values (GradientChecks.lossOf [ cut ])
+    use device = cpu ()
+    callOf [ "y", cut ] [] |> agrees device values
 
 let private sizes = GraphSamples.sizes
 
