@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cpu;
@@ -41,6 +42,17 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     /// <summary>This worker's part of the step.</summary>
     public abstract void Run(Worker worker);
 
+    /// <summary>Adds the weights that a worker reads in pieces, as many for every worker; only once bound.</summary>
+    public virtual void AddWeights(int worker, List<WeightPiece> pieces)
+    {
+    }
+
+    /// <summary>The weights of all steps, by worker; known once all are bound.</summary>
+    public List<WeightPiece>[] Weights { get; set; } = [];
+
+    /// <summary>Where among a worker's weights this step's begin.</summary>
+    public int FirstWeights { get; set; }
+
     /// <summary>Whether the step reads so much that the cache should be filled before it begins; known once bound.</summary>
     public virtual bool Prefetches => false;
 
@@ -54,6 +66,9 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
 
     /// <summary>Whether sharing wouldn't pay. A step that states no cost is taken for a large one.</summary>
     protected bool IsSmall => Math.Max(Flops, Bytes) is > 0 and < SmallWork;
+
+    /// <summary>The worker's weights of all steps.</summary>
+    protected ReadOnlySpan<WeightPiece> WeightsOf(Worker worker) => CollectionsMarshal.AsSpan(Weights[worker.Index]);
 
     protected void Read(List<CpuAccess> accesses, CpuView? view)
     {

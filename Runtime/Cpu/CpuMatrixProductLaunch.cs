@@ -75,13 +75,18 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
     /// <summary>Whether the step is one call, which may be a member of a run.</summary>
     public bool SuitsRun => callCount == 1 && MatrixProductSkinny.SuitsRun(calls[0], workers);
 
+    private MatrixProductSkinnyRun SkinnyRun => new(calls.AsSpan(0, 1), [1]);
+
     /// <summary>The first call, without its scratch.</summary>
     public MatrixProductArgs Args => calls[0];
 
-    public override bool Prefetches => SuitsRun;
-
     public override void Run(Worker worker)
     {
+        if (SuitsRun)
+        {
+            SkinnyRun.Run(worker, scratch.Address, scratch.Bytes, WeightsOf(worker), FirstWeights);
+            return;
+        }
         for (int i = 0; i < callCount; i++)
         {
             if (i > 0)
@@ -90,7 +95,11 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         }
     }
 
-    public override void Prefetch(Worker worker) => MatrixProductSkinnyRun.Prefetch(worker, calls.AsSpan(0, 1), [1]);
+    public override void AddWeights(int worker, List<WeightPiece> pieces)
+    {
+        if (SuitsRun)
+            SkinnyRun.AddWeights(worker, workers, pieces);
+    }
 
     private MatrixProductArgs Call(int index, ReadOnlySpan<long> dimensions)
     {

@@ -9,6 +9,7 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
     private readonly int[] chains;
     private readonly MatrixProductArgs[] args;
     private readonly CpuScratch scratch;
+    private readonly int workers;
     private bool together;
 
     public CpuProductRunLaunch(ProductRun run, CpuLowering lowering)
@@ -18,11 +19,12 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
         chains = [.. run.Chains.Select(chain => chain.Count)];
         args = new MatrixProductArgs[members.Length];
         scratch = lowering.ProductScratch;
+        workers = lowering.Device.Threads;
     }
 
     public override bool Claims => true;
 
-    public override bool Prefetches => together;
+    private MatrixProductSkinnyRun SkinnyRun => new(args, chains);
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
@@ -43,12 +45,16 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
     public override void Run(Worker worker)
     {
         if (together)
-            MatrixProductSkinnyRun.Run(worker, args, chains, scratch.Address, scratch.Bytes);
+            SkinnyRun.Run(worker, scratch.Address, scratch.Bytes, WeightsOf(worker), FirstWeights);
         else
             RunApart(worker);
     }
 
-    public override void Prefetch(Worker worker) => MatrixProductSkinnyRun.Prefetch(worker, args, chains);
+    public override void AddWeights(int worker, List<WeightPiece> pieces)
+    {
+        if (together)
+            SkinnyRun.AddWeights(worker, workers, pieces);
+    }
 
     private void RunApart(Worker worker)
     {

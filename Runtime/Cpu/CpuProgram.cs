@@ -14,12 +14,16 @@ internal sealed class CpuProgram
     private readonly Action<Worker> body;
     private readonly long[]? ticks;
     private readonly List<CpuAccess> earlier = [], own = [];
+    private readonly List<WeightPiece>[] weights;
     private long runs;
 
     public CpuProgram(Team team, CpuLaunch[] launches, bool measures)
     {
         this.team = team;
         this.launches = launches;
+        weights = [.. Enumerable.Range(0, team.Count).Select(_ => new List<WeightPiece>())];
+        foreach (CpuLaunch launch in launches)
+            launch.Weights = weights;
         ticks = measures ? new long[launches.Length] : null;
         body = measures ? ExecuteMeasured : Execute;
     }
@@ -33,6 +37,7 @@ internal sealed class CpuProgram
             launch.Bind(dimensions);
         PlaceBarriers();
         PlacePrefetches();
+        PlaceWeights();
     }
 
     public void Run()
@@ -86,6 +91,19 @@ internal sealed class CpuProgram
             }
     }
 
+    private void PlaceWeights()
+    {
+        for (int worker = 0; worker < team.Count; worker++)
+        {
+            weights[worker].Clear();
+            foreach (CpuLaunch launch in launches)
+            {
+                launch.FirstWeights = weights[worker].Count;
+                launch.AddWeights(worker, weights[worker]);
+            }
+        }
+    }
+
     private bool MustWait()
     {
         foreach (CpuAccess access in own)
@@ -106,7 +124,6 @@ internal sealed class CpuProgram
             launch.Run(worker);
             // While a short step computes, memory is busy with the one after.
             launch.Following?.Prefetch(worker);
-            launch.Following?.Following?.Prefetch(worker);
         }
     }
 

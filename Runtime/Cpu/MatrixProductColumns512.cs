@@ -15,36 +15,21 @@ internal static unsafe class MatrixProductColumns512
     public const int Columns = 16;
     private const int Line = 64;
 
-    /// <summary>
-    /// How far ahead each column is fetched into the L2 cache, in bytes: sixteen streams, all long enough for the full speed of
-    /// memory. Where a column ends, the next stretch's begins.
-    /// </summary>
-    private const int Ahead = 2048;
-
-    public static delegate*<nint, float*, nint, byte*, nint, byte*, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
+    public static delegate*<nint, float*, nint, byte*, nint, in ColumnFetch, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
     [
         &Product<TElement, Height1>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
         &Product<TElement, Height5>, &Product<TElement, Height6>, &Product<TElement, Height7>, &Product<TElement, Height8>,
     ];
 
-    /// <summary>Fetches what <see cref="Kernels"/> would find fetched of 16 columns, were the product before it the stretch before.</summary>
-    public static void Prefetch(byte* b, nint bStride, nint rowBytes)
-    {
-        for (nint at = 0; at < Math.Min(Ahead, rowBytes); at += Line)
-            for (int column = 0; column < Columns; column++)
-                Sse.Prefetch1(b + column * bStride + at);
-    }
-
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
-    /// <param name="next">The first of the 16 columns that will be read next, at as long strides.</param>
+    /// <param name="fetch">What is fetched into the L2 cache meanwhile, as many bytes of each as are read.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Product<TElement, T>(
-        nint depth, float* a, nint aStride, byte* b, nint bStride, byte* next, float* c, nint cStride, bool add)
+        nint depth, float* a, nint aStride, byte* b, nint bStride, in ColumnFetch fetch, float* c, nint cStride, bool add)
         where TElement : struct, IColumnWords where T : struct, ITileHeight
     {
-        nint rowBytes = depth * TElement.Size, left = rowBytes - Math.Min(Ahead, rowBytes);
-        byte* fetch = left > 0 ? b + Ahead : next;
+        byte* near = fetch.Near, middle = fetch.Middle, far = fetch.Far;
         for (; depth > 0; depth -= MatrixProduct.DepthBlock, add = true)
         {
             nint steps = Math.Min(depth, MatrixProduct.DepthBlock);
@@ -54,11 +39,13 @@ internal static unsafe class MatrixProductColumns512
             Vector512<float> c6 = Vector512<float>.Zero, c7 = Vector512<float>.Zero;
             for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, b += Line, a += TElement.LineSteps)
             {
-                Quads(b, bStride, fetch, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
-                Quads(b + 4 * bStride, bStride, fetch + 4 * bStride, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
-                Quads(b + 8 * bStride, bStride, fetch + 8 * bStride, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
-                Quads(b + 12 * bStride, bStride, fetch + 12 * bStride, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
-                fetch = (left -= Line) == 0 ? next : fetch + Line;
+                Quads(b, bStride, near, middle, far, 0, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
+                Quads(b + 4 * bStride, bStride, near, middle, far, 1, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
+                Quads(b + 8 * bStride, bStride, near, middle, far, 2, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
+                Quads(b + 12 * bStride, bStride, near, middle, far, 3, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
+                near += Columns * Line;
+                middle += Columns * Line;
+                far += Columns * Line;
                 Cross(ref w0, ref w4, ref w8, ref w12);
                 Cross(ref w1, ref w5, ref w9, ref w13);
                 Cross(ref w2, ref w6, ref w10, ref w14);
@@ -110,16 +97,15 @@ internal static unsafe class MatrixProductColumns512
 
     /// <summary>
     /// Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns
-    /// each. Fetches as many lines on the way, a few at a time lest they hold up the loads.
+    /// each. Fetches as many lines on the way: a few at a time, since the processor drops those beyond what it can have open.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Quads(
-        byte* b, nint stride, byte* fetch, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
+        byte* b, nint stride, byte* near, byte* middle, byte* far, int quad, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
     {
-        Sse.Prefetch1(fetch);
-        Sse.Prefetch1(fetch + stride);
-        Sse.Prefetch1(fetch + 2 * stride);
-        Sse.Prefetch1(fetch + 3 * stride);
+        Fetch(near + quad * 4 * Line);
+        Fetch(middle + quad * 4 * Line);
+        Fetch(far + quad * 4 * Line);
         Vector512<float> v0 = Vector512.Load((float*)b), v1 = Vector512.Load((float*)(b + stride));
         Vector512<float> v2 = Vector512.Load((float*)(b + 2 * stride)), v3 = Vector512.Load((float*)(b + 3 * stride));
         Vector512<double> low01 = Avx512F.UnpackLow(v0, v1).AsDouble(), low23 = Avx512F.UnpackLow(v2, v3).AsDouble();
@@ -128,6 +114,15 @@ internal static unsafe class MatrixProductColumns512
         w1 = Avx512F.UnpackHigh(low01, low23).AsSingle();
         w2 = Avx512F.UnpackLow(high01, high23).AsSingle();
         w3 = Avx512F.UnpackHigh(high01, high23).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fetch(byte* lines)
+    {
+        Sse.Prefetch1(lines);
+        Sse.Prefetch1(lines + Line);
+        Sse.Prefetch1(lines + 2 * Line);
+        Sse.Prefetch1(lines + 3 * Line);
     }
 
     /// <summary>Turns four vectors of four quarters: each receives one quarter of all, which is a word of all columns.</summary>
@@ -168,6 +163,15 @@ internal static unsafe class MatrixProductColumns512
         sum = TElement.Add(sum, w14, a + 14 * word);
         return TElement.Add(sum, w15, a + 15 * word);
     }
+}
+
+/// <summary>
+/// Addresses of what is read one, two and three stretches later. The processor drops what it can't fetch at once; so every line
+/// is asked for three times, and what was dropped from afar comes at a second try.
+/// </summary>
+internal readonly unsafe struct ColumnFetch(byte* near, byte* middle, byte* far)
+{
+    public readonly byte* Near = near, Middle = middle, Far = far;
 }
 
 /// <summary>How the 32-bit words of columns turn into steps of k.</summary>

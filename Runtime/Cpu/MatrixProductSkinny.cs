@@ -32,7 +32,7 @@ internal static unsafe class MatrixProductSkinny
     public static void Run(Worker worker, in MatrixProductArgs args)
     {
         if (SharesScratch(args, worker.Count)) MatrixProductByDepth.Run(worker, args);
-        else MatrixProductSkinnyRun.Run(worker, new ReadOnlySpan<MatrixProductArgs>(in args), [1], args.Scratch, args.ScratchBytes);
+        else new MatrixProductSkinnyRun(new(in args), [1]).Run(worker, args.Scratch, args.ScratchBytes, [], 0);
     }
 
     /// <summary>Columns of a claim.</summary>
@@ -44,11 +44,22 @@ internal static unsafe class MatrixProductSkinny
 
     /// <summary>Columns [n0, n1) alone, by one worker.</summary>
     /// <param name="sums">Room for <see cref="MatrixProductSkinnyRows.MaxSums"/> floats where weights are stored [K,N].</param>
-    /// <param name="next">Columns that will be read after these; none if null.</param>
-    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums, byte* next = null)
+    /// <param name="weights">Those columns, and what is read after them.</param>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums, WeightOrder weights)
     {
-        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Compute(args, n0, n1, next);
+        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Compute(args, n0, n1, weights);
         else MatrixProductSkinnyRows.Compute(args, n0, n1, sums);
+    }
+
+    /// <summary>Columns [n0, n1) alone, with nothing known of what is read after them.</summary>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums) =>
+        Compute(args, n0, n1, sums, new WeightOrder(Weights(args, n0, n1), default, [], 0));
+
+    /// <summary>What columns [n0, n1) are in memory; nothing where they aren't one piece.</summary>
+    public static WeightPiece Weights(in MatrixProductArgs args, int n0, int n1)
+    {
+        nint stride = (nint)args.BColumnStride * args.BElementSize;
+        return StoredByColumns(args) ? new(args.B + n0 * stride, (n1 - n0) * stride) : new(args.B, 0);
     }
 
     public static bool StoredByColumns(in MatrixProductArgs args) => args.BRowStride == 1 && args.K > 1;

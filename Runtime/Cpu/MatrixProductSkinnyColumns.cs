@@ -10,6 +10,9 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// <summary>Bytes of weights in a claim: few enough that workers end together.</summary>
     private const int ClaimBytes = 48 << 10;
 
+    /// <summary>What is fetched ahead at most, three stretches of 16 columns: what is being read fits the L2 cache beside it.</summary>
+    private const int MostAhead = 512 << 10;
+
     /// <summary>Columns of a claim.</summary>
     public static int Claim(in MatrixProductArgs args, int workers)
     {
@@ -18,28 +21,35 @@ internal static unsafe class MatrixProductSkinnyColumns
         return MatrixProduct.RoundUp(Math.Max(1, Math.Min(fair, most)), Lanes);
     }
 
-    /// <summary>Fetches the beginnings of the columns from n0 on, so that a product may begin with them at full speed.</summary>
-    public static void Prefetch(in MatrixProductArgs args, int n0) => MatrixProductColumns512.Prefetch(
-        Column(args, n0), (nint)args.BColumnStride * args.BElementSize, (nint)args.K * args.BElementSize);
-
-    /// <param name="next">The columns that will be read after these; none if null.</param>
-    public static void Compute(in MatrixProductArgs args, int n0, int n1, byte* next)
+    /// <param name="weights">Those columns, and what is read after them.</param>
+    public static void Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
     {
         int rows = MatrixProduct.Divide(args.M, MatrixProduct.Divide(args.M, MatrixProductColumns512.MaxRows));
         for (int n = n0; n < n1; n += Lanes)
         {
-            byte* b = Column(args, n), after = n + Lanes < n1 ? Column(args, n + Lanes) : next == null ? b : next;
+            byte* b = Column(args, n);
+            ColumnFetch fetch = Fetch(args, b, weights);
             for (int m = 0; m < args.M; m += rows)
-                Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, after);
+                Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, fetch);
         }
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>
-    public static byte* Column(in MatrixProductArgs args, int n) => (byte*)args.B + Math.Min(n, args.N - Lanes) * args.BColumnStride * args.BElementSize;
+    private static byte* Column(in MatrixProductArgs args, int n) => (byte*)args.B + Math.Min(n, args.N - Lanes) * args.BColumnStride * args.BElementSize;
+
+    /// <summary>
+    /// What to fetch while the 16 columns at b are multiplied: the stretches after them, front to back, which is how memory is fastest.
+    /// </summary>
+    private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, WeightOrder weights)
+    {
+        nint stretch = (nint)args.BColumnStride * args.BElementSize * Lanes;
+        byte* Ahead(int stretches, WeightOrder order) => stretches * stretch <= MostAhead ? (byte*)order.Beyond((nint)b, stretches * stretch) : b;
+        return new(Ahead(1, weights), Ahead(2, weights), Ahead(3, weights));
+    }
 
     /// <summary>16 columns, of which only the new ones are stored.</summary>
     [SkipLocalsInit]
-    private static void Columns(in MatrixProductArgs args, int m, int rows, int n, int columns, byte* b, byte* after)
+    private static void Columns(in MatrixProductArgs args, int m, int rows, int n, int columns, byte* b, in ColumnFetch fetch)
     {
         float* edge = stackalloc float[MatrixProductColumns512.MaxRows * Lanes];
         float* a = (float*)args.A + m * args.ARowStride;
@@ -48,13 +58,13 @@ internal static unsafe class MatrixProductSkinnyColumns
         var kernel = (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 1];
         if (columns == Lanes)
         {
-            kernel(args.K, a, (nint)args.ARowStride, b, bStride, after, c, (nint)args.CRowStride, args.Accumulate);
+            kernel(args.K, a, (nint)args.ARowStride, b, bStride, fetch, c, (nint)args.CRowStride, args.Accumulate);
             return;
         }
         int old = n - Math.Min(n, args.N - Lanes);
         new Span<float>(edge, rows * Lanes).Clear();
         if (args.Accumulate) Copy(c, args.CRowStride, edge + old, Lanes, rows, columns);
-        kernel(args.K, a, (nint)args.ARowStride, b, bStride, after, edge, Lanes, args.Accumulate);
+        kernel(args.K, a, (nint)args.ARowStride, b, bStride, fetch, edge, Lanes, args.Accumulate);
         Copy(edge + old, Lanes, c, args.CRowStride, rows, columns);
     }
 
@@ -66,7 +76,7 @@ internal static unsafe class MatrixProductSkinnyColumns
 
     private static class Kernels
     {
-        public static readonly delegate*<nint, float*, nint, byte*, nint, byte*, float*, nint, bool, void>[]
+        public static readonly delegate*<nint, float*, nint, byte*, nint, in ColumnFetch, float*, nint, bool, void>[]
             Float32 = MatrixProductColumns512.Kernels<ColumnWordsFloat32>(), BFloat16 = MatrixProductColumns512.Kernels<ColumnWordsBFloat16>();
     }
 }

@@ -5,65 +5,81 @@ namespace Legato.Runtime.Cpu;
 /// one piece, as memory likes it best; what is left they claim, so that they end together. Columns are computed of all
 /// members of their chain, in their order, so that a later one's epilogue finds what it reads of an earlier one.
 /// </summary>
-internal static unsafe class MatrixProductSkinnyRun
+/// <param name="members">The products, chain by chain.</param>
+/// <param name="chains">How many products each chain has.</param>
+internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains)
 {
     /// <summary>The part of the columns that isn't claimed, in eighths; all where a narrower piece of rows would be read at half the speed.</summary>
     private const int OwnColumnsEighths = 6, OwnRowsEighths = 8;
+
+    private readonly ReadOnlySpan<MatrixProductArgs> members = members;
+    private readonly ReadOnlySpan<int> chains = chains;
 
     /// <summary>Columns of all members of a chain.</summary>
     /// <param name="First">The chain's first member.</param>
     /// <param name="Members">How many it has; 0 where nothing is left.</param>
     private readonly record struct Stretch(int First, int Members, int Start, int End);
 
-    /// <param name="members">The products, chain by chain.</param>
-    /// <param name="chains">How many products each chain has.</param>
     /// <param name="scratch">As large as the member that needs most says, in place of the members' own.</param>
-    public static void Run(Worker worker, ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains, nint scratch, long scratchBytes)
+    /// <param name="own">The worker's own weights of a whole run of a program.</param>
+    /// <param name="first">Where among them those begin that <see cref="AddWeights"/> adds for these products.</param>
+    public void Run(Worker worker, nint scratch, long scratchBytes, ReadOnlySpan<WeightPiece> own, int first)
     {
         float* sums = MatrixProduct.OwnScratch(worker, scratch, scratchBytes);
-        int own = 0;
-        Stretch current = Own(worker, members, chains, own);
-        while (current.Members > 0)
+        Stretch claimed = default;
+        for (int chain = 0; chain < chains.Length; chain++)
         {
             // Known one ahead, so that it can be fetched.
-            Stretch following = ++own < chains.Length ? Own(worker, members, chains, own) : Claimed(worker.Claim(), members, chains, worker.Count);
+            if (chain + 1 == chains.Length)
+                claimed = Claimed(worker.Claim(), worker.Count);
+            Stretch current = Own(chain, worker.Index, worker.Count);
             for (int i = current.First; i < current.First + current.Members; i++)
-            {
-                byte* next = i + 1 < current.First + current.Members ? Start(members[i + 1], current)
-                    : following.Members > 0 ? Start(members[following.First], following)
-                    : null;
-                Compute(worker, members[i], current, next, sums);
-            }
-            current = following;
+                Compute(i, current, sums, i + 1 < members.Length ? default : Piece(claimed), own, ++first);
+        }
+        while (claimed.Members > 0)
+        {
+            Stretch current = claimed;
+            claimed = Claimed(worker.Claim(), worker.Count);
+            for (int i = current.First; i < current.First + current.Members; i++)
+                Compute(i, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first);
         }
     }
 
-    /// <summary>Fetches what a worker will begin with.</summary>
-    public static void Prefetch(Worker worker, ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains)
+    /// <summary>Adds a worker's own parts in the order in which it reads them.</summary>
+    public void AddWeights(int worker, int workers, List<WeightPiece> pieces)
     {
-        Stretch first = Own(worker, members, chains, 0);
-        if (MatrixProductSkinny.StoredByColumns(members[0]))
-            MatrixProductSkinnyColumns.Prefetch(members[0], first.Start);
+        for (int chain = 0; chain < chains.Length; chain++)
+        {
+            Stretch own = Own(chain, worker, workers);
+            for (int i = own.First; i < own.First + own.Members; i++)
+                pieces.Add(Piece(i, own));
+        }
     }
 
-    private static void Compute(Worker worker, in MatrixProductArgs args, in Stretch stretch, byte* next, float* sums)
+    private void Compute(int member, in Stretch stretch, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next)
     {
-        MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, next);
-        if (stretch.Start < stretch.End)
-            args.Epilogue?.Invoke(0, 0, args.M, stretch.Start, stretch.End);
+        if (stretch.Start == stretch.End)
+            return;
+        ref readonly MatrixProductArgs args = ref members[member];
+        MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, stretch), claimed, own, next));
+        args.Epilogue?.Invoke(0, 0, args.M, stretch.Start, stretch.End);
     }
+
+    private WeightPiece Piece(in Stretch stretch) => stretch.Members == 0 ? default : Piece(stretch.First, stretch);
+
+    private WeightPiece Piece(int member, in Stretch stretch) => MatrixProductSkinny.Weights(members[member], stretch.Start, stretch.End);
 
     /// <summary>A worker's own part of a chain; it may be empty.</summary>
-    private static Stretch Own(Worker worker, ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains, int chain)
+    private Stretch Own(int chain, int worker, int workers)
     {
         int first = 0;
-        for (int i = 0; i < chain; i++)
-            first += chains[i];
-        int width = OwnColumns(members[first], worker.Count);
-        return new Stretch(first, chains[chain], worker.Index * width, (worker.Index + 1) * width);
+        foreach (int length in chains[..chain])
+            first += length;
+        int width = OwnColumns(members[first], workers);
+        return new Stretch(first, chains[chain], worker * width, (worker + 1) * width);
     }
 
-    private static Stretch Claimed(int item, ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains, int workers)
+    private Stretch Claimed(int item, int workers)
     {
         int first = 0;
         foreach (int length in chains)
@@ -83,7 +99,4 @@ internal static unsafe class MatrixProductSkinnyRun
         int eighths = MatrixProductSkinny.StoredByColumns(args) ? OwnColumnsEighths : OwnRowsEighths, grain = MatrixProductSkinny.Grain(args);
         return (int)((long)args.N * eighths / (8 * workers)) / grain * grain;
     }
-
-    private static byte* Start(in MatrixProductArgs args, in Stretch stretch) =>
-        MatrixProductSkinny.StoredByColumns(args) ? MatrixProductSkinnyColumns.Column(args, stretch.Start) : null;
 }

@@ -1,0 +1,36 @@
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Weights that one worker reads in one piece, front to back.</summary>
+internal readonly record struct WeightPiece(nint Start, nint Bytes);
+
+/// <summary>
+/// What one worker reads of weights: a piece at hand, perhaps one that it has claimed, then its own of the products and steps that
+/// follow, and after the last step those of the first again. So what a step begins with is fetched while the one before still
+/// computes.
+/// </summary>
+/// <param name="own">The worker's own pieces of a whole run, in order.</param>
+/// <param name="next">Which of them is read after the piece at hand and the claimed one.</param>
+internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next)
+{
+    private readonly ReadOnlySpan<WeightPiece> own = own;
+
+    /// <summary>The address that is read so many bytes after <paramref name="from"/>, which lies in the piece at hand.</summary>
+    public nint Beyond(nint from, nint bytes)
+    {
+        nint left = current.Start + current.Bytes - from;
+        if (bytes < left)
+            return from + bytes;
+        bytes -= left;
+        if (bytes < claimed.Bytes)
+            return claimed.Start + bytes;
+        bytes -= claimed.Bytes;
+        for (int i = 0; i < own.Length; i++)
+        {
+            WeightPiece piece = own[(next + i) % own.Length];
+            if (bytes < piece.Bytes)
+                return piece.Start + bytes;
+            bytes -= piece.Bytes;
+        }
+        return from;
+    }
+}
