@@ -67,6 +67,14 @@ let reading source (work: TextReader -> 'T) =
     use reader = reader source
     guarded source (fun () -> work reader)
 
+/// What goes wrong with a text is told with its name.
+let within source (work: unit -> 'T) =
+    try
+        work ()
+    with :? LegatoException as error ->
+        let place = if isNull error.Where then source.Name else $"{source.Name}, {error.Where}"
+        raise (LegatoException(error.What, place, error.Remedy, error))
+
 /// Everything at once.
 let whole source = reading source _.ReadToEnd()
 

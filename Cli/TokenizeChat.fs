@@ -59,11 +59,7 @@ let private chat source =
 
 let private render (templates: ChatTemplates) source =
     use chat = chat source
-
-    try
-        templates.Render(ChatRequest.FromJson chat.RootElement).Text
-    with :? LegatoException as error ->
-        raise (LegatoException(error.What, $"{source.Name}, {error.Where}", error.Remedy, error))
+    TextInput.within source (fun () -> templates.Render(ChatRequest.FromJson chat.RootElement).Text)
 
 let run options =
     let templates = ChatTemplates.Load options.Template

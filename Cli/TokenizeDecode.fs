@@ -56,7 +56,8 @@ let private id (source: TextInput.Source) (word: string) =
     match Int32.TryParse word with
     | true, id -> id
     | _ ->
-        raise (LegatoException($"'{word}' is no id", source.Name, "write whole numbers with white space between them"))
+        let remedy = "write whole numbers with white space between them, or JSON arrays a line with --jsonl"
+        raise (LegatoException($"'{word}' is no id", source.Name, remedy))
 
 let private ids source =
     (TextInput.whole source).Split([| ' '; '\t'; '\r'; '\n' |], StringSplitOptions.RemoveEmptyEntries)
@@ -70,6 +71,7 @@ let run options =
             TokenizerLines.Decode(tokenizer, lines, output, options.KeepSpecial))
     else
         for source in TextInput.sources options.Inputs do
-            Console.Write(tokenizer.Decode(ids source, options.KeepSpecial))
+            let ids = ids source
+            Console.Write(TextInput.within source (fun () -> tokenizer.Decode(ids, options.KeepSpecial)))
 
         0

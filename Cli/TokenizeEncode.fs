@@ -100,6 +100,8 @@ let run options =
         JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Encode(tokenizer, lines, output, howTo))
     else
         for source in TextInput.sources options.Inputs do
-            Console.WriteLine(String.Join(' ', tokenizer.EncodeIds(TextInput.whole source, howTo)))
+            let text = TextInput.whole source
+            let ids = TextInput.within source (fun () -> tokenizer.EncodeIds(text, howTo))
+            Console.WriteLine(String.Join(' ', ids))
 
         0

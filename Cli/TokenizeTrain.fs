@@ -211,6 +211,8 @@ let private sayUnmet options wanted (made: int) =
 
 let run options =
     refuseToOverwrite options.Out
+    // Now, and not when all is learned and can't be saved.
+    Checkpoints.AtomicWrite.MakeFolder options.Out
     let watch = Stopwatch.StartNew()
     let isEmpty = ref true
 

@@ -38,6 +38,20 @@ public static partial class AtomicWrite
     /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
     public static void Text(string path, string text) => File(path, stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Makes a folder, where there is none, to write files in.</summary>
+    /// <exception cref="LegatoException">It can't be made.</exception>
+    public static void MakeFolder(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(path);
+        }
+        catch (Exception e)
+        {
+            throw Translate(e, path);
+        }
+    }
+
     /// <summary>
     /// Fills a folder through <paramref name="write"/>, which receives the temporary folder's path, and puts it in its
     /// place; a folder of that name is replaced.

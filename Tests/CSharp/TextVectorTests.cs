@@ -109,6 +109,15 @@ internal sealed class TextVectorTests
         }
     }
 
+    [Test]
+    public void ARankFileThatWasCutIsRefusedWhateverItsName()
+    {
+        string[] lines = File.ReadAllLines(Path.Combine(Folder(), "tiktoken/r50k_base.tiktoken"));
+        using var folder = new TemporaryFolder();
+        File.WriteAllLines(folder.File("r50k_base.tiktoken"), lines[..^1]);
+        Assert.That(() => Tokenizer.Load(folder.File("r50k_base.tiktoken")), Throws.InstanceOf<LegatoException>().With.Message.Contains("of 50255 tokens"));
+    }
+
     [TestCase("tiktoken/cl100k_base.tiktoken.gz", "<|endoftext|>", 100257)]
     [TestCase("llama2/tokenizer.model", "</s>", 2)]
     [TestCase("gpt2/vocab.bpe", "<|endoftext|>", 50256)]

@@ -7,8 +7,8 @@ internal sealed record KnownRanks(SplitPattern Pattern, IReadOnlyDictionary<stri
 {
     private const string EndOfText = "<|endoftext|>";
 
-    /// <summary>Finds a vocabulary by its size, and by its file's name where sizes are shared.</summary>
-    public static KnownRanks? Find(int size, string fileName) => size switch
+    /// <summary>Finds a vocabulary by its size. A name says less: a file that was cut keeps it.</summary>
+    public static KnownRanks? Find(int size) => size switch
     {
         50256 => new(SplitPattern.Gpt2, new Dictionary<string, int> { [EndOfText] = 50256 }),
         50280 => new(SplitPattern.Gpt2, new Dictionary<string, int> { [EndOfText] = 50256 }),
@@ -28,7 +28,7 @@ internal sealed record KnownRanks(SplitPattern Pattern, IReadOnlyDictionary<stri
             ["<|im_start|>"] = 151644,
             ["<|im_end|>"] = 151645,
         }),
-        _ => ByName(fileName),
+        _ => null,
     };
 
     public static SpecialTokenNames Names(IReadOnlyDictionary<string, int> tokens)
@@ -45,15 +45,6 @@ internal sealed record KnownRanks(SplitPattern Pattern, IReadOnlyDictionary<stri
             BeginOfSequence = First("<|begin_of_text|>", "<s>"),
             EndOfSequence = First("<|end_of_text|>", EndOfText, "</s>"),
         };
-    }
-
-    private static KnownRanks? ByName(string fileName)
-    {
-        foreach (var (part, pattern) in (ReadOnlySpan<(string, SplitPattern)>)
-            [("r50k", SplitPattern.Gpt2), ("p50k", SplitPattern.Gpt2), ("gpt2", SplitPattern.Gpt2), ("cl100k", SplitPattern.Cl100k), ("o200k", SplitPattern.O200k)])
-            if (fileName.Contains(part, StringComparison.OrdinalIgnoreCase))
-                return new(pattern, new Dictionary<string, int>());
-        return null;
     }
 
     private static Dictionary<string, int> Llama3Tokens()

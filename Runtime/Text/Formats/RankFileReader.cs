@@ -14,9 +14,9 @@ internal static class RankFileReader
     public static TokenizerDefinition Read(ReadOnlySpan<byte> file, string where)
     {
         var ranks = ReadRanks(file, where);
-        var known = KnownRanks.Find(ranks.Count, Path.GetFileName(where))
+        var known = KnownRanks.Find(ranks.Count)
             ?? throw new LegatoException($"a rank file of {ranks.Count} tokens is of no known vocabulary, so its split pattern isn't known",
-                where, "name the pattern that it was made with: --pattern gpt2, cl100k, llama3, qwen2 or o200k");
+                where, "copy it again if it was cut off, or name the pattern that it was made with: --pattern gpt2, cl100k, llama3, qwen2 or o200k");
         return Make(ranks, known.Pattern, known.SpecialTokens, where);
     }
 
@@ -26,7 +26,7 @@ internal static class RankFileReader
         ReadOnlySpan<byte> file, SplitPattern pattern, IReadOnlyDictionary<string, int>? specialTokens, string where)
     {
         var ranks = ReadRanks(file, where);
-        specialTokens ??= KnownRanks.Find(ranks.Count, Path.GetFileName(where))?.SpecialTokens ?? new Dictionary<string, int>();
+        specialTokens ??= KnownRanks.Find(ranks.Count)?.SpecialTokens ?? new Dictionary<string, int>();
         return Make(ranks, pattern, specialTokens, where);
     }
 

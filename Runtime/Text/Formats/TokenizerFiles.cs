@@ -30,13 +30,12 @@ internal static class TokenizerFiles
             : throw new LegatoException("this is no rank file, and only those lack a pattern", file, "leave the pattern out, or give a rank file");
     });
 
-    public static void Save(Tokenizer tokenizer, string folder) => Guard(folder, () =>
+    public static void Save(Tokenizer tokenizer, string folder)
     {
-        Directory.CreateDirectory(folder);
+        AtomicWrite.MakeFolder(folder);
         Write(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
         Write(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
-        return tokenizer;
-    });
+    }
 
     private static void Write(string path, byte[] content) => AtomicWrite.File(path, stream => stream.Write(content));
 
@@ -48,8 +47,8 @@ internal static class TokenizerFiles
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            throw new LegatoException("the tokenizer can't be read or written: it is damaged, or the disk or its permissions are in the way",
-                path, "check that it is whole, and that you may read and write there", error);
+            throw new LegatoException("the tokenizer can't be read: it may be damaged, or its permissions are in the way", path,
+                "check that it is whole and that you may read it", error);
         }
     }
 

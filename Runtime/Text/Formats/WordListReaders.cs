@@ -26,7 +26,8 @@ internal static class BertVocabularyReader
     public static TokenizerDefinition Make(Vocabulary vocabulary, bool? lowercase, string where)
     {
         if (vocabulary.IdOf("[UNK]") is null)
-            throw new LegatoException("the vocabulary has no token [UNK]", where, "check that this is a vocabulary of WordPiece");
+            throw new LegatoException("the file is read as BERT's list of tokens, one a line, and has no token [UNK]", where,
+                "check that this is a vocab.txt of WordPiece");
         bool lower = lowercase ?? !HasCapitals(vocabulary);
         var added = Special.Where(token => vocabulary.IdOf(token) is not null)
             .Select(token => new AddedToken(vocabulary.IdOf(token)!.Value, token) { Special = true }).ToList();
