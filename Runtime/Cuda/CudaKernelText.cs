@@ -2,14 +2,26 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cuda;
 
-/// <summary>A kernel as CUDA C++, and how to launch it.</summary>
-/// <param name="Text">The function, which wants the prelude before it.</param>
-/// <param name="Extents">Sizes that follow the operands among its parameters; all parameters have 64 bits.</param>
+/// <summary>A kernel as CUDA C++, which wants the prelude before it, and how to launch it.</summary>
+/// <param name="Parameters">Types and names of its parameters: the operands, the extents, and the chunks where blocks share columns. All have 64 bits.</param>
+/// <param name="Bounds">What its launches keep to: threads of a block, and blocks of a multiprocessor.</param>
+/// <param name="Body">What stands between the function's braces.</param>
+/// <param name="Extents">Sizes among the parameters.</param>
 /// <param name="Schedule">Where its block and grid come from.</param>
 /// <param name="SharedBytes">Shared memory of a block that it wants given at the launch.</param>
-internal sealed record CudaKernelText(string Text, IReadOnlyList<Extent> Extents, CudaSchedule Schedule, int SharedBytes)
+internal sealed record CudaKernelText(
+    IReadOnlyList<(string Type, string Name)> Parameters, string Bounds, string Body, IReadOnlyList<Extent> Extents, CudaSchedule Schedule, int SharedBytes)
 {
     public const string Function = "fused";
+
+    /// <summary>The kernel.</summary>
+    public string Text => $"extern \"C\" __global__ void __launch_bounds__({Bounds}) {Function}({ParameterList}) {{\n{Body}}}\n";
+
+    private string ParameterList => string.Join(", ", Parameters.Select(p => $"{p.Type} {p.Name}"));
+
+    /// <summary>The same as a part of a kernel, for a block that it is given in place of its own.</summary>
+    /// <param name="block">A type with the block's number, x.</param>
+    public string Part(string name, string block) => $"__device__ __forceinline__ void {name}({ParameterList}, const {block} blockIdx) {{\n{Body}}}\n";
 
     /// <summary>Blocks that share the columns of a row.</summary>
     public long Chunks(Func<Extent, long> size) => Schedule.Columns is { } columns
@@ -22,10 +34,8 @@ internal sealed record CudaKernelText(string Text, IReadOnlyList<Extent> Extents
     /// </summary>
     public CudaKernelText StartingEarly(int operands)
     {
-        const string Opening = "{\n";
         IEnumerable<string> moved = Enumerable.Range(0, operands).Select(i => $"  p{i} += start;\n");
-        int at = Text.IndexOf(Opening, StringComparison.Ordinal) + Opening.Length;
-        return this with { Text = Text.Insert(at, "  let_next_start();\n  const int start = await_inputs();\n" + string.Concat(moved)) };
+        return this with { Body = "  let_next_start();\n  const int start = await_inputs();\n" + string.Concat(moved) + Body };
     }
 
     /// <summary>Blocks of a launch.</summary>

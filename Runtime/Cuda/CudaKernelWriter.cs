@@ -41,21 +41,23 @@ internal sealed partial class CudaKernelWriter
         WriteRow();
         WriteAll(schedule.Body);
         CudaText body = text;
-        text = new CudaText();
+        text = new CudaText(depth: 1);
         WriteHead();
         text.Append(body);
-        text.Close();
-        return new CudaKernelText(text.ToString(), expressions.Extents, schedule, sharedBytes);
+        return new CudaKernelText([.. Parameters()], Bounds, text.ToString(), expressions.Extents, schedule, sharedBytes);
+    }
+
+    private IEnumerable<(string Type, string Name)> Parameters()
+    {
+        const string Size = "const long long";
+        IEnumerable<(string, string)> parameters = kernel.Operands
+            .Select((operand, i) => ($"{(operand.Access == Access.Read ? "const " : "")}{CudaTypes.Name(operand.Type)}*{(IsAlone(i) ? " __restrict__" : "")}", $"p{i}"))
+            .Concat(expressions.Extents.Select((_, i) => (Size, $"a{i}")));
+        return SharesColumns ? parameters.Append((Size, "chunks")) : parameters;
     }
 
     private void WriteHead()
     {
-        IEnumerable<string> parameters = kernel.Operands
-            .Select((operand, i) => $"{(operand.Access == Access.Read ? "const " : "")}{CudaTypes.Name(operand.Type)}*{(IsAlone(i) ? " __restrict__" : "")} p{i}")
-            .Concat(expressions.Extents.Select((_, i) => $"const long long a{i}"));
-        if (SharesColumns)
-            parameters = parameters.Append("const long long chunks");
-        text.Open($"extern \"C\" __global__ void __launch_bounds__({Bounds}) {CudaKernelText.Function}({string.Join(", ", parameters)})");
         for (int i = 0; i < expressions.Extents.Count; i++)
         {
             CudaValue extent = expressions.OfExtent(expressions.Extents[i]);

@@ -46,7 +46,7 @@ internal sealed partial class CudaKernelWriter
     /// <summary>The number of sweeps over a loop whose length is known; else 0.</summary>
     private int Sweeps(Statement.Loop loop)
     {
-        if (loop.Length() is not Expr.Integer length || loop.From is not Expr.Integer)
+        if (loop.Length() is not Expr.Integer length)
             return 0;
         // The blocks of a row are as many as one sweep takes.
         if (SharesColumns)
@@ -67,7 +67,7 @@ internal sealed partial class CudaKernelWriter
         expressions.Define(loop.Variable, CudaValue.Integer(position, range with { High = type == "int" ? range.High : long.MaxValue / 2 }));
         if (Unrolled(loop) is var sweeps and > 0)
         {
-            bool isExact = ((Expr.Integer)loop.Length()!).Value % ((long)sweeps * schedule.Sweep(loop)) == 0
+            bool isExact = loop.From is Expr.Integer && ((Expr.Integer)loop.Length()!).Value % ((long)sweeps * schedule.Sweep(loop)) == 0
                 && (schedule.Columns is null || schedule.Columns.Equals(loop.Length()));
             text.Line("#pragma unroll");
             text.Open($"for (int sweep = 0; sweep < {sweeps}; sweep++)");

@@ -160,22 +160,36 @@ internal sealed class CudaLowering
         for (int i = 0; i < steps.Count; i++)
             if (runs.At(steps, i) is { } run && AddSkinny(run, [.. steps.Skip(i + run.Length)]) is { } followers)
                 i += run.Length + followers - 1;
+            else if (!StartsKernelsEarly && steps.Skip(i).TakeWhile(s => s is Step.Fused).Count() is var neighbours and > 1)
+            {
+                Begin();
+                AddKernels(steps.Skip(i).Take(neighbours).Cast<Step.Fused>().Select(Call));
+                i += neighbours - 1;
+            }
             else
                 Add(steps[i]);
     }
 
-    private void Add(Step step)
+    /// <summary>What is added next has the scratch memory to itself.</summary>
+    private void Begin(bool keepsGathered = false)
     {
         resources.Scratch.NextStep();
-        if (step is not (Step.GroupedProduct or Step.GroupedGradient))
+        if (!keepsGathered)
             Gathered.Forget();
+    }
+
+    private CudaKernelCall Call(Step.Fused step) => new(step.Name, step.Cost, step.Kernel, Views(step.Operands));
+
+    private void Add(Step step)
+    {
+        Begin(keepsGathered: step is Step.GroupedProduct or Step.GroupedGradient);
         switch (step)
         {
             case Step.Loop loop:
                 AddLoop(loop);
                 break;
             case Step.Fused fused:
-                AddKernel(fused.Name, fused.Cost, fused.Kernel, Views(fused.Operands));
+                AddKernels([Call(fused)]);
                 break;
             case Step.MatrixProduct product:
                 AddProduct(product);
@@ -263,7 +277,7 @@ internal sealed class CudaLowering
     private void AddEpilogue(string name, Kernel? epilogue, Extent rows, Extent columns, CudaView[] views)
     {
         if (epilogue is not null)
-            AddKernel(EpilogueName(name), Cost.Zero, Whole(epilogue, rows, columns), views);
+            AddKernels([new CudaKernelCall(EpilogueName(name), Cost.Zero, Whole(epilogue, rows, columns), views)]);
     }
 
     /// <summary>A product whose epilogue cuBLASLt takes in; false for others.</summary>
@@ -323,34 +337,60 @@ internal sealed class CudaLowering
 
     private CudaHeads Heads(HeadTensor tensor) => new(tensor, View(tensor.View), this);
 
-    /// <summary>A kernel, in as many launches as spread it over the GPU.</summary>
-    private void AddKernel(string name, Cost cost, Kernel kernel, CudaView[] views)
+    /// <summary>Kernels of neighbouring steps: what needn't wait for each other is launched at once, as far as it can be.</summary>
+    private void AddKernels(IEnumerable<CudaKernelCall> calls)
     {
-        kernel = IndependentLoops.ToGrid(kernel, Memory(views));
-        if (ScatterSums.Of(kernel) is { } scatter)
-            Add(() => new CudaScatterLaunch(name, cost, kernel, scatter, views, this));
-        else if (KernelSplit.Of(kernel) is { } split)
+        var stages = new CudaKernelStages();
+        foreach (CudaKernelCall call in calls)
         {
-            CudaView[] all = [.. views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
-            AddOne(name, cost, split.Fold, all);
-            AddOne(name, Cost.Zero, split.Finish, all);
+            CudaKernelCall spread = call with { Kernel = IndependentLoops.ToGrid(call.Kernel, Memory(call.Views)) };
+            if (ScatterSums.Of(spread.Kernel) is { } scatter)
+            {
+                AddStages(stages);
+                stages = new CudaKernelStages();
+                Add(() => new CudaScatterLaunch(spread.Name, spread.Cost, spread.Kernel, scatter, spread.Views, this));
+            }
+            else
+            {
+                foreach (CudaKernelCall part in Parts(spread))
+                    stages.Add(part);
+            }
         }
-        else if (ColumnSums.Of(kernel, e => Bounds(e).High) is { } sums)
+        AddStages(stages);
+    }
+
+    private void AddStages(CudaKernelStages stages)
+    {
+        foreach (IReadOnlyList<CudaKernelCall> stage in stages.All)
         {
-            CudaView[] pieces = [.. sums.PieceElements.Select(Workspace)];
-            AddOne(name, cost, sums.Fold, [.. views, .. pieces]);
-            AddOne(name, Cost.Zero, sums.Finish, [.. sums.Sums.Select(s => views[s]), .. pieces]);
-        }
-        else
-        {
-            AddOne(name, cost, kernel, views);
+            (IEnumerable<CudaJoinedLaunch> joined, IEnumerable<CudaKernelCall> left) = CudaJoinedLaunch.Of(stage, this);
+            foreach (CudaJoinedLaunch launch in joined)
+                Add(launch);
+            foreach (CudaKernelCall call in left)
+            {
+                _ = Write(call.Kernel, call.Views);
+                Add(() => new CudaKernelLaunch(call.Name, call.Cost, call.Kernel, call.Views, this));
+            }
         }
     }
 
-    private void AddOne(string name, Cost cost, Kernel kernel, CudaView[] views)
+    /// <summary>A kernel in as many launches as spread it over the GPU.</summary>
+    private IEnumerable<CudaKernelCall> Parts(CudaKernelCall call)
     {
-        _ = Write(kernel, views);
-        Add(() => new CudaKernelLaunch(name, cost, kernel, views, this));
+        if (KernelSplit.Of(call.Kernel) is { } split)
+        {
+            CudaView[] all = [.. call.Views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
+            return [call with { Kernel = split.Fold, Views = all }, new(call.Name, Cost.Zero, split.Finish, all)];
+        }
+        if (ColumnSums.Of(call.Kernel, e => Bounds(e).High) is { } sums)
+        {
+            CudaView[] pieces = [.. sums.PieceElements.Select(Workspace)];
+            return [
+                call with { Kernel = sums.Fold, Views = [.. call.Views, .. pieces] },
+                new(call.Name, Cost.Zero, sums.Finish, [.. sums.Sums.Select(s => call.Views[s]), .. pieces]),
+            ];
+        }
+        return [call];
     }
 
     private void AddLoop(Step.Loop loop)

@@ -3,10 +3,10 @@ using System.Text;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>CUDA C++ under construction, indented by its braces.</summary>
-internal sealed class CudaText
+/// <param name="depth">Braces around it.</param>
+internal sealed class CudaText(int depth = 0)
 {
     private readonly StringBuilder text = new();
-    private int depth;
 
     public void Line(string line) => text.Append(' ', depth * 2).Append(line).Append('\n');
 
@@ -24,9 +24,11 @@ internal sealed class CudaText
     }
 
     /// <summary>One line of the same depth for each of another text's.</summary>
-    public void Append(CudaText other)
+    public void Append(CudaText other) => Append(other.ToString());
+
+    public void Append(string lines)
     {
-        foreach (string line in other.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        foreach (string line in lines.Split('\n', StringSplitOptions.RemoveEmptyEntries))
             Line(line);
     }
 

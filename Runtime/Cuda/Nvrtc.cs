@@ -26,7 +26,10 @@ internal static unsafe partial class Nvrtc
 
     /// <summary>Machine code (a cubin) of a source.</summary>
     /// <exception cref="LegatoException">The source doesn't compile: a defect of Legato; the compiler's log is in the message.</exception>
-    public static byte[] Compile(string source, params string[] options)
+    public static byte[] Compile(string source, params string[] options) => Compile(source, out _, options);
+
+    /// <summary>The same, with what the compiler remarks.</summary>
+    public static byte[] Compile(string source, out string log, params string[] options)
     {
         Check(CreateProgram(out nint program, source, "legato.cu", 0, 0, 0), "taking a source");
         try
@@ -38,6 +41,7 @@ internal static unsafe partial class Nvrtc
             Check(GetCubinSize(program, out nuint bytes), "giving machine code");
             byte[] image = new byte[bytes];
             Check(GetCubin(program, image), "giving machine code");
+            log = Log(program);
             return image;
         }
         finally

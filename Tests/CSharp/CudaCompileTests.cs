@@ -132,6 +132,9 @@ public class CudaCompileTests(string target, int sharedBytes)
         if (CudaLibraries.Find(CudaLibrary.Compiler) is null)
             Assert.Ignore("launches are in bounds; this machine has no NVRTC to compile their kernels");
         foreach (string source in device.Compiler.Sources.Where(compiled.Add))
-            Assert.That(Nvrtc.Compile(source, CudaCompiler.Options(target)), Is.Not.Empty);
+        {
+            Assert.That(Nvrtc.Compile(source, out string log, [.. CudaCompiler.Options(target), "--ptxas-options=-v"]), Is.Not.Empty);
+            Assert.That(log, Does.Not.Contain("serialized"), "products on Hopper's tensor cores run side by side");
+        }
     }
 }

@@ -74,6 +74,14 @@ template <int Count> DEVICE void pin(float (&values)[Count])
         asm volatile("" : "+f"(values[i])::"memory");
 }
 
+/// The same for what a product reads from registers: made in the midst of products under way, it would have them run one by one.
+template <int Count> DEVICE void pin(u32 (&values)[Count])
+{
+#pragma unroll
+    for (int i = 0; i < Count; i++)
+        asm volatile("" : "+r"(values[i])::"memory");
+}
+
 #define ACC4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define ACC16(i) ACC4(i), ACC4(i + 4), ACC4(i + 8), ACC4(i + 12)
 #define REG0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"

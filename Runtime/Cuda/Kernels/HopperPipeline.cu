@@ -85,6 +85,7 @@ template <int Count> DEVICE void pack_rows(u32 (&pairs)[Count / 2], const float 
 #pragma unroll
     for (int i = 0; i < Count / 2; i++)
         pairs[i] = pack(values[2 * i], values[2 * i + 1]);
+    pin(pairs);
 }
 
 template <int Count> DEVICE void clear(float (&values)[Count])
