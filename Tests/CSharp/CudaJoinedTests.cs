@@ -41,7 +41,7 @@ public class CudaJoinedTests
     {
         Runtime.Plans.Index at = At("i", 8, "j");
         Kernel Of(Expr value) => Kernel([In("x"), Out("y")], Grid("i", N(4), Vector("j", N(8), Store(1, at, value))));
-        FlatKernel? Flat(Kernel kernel) => FlatKernel.Of(kernel, [new OperandMemory(16, 0), new OperandMemory(16, 1)]);
+        FlatKernel? Flat(Kernel kernel) => FlatKernel.Of(kernel, [new OperandMemory(ScalarType.F32, 16, 0), new OperandMemory(ScalarType.F32, 16, 1)]);
         Assert.That(Flat(Of(Op(Operation.ToFloat, V("j")))), Is.Null);
         Assert.That(Flat(Of(Load(0, At("j", 4, "i")))), Is.Null, "transposed");
         Assert.That(Flat(Of(Load(0, At("j")))), Is.Null, "a row for all");
