@@ -38,6 +38,15 @@ internal sealed class TextTemplateFileTests
         Assert.That(Render(folder.File("chat_template.jinja"), Plain), Is.EqualTo("J<s>"));
     }
 
+    [TestCase("chat_template")]
+    [TestCase("template")]
+    public void AFileOfAnyNameHasATemplateAndItsTokens(string member)
+    {
+        Write("tokenizer_config.json", """{"bos_token":"other"}""");
+        Write("sample.json", $$$"""{"bos_token":"<s>","{{{member}}}":"{{ bos_token }}"}""");
+        Assert.That(Render(folder.File("sample.json"), Plain), Is.EqualTo("<s>"));
+    }
+
     [TestCase("""[{"name":"default","template":"D{{ x }}"},{"name":"tool_use","template":"T{{ x }}"}]""")]
     [TestCase("""{"default":"D{{ x }}","tool_use":"T{{ x }}"}""")]
     public void AChatWithToolsTakesTheTemplateForTools(string templates)

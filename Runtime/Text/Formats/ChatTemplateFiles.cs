@@ -23,10 +23,11 @@ internal static class ChatTemplateFiles
         if (TokenizerFiles.IsGguf(path))
             return Parsed(Tokenizer.Load(path), path);
         if (!path.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
-            return Parsed(new Dictionary<string, string> { [ChatTemplates.Default] = Source(path) }, TokensBeside(path), path);
+            return Parsed(new Dictionary<string, string> { [ChatTemplates.Default] = Source(path) },
+                TokenizerConfig.Tokens(TokenizerConfig.Beside(path, TokenizerConfig.FileName)), path);
         var configured = TokenizerConfig.Templates(path);
         return configured.Count > 0
-            ? Parsed(configured, TokensBeside(path), path)
+            ? Parsed(configured, TokenizerConfig.Tokens(path), path)
             : throw new LegatoException("the file holds no chat template", path, "give a tokenizer_config.json that has one, or a Jinja file");
     }
 
@@ -52,16 +53,13 @@ internal static class ChatTemplateFiles
         string config = Path.Combine(folder, TokenizerConfig.FileName);
         var sources = InFolder(folder, TokenizerConfig.Templates(config));
         if (sources.Count > 0)
-            return Parsed(sources, TokensBeside(config), folder);
+            return Parsed(sources, TokenizerConfig.Tokens(config), folder);
         // A GGUF file holds its own.
         return Directory.GetFiles(folder, "*.gguf").Length > 0
             ? Parsed(Tokenizer.Load(folder), folder)
             : throw new LegatoException("the folder holds no chat template", folder,
                 $"it needs a {Own}, or a {TokenizerConfig.FileName} with the member 'chat_template'");
     }
-
-    private static IReadOnlyDictionary<string, string> TokensBeside(string path) =>
-        TokenizerConfig.Tokens(Path.GetDirectoryName(Path.GetFullPath(path))!);
 
     private static ChatTemplates Parsed(Tokenizer tokenizer, string path) => Located(path, () => ChatTemplates.Of(tokenizer));
 

@@ -33,12 +33,14 @@ internal static class TokenizerConfig
         ? JsonValue.Read(File.ReadAllBytes(config), config, ReadTemplates)
         : new Dictionary<string, string>();
 
-    /// <summary>The special tokens that a folder's configuration names, by the names of templates' variables.</summary>
-    public static IReadOnlyDictionary<string, string> Tokens(string folder)
+    /// <summary>
+    /// The special tokens that a configuration names, or a special_tokens_map.json beside it, by the names of templates' variables.
+    /// </summary>
+    public static IReadOnlyDictionary<string, string> Tokens(string config)
     {
         var tokens = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (string file in (ReadOnlySpan<string>)[TokensFileName, FileName])
-            if (Path.Combine(folder, file) is var path && File.Exists(path))
+        foreach (string path in (ReadOnlySpan<string>)[Beside(config, TokensFileName), config])
+            if (File.Exists(path))
                 JsonValue.Read(File.ReadAllBytes(path), path, root =>
                 {
                     foreach (string name in TokenNames)
@@ -144,11 +146,14 @@ internal static class TokenizerConfig
         { } token => token.String(),
     };
 
-    // One template, or several with names.
+    /// <summary>Another file of the same folder.</summary>
+    public static string Beside(string path, string name) => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, name);
+
+    // One template, or several with names; "template" in a file that holds nothing else of a configuration.
     private static Dictionary<string, string> ReadTemplates(JsonValue root)
     {
         var templates = new Dictionary<string, string>(StringComparer.Ordinal);
-        if (root.Optional("chat_template") is not { } template)
+        if ((root.Optional("chat_template") ?? root.Optional("template")) is not { } template)
             return templates;
         switch (template.Kind)
         {
