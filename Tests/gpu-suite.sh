@@ -1,15 +1,37 @@
-#!/bin/sh
+#!/bin/bash
 # gpu-suite.sh [FOLDER]: the device suite on a machine that has a GPU and the .NET runtime, no SDK: from the folder that
 # Tests/CSharp was built into. Then NVIDIA's checkers of memory accesses and of races over its kernels, where they are installed.
+# Parts run beside each other: compiling kernels takes longest, and what one run has compiled the next ones find.
 folder=${1:-$(dirname "$0")/CSharp/bin/Release/net10.0}
 tests="${DOTNET:-dotnet} $folder/Legato.Tests.CSharp.dll"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 failed=0
-$tests '[Cc]uda' || failed=1
+
+parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' 'Cuda(Epilogue|Mistake)?Tests\.' '(Device|FewRows)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*cuda')
+for portable in False True; do
+    parts+=("CudaAttentionTests\\($portable\\)\\.[^F]")
+    for meaning in all causal window capped biased; do parts+=("CudaAttentionTests\\($portable\\)\\.F.*\"$meaning\""); done
+done
+
+# run NAME COMMAND...: the command over every part; what it prints, part by part, and whether all went well.
+run() {
+    local name=$1 i pids=()
+    shift
+    for i in "${!parts[@]}"; do "$@" $tests "${parts[i]}" > "$work/$i" 2>&1 & pids[i]=$!; done
+    for i in "${!parts[@]}"; do
+        wait "${pids[i]}" && result=passed || { result=FAILED; failed=1; }
+        echo "== $name ${parts[i]}: $result"
+        cat "$work/$i"
+    done
+}
+
+run suite
 checker=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
 if [ -z "$checker" ]; then
     echo "compute-sanitizer isn't here: memcheck and racecheck are skipped"
 else
-    "$checker" --tool memcheck --error-exitcode 1 $tests 'KernelTests.*cuda|CudaAttention.*150|CudaTests' || failed=1
-    "$checker" --tool racecheck --error-exitcode 1 $tests 'KernelTests.*cuda|CudaAttention.*BF16,64,150' || failed=1
+    run memcheck "$checker" --tool memcheck --error-exitcode 1
+    run racecheck "$checker" --tool racecheck --error-exitcode 1
 fi
 exit $failed
