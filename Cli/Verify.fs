@@ -19,7 +19,8 @@ type VerifyArgument =
         member argument.Usage =
             match argument with
             | Folder _ -> "a checkpoint folder with recorded logits and tokens, or with a recorded training run"
-            | Tolerance _ -> "the largest absolute difference of logits that passes (default: 1e-4)"
+            | Tolerance _ ->
+                "the largest difference that passes: of logits, absolute (default: 1e-4; in narrow types what rounding the weights explains, relative), or of losses, relative (default: 0.001; bf16 and fp16 0.02)"
             | Round_Trip ->
                 "export the model (any with weights), load it again and compare tensors and logits, bit for bit"
             | Device _ -> "where to run (default: cuda where there is a GPU, else cpu)"
@@ -28,7 +29,8 @@ type VerifyArgument =
 
 type VerifyOptions = {
     Folder: string
-    Tolerance: float
+    /// None: what the precision explains.
+    Tolerance: float option
     RoundTrip: bool
     Device: Device option
     Precision: Precision
@@ -37,7 +39,7 @@ type VerifyOptions = {
 
 let private defaults = {
     Folder = ""
-    Tolerance = 1e-4
+    Tolerance = None
     RoundTrip = false
     Device = None
     Precision = Precision.Fp32
@@ -49,13 +51,16 @@ let private where = "legato verify"
 let private apply options argument =
     match argument with
     | Folder folder -> { options with Folder = folder }
-    | Tolerance difference -> { options with Tolerance = difference }
+    | Tolerance difference -> { options with Tolerance = Some difference }
     | Round_Trip -> { options with RoundTrip = true }
     | Device device -> { options with Device = Some device }
     | Precision precision -> { options with Precision = precision }
     | Json -> { options with Json = true }
 
-let private checks options = [ Limits.given "DIR" options.Folder; Limits.notNegative "--tolerance" options.Tolerance ]
+let private checks options = [
+    Limits.given "DIR" options.Folder
+    Limits.optional Limits.notNegative "--tolerance" options.Tolerance
+]
 
 /// The comparison that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, LegatoException list> =
@@ -68,14 +73,12 @@ let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, Legato
 let private name (device: Device) = device.ToString().ToLowerInvariant()
 
 let private comparisons options device =
-    let precision = DeviceChoice.precision options.Precision
-
     if options.RoundTrip then
-        VerifyRoundTrip.compare device precision options.Folder
+        VerifyRoundTrip.compare device (DeviceChoice.precision options.Precision) options.Folder
     elif VerifyTraining.isRecordedIn options.Folder then
-        VerifyTraining.compare device precision options.Folder
+        VerifyTraining.compare device options.Precision options.Tolerance options.Folder
     elif VerifyInference.isRecordedIn options.Folder then
-        VerifyInference.compare device precision options.Tolerance options.Folder
+        VerifyInference.compare device options.Precision options.Tolerance options.Folder
     elif not (Directory.Exists options.Folder) then
         raise (Mistake.at options.Folder "check the path" "there is no such folder")
     else

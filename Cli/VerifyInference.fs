@@ -22,6 +22,7 @@ module Comparison =
 
 /// Recomputes the logits and the greedy tokens that a checkpoint folder has recorded.
 module VerifyInference =
+    open System.Collections.Generic
     open System.IO
     open System.Runtime.InteropServices
     open System.Threading
@@ -37,6 +38,12 @@ module VerifyInference =
     let recordFile = "expected.safetensors"
 
     let isRecordedIn folder = File.Exists(Path.Combine(folder, recordFile))
+
+    /// The differences' root mean square, relative to that of what was recorded.
+    let private relative recorded computed =
+        let square (x: float) = x * x
+        let size = recorded |> Array.sumBy (float >> square)
+        sqrt ((Array.map2 Comparison.between recorded computed |> Array.sumBy square) / size)
 
     let private largest recorded computed = Comparison.largest (Array.map2 Comparison.between recorded computed)
 
@@ -89,27 +96,73 @@ module VerifyInference =
     let private others (recorded: int[]) (computed: int[]) =
         Seq.zip recorded computed |> Seq.filter (fun (a, b) -> a <> b) |> Seq.length |> float
 
-    /// `all`: the prompt and the tokens that greedy decoding adds to it.
+    /// How far below the likeliest token's logit that of each token behind the prompt is, at most.
+    let private gap executable (vocabulary: int) (prompt: int[]) source (tokens: int[]) =
+        let logits = logitsOf executable { Rows = 1; Tokens = Array.append prompt tokens; Source = source }
+
+        tokens
+        |> Seq.mapi (fun i token ->
+            let row = ArraySegment(logits, (prompt.Length + i - 1) * vocabulary, vocabulary)
+            Comparison.between (Seq.max row) row[token])
+        |> Comparison.largest
+
+    /// `all`: the prompt and the tokens that greedy decoding adds to it. `off`: how far off single logits are. In a narrow type a
+    /// token may be another one whose logit is as high but for that, on both sides.
     let private greedyTokens
         (plans: IPlanSource)
         memory
         compile
         precision
+        off
         (all: int[])
         (prompt: int[])
         (source: int[])
         =
         let recorded = Array.skip prompt.Length all
         use executable: IExecutable = compile 1L (int64 all.Length) (int64 source.Length)
-        let without = uncached executable (int plans.Model.Vocabulary) prompt source recorded.Length
-        let from = cached plans memory precision prompt source recorded.Length
-        let judged name a b = { Name = name; Difference = others a b; Allowed = Some 0.0 }
+        let vocabulary = int plans.Model.Vocabulary
+        let from = cached plans memory (DeviceChoice.precision precision) prompt source recorded.Length
 
-        [
-            judged "greedy tokens without a cache" recorded without
-            judged "greedy tokens from the cache" recorded from
-            judged "tokens from the cache and without" without from
-        ]
+        if VerifyTolerance.isNarrow precision then
+            let judged name tokens = {
+                Name = name
+                Difference = gap executable vocabulary prompt source tokens
+                Allowed = Some(2.0 * off)
+            }
+
+            [
+                judged "greedy tokens, below the likeliest" recorded
+                judged "tokens from the cache, below the likeliest" from
+            ]
+        else
+            let without = uncached executable vocabulary prompt source recorded.Length
+            let judged name a b = { Name = name; Difference = others a b; Allowed = Some 0.0 }
+
+            [
+                judged "greedy tokens without a cache" recorded without
+                judged "greedy tokens from the cache" recorded from
+                judged "tokens from the cache and without" without from
+            ]
+
+    /// The logits in float32 of weights that are rounded to a narrow type.
+    let private roundedLogits
+        compileIn
+        (device: IDevice)
+        (plans: IPlanSource)
+        folder
+        precision
+        (shape: IReadOnlyList<int64>)
+        source
+        text
+        =
+        use memory = new ModelMemory(device)
+        use executable: IExecutable = compileIn memory Precision.Fp32 shape[0] shape[1] source
+        HubCheckpoint.Load(folder, plans.Model, fun path -> memory.Parameter path)
+
+        for parameter in plans.Model.Parameters do
+            VerifyTolerance.roundWeights precision (memory.Parameter parameter.Path)
+
+        logitsOf executable text
 
     /// <exception cref="LegatoException">The folder is no sound checkpoint with records, or of an unknown family.</exception>
     let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
@@ -117,18 +170,20 @@ module VerifyInference =
         use record = new SafetensorsFile(Path.Combine(folder, recordFile))
         use memory = new ModelMemory(device)
 
-        let compile batch sequence source =
+        let compileIn (memory: ModelMemory) precision batch sequence source =
             PlanRequest(
                 Purpose.Forward,
                 batch,
                 sequence,
                 sequence,
-                precision,
+                DeviceChoice.precision precision,
                 NarrowActivations = device.NarrowsActivations,
                 Source = source
             )
             |> plans.Plan
             |> memory.Compile
+
+        let compile = compileIn memory precision
 
         let ints name = record.Integers name |> Array.map int
         let hasSource = plans.Model.Task = ModelTask.SequenceToSequence
@@ -142,16 +197,34 @@ module VerifyInference =
             Source = if hasSource then ints "input_ids" else [||]
         }
 
-        use executable = compile shape[0] shape[1] (int64 (text.Source.Length / rows))
+        let source = int64 (text.Source.Length / rows)
+        use executable = compile shape[0] shape[1] source
         HubCheckpoint.Load(folder, plans.Model, fun path -> memory.Parameter path)
-        let difference = largest (record.Singles "logits") (logitsOf executable text)
-        let logits = { Name = "logits"; Difference = difference; Allowed = Some tolerance }
+        let recorded = record.Singles "logits"
+        let computed = logitsOf executable text
+        let difference = largest recorded computed
+
+        let logits =
+            if VerifyTolerance.isNarrow precision then
+                let moved = relative recorded (roundedLogits compileIn device plans folder precision shape source text)
+
+                [
+                    {
+                        Name = "logits, relative root mean square"
+                        Difference = relative recorded computed
+                        Allowed = Some(VerifyTolerance.ofRounding moved)
+                    }
+                    { Name = "logits"; Difference = difference; Allowed = tolerance }
+                ]
+            else
+                let allowed = tolerance |> Option.defaultValue VerifyTolerance.ofLogits
+                [ { Name = "logits"; Difference = difference; Allowed = Some allowed } ]
 
         if isNull (record.Find "greedy") then
-            [ logits ]
+            logits
         else
             let all = ints "greedy"
             let prompt = all[.. if hasSource then 0 else int shape[1] - 1]
 
             logits
-            :: greedyTokens plans memory compile precision all prompt text.Source[.. text.Source.Length / rows - 1]
+            @ greedyTokens plans memory compile precision difference all prompt text.Source[.. int source - 1]

@@ -27,6 +27,23 @@ let ``narrow training keeps to float32's curve``
     Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
 
 [<Test>]
+let ``narrow weights keep to what their rounding explains``
+    ([<Values("gpt2", "llama")>] name: string)
+    ([<Values("bf16", "fp16")>] precision: string)
+    =
+    let outcome =
+        Invocation.legato [ "verify"; checkpoint name; "--precision"; precision; "--device"; "cpu" ]
+
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
+    Assert.That(outcome.Output, Does.Contain("relative root mean square").And.Contain "below the likeliest")
+
+[<Test>]
+let ``a mixture's routers make gradients jump, rounded as they are`` ([<Values("bf16", "fp16")>] precision: string) =
+    let folder = Repository.shared "goldens/train_mixtral"
+    let outcome = Invocation.legato [ "verify"; folder; "--precision"; precision; "--device"; "cpu" ]
+    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
+
+[<Test>]
 let ``the interpreter meets the reference`` ([<Values("gpt2", "llama", "llama3_rope")>] name: string) =
     meets name "interpreter"
 
@@ -76,11 +93,12 @@ let private changeLastFloats file (folder: string) =
 
     File.WriteAllBytes(path, bytes)
 
-[<TestCase("gpt2", "model.safetensors")>]
-[<TestCase("train_gpt2", "initial.safetensors")>]
-let ``other weights end with 1`` (name: string) (file: string) =
+[<TestCase("gpt2", "model.safetensors", "fp32")>]
+[<TestCase("gpt2", "model.safetensors", "bf16")>]
+[<TestCase("train_gpt2", "initial.safetensors", "fp32")>]
+let ``other weights end with 1`` (name: string) (file: string) (precision: string) =
     withCopy name (changeLastFloats file) (fun folder ->
-        let outcome = Invocation.legato [ "verify"; folder ]
+        let outcome = Invocation.legato [ "verify"; folder; "--precision"; precision ]
         Assert.That(outcome.ExitCode, Is.EqualTo 1, outcome.Errors)
         Assert.That(outcome.Output, Does.Contain "differs"))
 
