@@ -77,12 +77,15 @@ let private checkpoint place (choice: Choice) =
         | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
         | latest -> Some latest
 
+/// The plans of a run.
+let private requests (options: TrainingOptions) = [
+    options.Request Purpose.Train
+    if options.EvaluateEvery > 0 then
+        options.Request Purpose.Evaluate
+]
+
 let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
-    [
-        options.Request Purpose.Train
-        if options.EvaluateEvery > 0 then
-            options.Request Purpose.Evaluate
-    ]
+    requests options
     |> List.map plans.Plan
     |> MemoryNeed.ofPlans device
 
@@ -197,6 +200,11 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
                 | Some held -> $", held out {held.Loss:F3} (perplexity {held.Perplexity:F2})"
 
             printfn "%d steps: loss %.3f%s" outcome.Step outcome.Loss heldOut
+
+            Timeline.Moments
+            |> Seq.tryFindBack (fun moment -> moment.Done = Trainer.FirstStep)
+            |> Option.iter (fun moment -> printfn "first step  %s after the start" (Units.seconds moment.Seconds))
+
             printfn "checkpoint  %s" outcome.Checkpoint
             printfn "report      %s" run.ReportFile
 
@@ -384,6 +392,8 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let training = trainingOptions options objective (rows sequence)
     requirePrompt tokenizer plans.Model options
     requireStepsLeft place options
+    // Here, and not where they are wanted: a GPU is being opened meanwhile.
+    requests training |> List.iter (plans.Plan >> ignore)
     use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
     requireMemory device plans objective options rows sequence
     Timeline.Mark "memory checked"

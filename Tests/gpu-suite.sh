@@ -32,6 +32,7 @@ if [ -z "$checker" ]; then
     echo "compute-sanitizer isn't here: memcheck and racecheck are skipped"
 else
     run memcheck "$checker" --tool memcheck --error-exitcode 1
-    run racecheck "$checker" --tool racecheck --error-exitcode 1
+    # A lane that arrives at a barrier speaks for its warp, which __syncwarp has brought together: an indirect dependency.
+    run racecheck "$checker" --tool racecheck --racecheck-indirect-barrier-dependency --error-exitcode 1
 fi
 exit $failed

@@ -34,6 +34,8 @@ public sealed class CudaDevice : IDevice
         Information = CudaMachine.Gpu(options.Index);
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
+        foreach (CudaLibrary library in CudaLibrary.All)
+            CudaLibraries.Require(library);
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
@@ -114,10 +116,10 @@ public sealed class CudaDevice : IDevice
     /// <exception cref="LegatoException">The GPU is too old.</exception>
     public static CudaDevice OnPaper(CudaGpu gpu) => new(gpu);
 
-    /// <summary>Bytes that the plan's steps take beside its buffers.</summary>
+    /// <summary>Bytes that the plan's steps take beside its buffers, which needn't fit.</summary>
     public long WorkingBytes(Plan plan)
     {
-        using CudaDevice paper = OnPaper(Information);
+        using CudaDevice paper = OnPaper(Information with { MemoryBytes = long.MaxValue });
         Dictionary<string, IDeviceMemory> persistent = plan.Buffers.Where(b => b.IsPersistent)
             .ToDictionary(b => b.Name, b => paper.Allocate(plan.Maximum(b.Bytes)));
         long kept = paper.BytesAllocated;

@@ -17,18 +17,22 @@ public static class ParameterInitializer
     /// <summary>Fills every parameter of the model.</summary>
     public static void Fill(ModelDescription model, Func<string, ParameterMemory> parameter, long seed)
     {
-        foreach (PlanParameter declared in model.Parameters)
-        {
-            ParameterMemory target = parameter(declared.Path);
-            var random = new CounterRandom(seed, declared.Path);
-            int chunks = (int)((declared.Elements + ChunkElements - 1) / ChunkElements);
-            Parallel.For(0, chunks, chunk => FillChunk(declared, target, random, (long)chunk * ChunkElements));
-        }
+        // All parameters' pieces together: those of one small parameter would occupy few threads.
+        Piece[] pieces = [.. model.Parameters.SelectMany(p => PiecesOf(p, parameter(p.Path), seed))];
+        Parallel.ForEach(pieces, Fill);
         Timeline.Mark("parameters initialised");
     }
 
-    private static void FillChunk(PlanParameter parameter, ParameterMemory target, CounterRandom random, long start)
+    private static IEnumerable<Piece> PiecesOf(PlanParameter declared, ParameterMemory target, long seed)
     {
+        var random = new CounterRandom(seed, declared.Path);
+        for (long start = 0; start < declared.Elements; start += ChunkElements)
+            yield return new Piece(declared, target, random, start);
+    }
+
+    private static void Fill(Piece piece)
+    {
+        (PlanParameter parameter, ParameterMemory target, CounterRandom random, long start) = piece;
         // Rented: the pieces of a large model would be garbage by the gigabyte.
         float[] rented = ArrayPool<float>.Shared.Rent(ChunkElements);
         Span<float> values = rented.AsSpan(0, (int)Math.Min(ChunkElements, parameter.Elements - start));
@@ -73,4 +77,7 @@ public static class ParameterInitializer
                 values[i + 1] = deviation * second;
         }
     }
+
+    /// <summary>Elements of a parameter from <paramref name="Start"/> on.</summary>
+    private readonly record struct Piece(PlanParameter Declared, ParameterMemory Target, CounterRandom Random, long Start);
 }

@@ -18,6 +18,9 @@ public sealed record TrainingOutcome(long Step, bool WasCancelled, float Loss, E
 /// </summary>
 public sealed class Trainer : IDisposable
 {
+    /// <summary>The moment in the <see cref="Timeline"/> when a run has taken its first step.</summary>
+    public const string FirstStep = "first training step";
+
     private readonly ModelDescription model;
     private readonly TrainingOptions options;
     private readonly RunFolder run;
@@ -134,7 +137,7 @@ public sealed class Trainer : IDisposable
         batches.Fill(done, batch);
         StepResult result = step.Run(done, batch, rate);
         if (done++ == first)
-            Timeline.Mark("first training step");
+            Timeline.Mark(FirstStep);
         return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
     }
 

@@ -39,6 +39,14 @@ public class CudaMistakeTests
     }
 
     [Test]
+    public void WhatAPlanTakesIsToldThoughItHasNoRoom()
+    {
+        PlanFixture fixture = new PlanFixture().Zeros("large", 1 << 20);
+        using CudaDevice device = CudaDevice.OnPaper(Small);
+        Assert.That(device.WorkingBytes(fixture.Plan()), Is.Zero);
+    }
+
+    [Test]
     public void MemoryThatAnotherProcessHolds()
     {
         using CudaDevice device = CudaDevice.OnPaper(Small);

@@ -165,6 +165,7 @@ DEVICE void consume(const ForwardShared& shared, const ForwardArgs& args, int gr
         barrier_wait(shared.queries.full, phase);
         phase ^= 1;
         int work = *shared.work;
+        __syncwarp();
         if (work < 0)
             return;
         QueryTile tile(args, work);

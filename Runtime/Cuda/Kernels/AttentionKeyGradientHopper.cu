@@ -158,6 +158,7 @@ DEVICE void differentiate(
             multiply_rows<QUERIES>(dk, ds, query, QUERIES);
             product_commit();
             product_wait<0>();
+            __syncwarp();
             shared.queries.release(ring);
             shared.gradients.release(ring);
         }
@@ -176,6 +177,7 @@ DEVICE void consume(const KeyGradientShared& shared, const KeyGradientArgs& args
         barrier_wait(shared.stationary.full, phase);
         phase ^= 1;
         int work = *shared.work;
+        __syncwarp();
         if (work < 0)
             return;
         KeyTile tile(args, work);

@@ -161,6 +161,7 @@ DEVICE void consume(const GradientShared& shared, const GradientArgs& args, int 
         barrier_wait(shared.rows.full, phase);
         phase ^= 1;
         int work = *shared.work;
+        __syncwarp();
         if (work < 0)
             return;
         QueryTile tile(args, work);

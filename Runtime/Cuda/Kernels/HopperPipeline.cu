@@ -46,7 +46,8 @@ struct Gates
 
     DEVICE void expect(Ring ring, int bytes) const { barrier_expect(full + 8 * ring.stage, bytes); }
 
-    /// A consumer warp is done with a stage.
+    /// A consumer warp is done with a stage. One lane speaks for all: what the others have read by loads of their own, and not
+    /// by products, wants a __syncwarp before.
     DEVICE void release(Ring ring) const
     {
         if (lane_index() == 0)
