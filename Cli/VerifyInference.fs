@@ -144,8 +144,8 @@ module VerifyInference =
                 judged "tokens from the cache and without" without from
             ]
 
-    /// The logits in float32 of weights that are rounded to a narrow type.
-    let private roundedLogits
+    /// By how much rounding the weights to a narrow type moves logits in float32, relative.
+    let private moved
         compileIn
         (device: IDevice)
         (plans: IPlanSource)
@@ -159,10 +159,12 @@ module VerifyInference =
         use executable: IExecutable = compileIn memory Precision.Fp32 shape[0] shape[1] source
         HubCheckpoint.Load(folder, plans.Model, fun path -> memory.Parameter path)
 
+        let exact = logitsOf executable text
+
         for parameter in plans.Model.Parameters do
             VerifyTolerance.roundWeights precision (memory.Parameter parameter.Path)
 
-        logitsOf executable text
+        relative exact (logitsOf executable text)
 
     /// <exception cref="LegatoException">The folder is no sound checkpoint with records, or of an unknown family.</exception>
     let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
@@ -206,13 +208,14 @@ module VerifyInference =
 
         let logits =
             if VerifyTolerance.isNarrow precision then
-                let moved = relative recorded (roundedLogits compileIn device plans folder precision shape source text)
-
                 [
                     {
                         Name = "logits, relative root mean square"
                         Difference = relative recorded computed
-                        Allowed = Some(VerifyTolerance.ofRounding moved)
+                        Allowed =
+                            moved compileIn device plans folder precision shape source text
+                            |> VerifyTolerance.ofRounding
+                            |> Some
                     }
                     { Name = "logits"; Difference = difference; Allowed = tolerance }
                 ]

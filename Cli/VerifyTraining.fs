@@ -133,8 +133,8 @@ let private load folder =
         Positions = shape[2]
     }
 
-/// The largest relative differences of losses and of gradient norms from those recorded. `prepare`: what is done to the initial
-/// weights; `finish`: what is made of the final ones.
+/// The losses and gradient norms of a run's steps. `prepare`: what is done to the initial weights; `finish`: what is made of the
+/// final ones.
 let private replay (device: IDevice) run precision prepare finish =
     use memory = new ModelMemory(device)
 
@@ -152,26 +152,31 @@ let private replay (device: IDevice) run precision prepare finish =
     HubCheckpoint.Load(run.Folder, run.Plans.Model, (fun path -> memory.Parameter path), initialWeights)
     prepare memory
     let training = TrainingStep(executable, run.Settings, 0L)
-    let relative recorded computed = abs (computed - recorded) / abs recorded
 
-    let differences =
+    let steps =
         run.Rows
         |> List.mapi (fun step row ->
             let tokens, labels = batchOf run.Batches (int run.Sequences) (int run.Positions) step
             let result = training.Run(int64 step, RowBatch.Of(tokens, labels), row.Rate)
-            relative row.Loss (float result.Loss), relative row.GradientNorm (float result.GradientNorm))
+            float result.Loss, float result.GradientNorm)
 
-    let losses, norms = List.unzip differences
-    Comparison.largest losses, Comparison.largest norms, finish memory
+    let losses, norms = List.unzip steps
+    losses, norms, finish memory
 
-/// What rounding the initial weights to a narrow type does to the gradient norms of a run that is otherwise in float32.
+let private largestRelative (recorded: float list) (computed: float list) =
+    List.map2 (fun r c -> abs (c - r) / abs r) recorded computed |> Comparison.largest
+
+/// By how much rounding the initial weights to a narrow type moves the gradient norms of a run in float32, relative.
 let private normsMoved device run precision =
     let round (memory: ModelMemory) =
         for parameter in run.Plans.Model.Parameters do
             VerifyTolerance.roundWeights precision (memory.Parameter parameter.Path)
 
-    let _, norms, () = replay device run Precision.Fp32 round ignore
-    norms
+    let norms prepare =
+        let _, norms, () = replay device run Precision.Fp32 prepare ignore
+        norms
+
+    largestRelative (norms ignore) (norms round)
 
 /// <exception cref="LegatoException">The folder is no sound record, of an unknown family, or of too few batches.</exception>
 let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
@@ -195,8 +200,10 @@ let compare (device: IDevice) precision tolerance (folder: string) : Comparison 
         Allowed = tolerance |> Option.orElse (Some allowed)
     }
 
+    let recorded value = List.map value run.Rows
+
     [
-        judged $"loss of {run.Rows.Length} steps, relative" losses curve
-        judged "gradient norm, relative" norms allowedOfNorms
+        judged $"loss of {run.Rows.Length} steps, relative" (largestRelative (recorded _.Loss) losses) curve
+        judged "gradient norm, relative" (largestRelative (recorded _.GradientNorm) norms) allowedOfNorms
         { Name = "weights at the end"; Difference = weights; Allowed = None }
     ]
