@@ -70,9 +70,12 @@ module VerifyInference =
         executable.Memory(output).Read(0L, MemoryMarshal.AsBytes(Span logits))
         logits
 
+    /// The logits of every position of a text beside a source; empty: the model reads tokens alone.
+    let forwardBeside (source: int[]) (executable: IExecutable) (tokens: int[]) =
+        logitsOf executable { Rows = 1; Tokens = tokens; Source = source }
+
     /// The logits of every position of a model that reads tokens alone.
-    let forward (executable: IExecutable) (tokens: int[]) =
-        logitsOf executable { Rows = 1; Tokens = tokens; Source = [||] }
+    let forward executable tokens = forwardBeside [||] executable tokens
 
     /// Later positions can't be seen by earlier ones, so that one plan of the whole length serves every token.
     let private uncached (executable: IExecutable) (vocabulary: int) (prompt: int[]) source count =

@@ -18,10 +18,14 @@ let private logits (device: IDevice) precision (source: ModelSource.Source) =
     let plans = ModelSource.definition source |> ShownPlans.ofModel
     let tokens = text plans.Model
     let length = int64 tokens.Length
+    let given = if plans.Model.Task = ModelTask.SequenceToSequence then tokens else [||]
     use memory = new ModelMemory(device)
-    use executable = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, length, length, precision)))
+
+    let request = PlanRequest(Purpose.Forward, 1L, length, length, precision, Source = int64 given.Length)
+
+    use executable = memory.Compile(plans.Plan request)
     HubCheckpoint.Load(source.Folder.Value, plans.Model, fun path -> memory.Parameter path)
-    VerifyInference.forward executable tokens
+    VerifyInference.forwardBeside given executable tokens
 
 /// Bytes that are compared at a time.
 let private chunk = 1L <<< 24

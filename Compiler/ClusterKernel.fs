@@ -14,7 +14,7 @@ let private partitions (rows: Dim list) =
     if count.IsConstant then min 32L count.Constant else 32L
 
 /// The axes of a column sum's parts.
-let partialDims (cluster: Fuse.Cluster) =
+let partialDims (cluster: Units.Cluster) =
     let inner = cluster.Inner |> Option.defaultValue []
     let columns, rows = cluster.Domain |> List.partition (fun d -> List.contains d.Name inner)
     { Name = "Part"; Size = Fixed(partitions rows) } :: columns
@@ -31,7 +31,7 @@ let private joining (c: ColumnSum) =
     | _ -> Operation.Add, Expr.Number 0.0
 
 // Without reductions: enough inner elements to be worth a vector loop, the rest is grid.
-let private innerAxes (cluster: Fuse.Cluster) =
+let private innerAxes (cluster: Units.Cluster) =
     let isShort (d: Dim) =
         match d.Size with
         | Fixed n -> n < 128L
@@ -44,7 +44,7 @@ let private innerAxes (cluster: Fuse.Cluster) =
     | None, [] -> []
 
 /// Writes the statements of one row.
-type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> bool, mustStore: Node -> bool) =
+type private RowWriter(writer: Writer, cluster: Units.Cluster, inMemory: Node -> bool, mustStore: Node -> bool) =
     let inner = innerAxes cluster
     let innerNames = inner |> List.map (fun d -> d.Name) |> Set.ofList
     let members = List.ofSeq cluster.Members
@@ -56,12 +56,12 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
     let passes = Dictionary<int, int>()
 
     let roleOf node =
-        match Fuse.roleIn cluster.Domain cluster.Inner node with
+        match Units.roleIn cluster.Domain cluster.Inner node with
         | Some(role, _) -> role
-        | None -> Fuse.Full
+        | None -> Units.Full
 
     let isRowLevel (n: Node) = n.Axes |> List.forall (fun a -> not (innerNames.Contains a))
-    let isElsewhere (n: Node) = Fuse.isPlaced n || (inMemory n && not (own.Contains n.Id)) || Fuse.isAnchor n
+    let isElsewhere (n: Node) = Units.isPlaced n || (inMemory n && not (own.Contains n.Id)) || Units.isAnchor n
 
     let scope known statements = {
         Writer = writer
@@ -82,7 +82,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
             let deepest = if isElsewhere n then 0 else n.Inputs |> List.fold (fun d i -> max d (pass i)) 0
 
             let result =
-                if own.Contains n.Id && roleOf n = Fuse.RowReduction then
+                if own.Contains n.Id && roleOf n = Units.RowReduction then
                     deepest + 1
                 else
                     deepest
@@ -119,7 +119,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
             match n.Op with
             | Op.Map _
             | Op.Broadcast _ -> List.iter go n.Inputs
-            | Op.Reduce _ when n = computed && not (Fuse.isUnrolled n) -> List.iter go n.Inputs
+            | Op.Reduce _ when n = computed && not (Units.isUnrolled n) -> List.iter go n.Inputs
             | _ -> ()
 
         inputs computed
@@ -172,11 +172,11 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
         List.ofSeq body
 
     let writePass number columnSums =
-        let reductions = members |> List.filter (fun n -> roleOf n = Fuse.RowReduction && pass n = number + 1)
+        let reductions = members |> List.filter (fun n -> roleOf n = Units.RowReduction && pass n = number + 1)
 
         let fulls =
             members
-            |> List.filter (fun n -> roleOf n = Fuse.Full && pass n = number && (inner.IsEmpty || not (isRowLevel n)))
+            |> List.filter (fun n -> roleOf n = Units.Full && pass n = number && (inner.IsEmpty || not (isRowLevel n)))
 
         let columns = columnSums |> List.filter (fun c -> pass c.Node.Inputs.Head = number)
         let computed = reductions @ fulls @ (columns |> List.map (fun c -> c.Node))
@@ -195,7 +195,7 @@ type private RowWriter(writer: Writer, cluster: Fuse.Cluster, inMemory: Node -> 
                 known[n.Id] <- variable name
 
         for n in members do
-            let isOfRow = roleOf n = Fuse.Row || roleOf n = Fuse.RowReduction
+            let isOfRow = roleOf n = Units.Row || roleOf n = Units.RowReduction
 
             if isOfRow && pass n <= number + 1 && mustStore n && stored.Add n.Id then
                 statements.Add(store n (value rowScope home n))
@@ -254,7 +254,7 @@ let private partitioned (writer: Writer) (row: RowWriter) (columnSums: ColumnSum
 let write
     (writer: Writer)
     name
-    (cluster: Fuse.Cluster)
+    (cluster: Units.Cluster)
     (inMemory: Node -> bool)
     (mustStore: Node -> bool)
     (columnSums: ColumnSum list)

@@ -87,7 +87,7 @@ let lower (region: Region) (form: GroupedForm) (node: Node) (result: Node) =
 
     region.Steps.Add(
         Step.GroupedProduct(
-            region.Label([ Fuse.viewBase table ], "grouped product"),
+            region.Label([ Units.viewBase table ], "grouped product"),
             Cost(Extent.Of 2L * rows.Count * n * k, bytes),
             rows,
             n,

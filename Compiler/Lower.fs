@@ -40,10 +40,10 @@ type private Flow(fuse: Fuse.Region, results: Result list) =
         units
         |> Array.iteri (fun i (unit, reads) ->
             match unit with
-            | Fuse.Kernel cluster ->
+            | Units.Kernel cluster ->
                 for m in cluster.Members do
                     made[m.Id] <- i
-            | Fuse.Anchor(node, last) ->
+            | Units.Anchor(node, last) ->
                 made[node.Id] <- i
                 made[last.Id] <- i
 
@@ -104,7 +104,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
     let placeResult (r: Result) =
         match flow.Made r.Node with
         // A placed value that is wanted elsewhere too is copied before anything overwrites it.
-        | None when Fuse.isPlaced r.Node && r.Resident.IsNone -> copyTo region "keep" r.Node r.Target
+        | None when Units.isPlaced r.Node && r.Resident.IsNone -> copyTo region "keep" r.Node r.Target
         | None -> late.Add r
         | Some _ when region.Has r.Node || isAppend r.Node || isScan (maker r.Node) -> late.Add r
         // Views of it rely on the order of its axes.
@@ -135,7 +135,7 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
             match node.Op with
             | Op.Item _ -> false
             | Op.Contract _ -> true
-            | _ -> not (Fuse.isAnchor node)
+            | _ -> not (Units.isAnchor node)
 
         let adopts = isMovable && not (region.Has node) && flow.HasOneReader node && (flow.Made node).IsSome
 
@@ -173,9 +173,9 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
         region.Assign(r.Node, temporary r.Node)
         late.Add r
 
-    let lowerCluster index (cluster: Fuse.Cluster) (reads: Node list) =
+    let lowerCluster index (cluster: Units.Cluster) (reads: Node list) =
         let mustStore node = flow.IsWantedOutside(index, node)
-        let columns = Fuse.columnReductions cluster
+        let columns = Units.columnReductions cluster
 
         let sums: ClusterKernel.ColumnSum list =
             columns
@@ -351,9 +351,9 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
     /// Where a value of this region lies, if it does.
     member _.TryPlace(node: Node) =
-        let whole = Fuse.viewBase node
+        let whole = Units.viewBase node
 
-        if region.Has whole && not (Fuse.isPlaced whole) then
+        if region.Has whole && not (Units.isPlaced whole) then
             Some(region.PlaceOf whole)
         else
             None
@@ -364,14 +364,14 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, result
 
         for unit, _ in flow.Units do
             match unit with
-            | Fuse.Anchor(node, _) -> placeStarts node
-            | Fuse.Kernel _ -> ()
+            | Units.Anchor(node, _) -> placeStarts node
+            | Units.Kernel _ -> ()
 
         flow.Units
         |> Array.iteri (fun index (unit, reads) ->
             match unit with
-            | Fuse.Kernel cluster -> lowerCluster index cluster reads
-            | Fuse.Anchor(node, last) -> lowerAnchor index node last reads)
+            | Units.Kernel cluster -> lowerCluster index cluster reads
+            | Units.Anchor(node, last) -> lowerAnchor index node last reads)
 
         moveLate ()
         List.ofSeq region.Steps

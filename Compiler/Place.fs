@@ -87,9 +87,9 @@ let sliceOf (dim: Dim) variable (whole: Place) : Place =
             Strides = whole.Strides |> List.filter (fun (a, _) -> a <> dim.Name)
     }
 
-/// What a view node shows of its input's place (Fuse.viewBase says which nodes are views).
+/// What a view node shows of its input's place (Units.viewBase says which nodes are views).
 let rec viewOf (placeOf: Node -> Place) (node: Node) : Place =
-    if (Fuse.viewBase node).Id = node.Id then
+    if (Units.viewBase node).Id = node.Id then
         placeOf node
     else
         let x = node.Inputs.Head

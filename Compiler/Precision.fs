@@ -76,7 +76,7 @@ let rec private deciding (roots: Node list) : int list =
     Node.topological roots
     |> List.collect (fun node ->
         match node.Op with
-        | Op.TopK _ -> [ (Fuse.viewBase node.Inputs.Head).Id ]
+        | Op.TopK _ -> [ (Units.viewBase node.Inputs.Head).Id ]
         | Op.Scan scan -> deciding (scan.CarryResults @ scan.StackResults)
         | _ -> [])
 
@@ -85,7 +85,7 @@ let storage (precision: Precision) (roots: Node list) : Node -> ScalarType =
     let decides = System.Collections.Generic.HashSet<int>(deciding roots)
 
     fun node ->
-        let whole = Fuse.viewBase node
+        let whole = Units.viewBase node
 
         if node.Type <> Float then
             ScalarType.I32

@@ -132,7 +132,7 @@ let lower (region: Region) (axes: string list) (node: Node) (result: Node) (accu
         + bytesOf placeB (elements b.Dims)
         + bytesOf out (elements node.Dims)
 
-    let name = region.Label([ a; b ] |> List.map Fuse.viewBase, "product")
+    let name = region.Label([ a; b ] |> List.map Units.viewBase, "product")
     let isGradient = summed a |> List.exists (fun d -> d.Name = "Seq" || d.Name = "Batch")
     let axesOf (dims: Dim list) = dims |> List.map (fun d -> Emit.axisVariable d.Name) |> String.concat "*"
     let name = if isGradient then $"d {axesOf rows} x {axesOf columns}" else name

@@ -102,9 +102,9 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
 
     /// Whether a node's value lies in memory when another unit wants it.
     member _.InMemory(node: Node) =
-        Fuse.isPlaced node
+        Units.isPlaced node
         || places.ContainsKey node.Id
-        || (fuse.InMemory.Contains node.Id && not (Fuse.isAnchor node && node.Outputs.Length > 1))
+        || (fuse.InMemory.Contains node.Id && not (Units.isAnchor node && node.Outputs.Length > 1))
 
     member this.PlaceOf(node: Node) : Place =
         match places.TryGetValue node.Id with

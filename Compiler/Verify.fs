@@ -2,96 +2,11 @@ namespace Legato.Compiler
 
 open System.Collections.Generic
 open Legato.Dsl
+open Legato.Compiler.Demand
 
 /// Whether a graph is what GRAPH.md says: passes are checked with it after each other.
 [<RequireQualifiedAccess>]
 module Verify =
-    let private fail node what remedy = raise (ModelError(what, Print.node node, remedy))
-
-    let private demand node condition what remedy =
-        if not condition then
-            fail node (what ()) remedy
-
-    let private namesOf (dims: Dim list) = dims |> List.map (fun d -> d.Name)
-    let private sorted (dims: Dim list) = dims |> List.sortBy (fun d -> d.Name)
-
-    /// The type of a scalar expression, every part of it checked.
-    let rec private typed (node: Node) (arg: int -> ElementType) (variables: string list) scalar : ElementType =
-        let again = typed node arg variables
-
-        let wants kind part =
-            let found = again part
-
-            demand
-                node
-                (found = kind)
-                (fun () -> $"{part} in {scalar} is {found}, not {kind}")
-                "convert it, or mend the expression"
-
-        match scalar with
-        | Arg i -> arg i
-        | Var "score" when List.contains "score" variables -> Float
-        | Var name ->
-            demand
-                node
-                (List.contains name variables)
-                (fun () -> $"the variable {name} has no meaning here")
-                "use operands"
-
-            Integer
-        | Num _ -> Float
-        | Int _ -> Integer
-        | Un(op, x) ->
-            match op with
-            | Not ->
-                wants Boolean x
-                Boolean
-            | ToFloat ->
-                demand
-                    node
-                    (again x <> Float)
-                    (fun () -> $"{scalar} converts what is a Float already")
-                    "leave ToFloat out"
-
-                Float
-            | IsFinite ->
-                wants Float x
-                Boolean
-            | Neg
-            | Abs
-            | Detach ->
-                demand node (again x <> Boolean) (fun () -> $"{scalar} of a Boolean") "use Not, or convert with ToFloat"
-                again x
-            | _ ->
-                wants Float x
-                Float
-        | Bin(op, x, y) ->
-            wants (again x) y
-
-            match op with
-            | And
-            | Or ->
-                wants Boolean x
-                Boolean
-            | Less
-            | LessOrEqual
-            | Equal -> Boolean
-            | UniformAt ->
-                wants Integer x
-                Float
-            | _ ->
-                demand
-                    node
-                    (again x <> Boolean)
-                    (fun () -> $"{scalar} of Booleans")
-                    "use And and Or, or convert with ToFloat"
-
-                again x
-        | If(condition, x, y) ->
-            wants Boolean condition
-            wants (again x) y
-            again x
-
     let private arity (op: Op) : (int -> bool) * string =
         let exactly n = (=) n, string n
 
@@ -122,124 +37,6 @@ module Verify =
         | Op.Composite(AttendGradient _) -> (fun n -> n >= 6), "6 or more"
         | Op.Composite(GroupedProduct _)
         | Op.Composite(GroupedGradient _) -> exactly 3
-
-    let private fixedSize (node: Node) (d: Dim) =
-        match d.Size with
-        | Fixed n -> n
-        | Dynamic _ -> fail node $"the size of {d} must be fixed" "do this to fixed axes only"
-
-    let private wantsType node (x: Node) kind =
-        demand node (x.Type = kind) (fun () -> $"the operand {x} is {x.Type}, not {kind}") "convert it in a Map"
-
-    let private subset node (small: Dim list) (large: Dim list) =
-        for d in small do
-            demand
-                node
-                (List.contains d large)
-                (fun () -> $"the axis {d} is not in {Infer.show large}")
-                "give both the same axes"
-
-    let private sameAxes node (what: string) (found: Dim list) (expected: Dim list) =
-        let text () = $"{what} has the axes {Infer.show found}, not {Infer.show expected}"
-        demand node (sorted found = sorted expected) text "give both the same axes"
-
-    let private part (node: Node) axis start length total =
-        let text () = $"the elements {start} to {start + length} don't lie within {axis}:{total}"
-        demand node (start >= 0L && length > 0L && start + length <= total) text "stay within the axis"
-
-    let private attend node (form: AttendForm) (q: Node) (k: Node) (v: Node) (extras: Node list) =
-        let heads, keyHeads = Node.size form.Heads q, Node.size form.KeyHeads k
-        let uneven () = $"{heads} {form.Heads} can't share {keyHeads} {form.KeyHeads}"
-        demand node (heads % keyHeads = 0L) uneven "make the one a multiple of the other"
-        subset node [ Node.dim form.Feature k ] q.Dims
-        subset node [ Node.dim form.Context v; Node.dim form.KeyHeads v ] k.Dims
-
-        let arg i =
-            demand
-                node
-                (i < extras.Length)
-                (fun () -> $"the attention has no extra operand {i}")
-                "add the operand to its inputs"
-
-            extras[i].Type
-
-        let check (expression: Scalar option) variables kind =
-            for e in Option.toList expression do
-                let found = typed node arg variables e
-
-                demand
-                    node
-                    (found = kind)
-                    (fun () -> $"the expression {e} is {found}, not {kind}")
-                    "mend the mask or the score"
-
-        check form.Mask [ "b"; "h"; "q"; "k" ] Boolean
-        check form.Score [ "b"; "h"; "q"; "k"; "score" ] Float
-
-    let private decomposes (node: Node) composite =
-        let shapes = Composites.decompose composite node.Inputs |> List.map (fun part -> part.Outputs.Head)
-
-        demand
-            node
-            (shapes = node.Outputs)
-            (fun () -> $"its decomposition has the axes {shapes |> List.map (fst >> Infer.show)}")
-            "mend Composites.fs"
-
-    // The group's axis leads, then the axes summed over and the others, each kind in one run.
-    let private grouped (node: Node) (table: Dim list) (form: GroupedForm) =
-        let isSummed = namesOf table.Tail |> List.map (fun axis -> List.contains axis form.Summed)
-        let changes = List.pairwise isSummed |> List.filter (fun (a, b) -> a <> b)
-
-        demand
-            node
-            (table.Head.Name = form.Group && changes.Length <= 1)
-            (fun () -> $"the table {Infer.show table} is no matrix for each {form.Group}")
-            "put the group's axis first, then the axes of one side, then those of the other"
-
-    let private composite (node: Node) c =
-        match c, node.Inputs with
-        | Rope form, x :: angles ->
-            for angle in angles do
-                let pair = { Name = "Pair"; Size = Fixed(form.Rotary / 2L) }
-
-                demand
-                    node
-                    (List.contains pair angle.Dims)
-                    (fun () -> $"the angles have no axis {pair}")
-                    "give one angle a pair of features"
-
-                subset node (angle.Dims |> List.except [ pair ]) x.Dims
-
-            part node form.Feature 0L form.Rotary (Node.size form.Feature x)
-        | Attend form, q :: k :: v :: rest ->
-            let sinks, past, extras = form.Split rest
-            sinks |> Option.iter (fun sinks -> sameAxes node "the sinks" sinks.Dims [ Node.dim form.Heads q ])
-
-            for past in Option.toList past do
-                wantsType node past Integer
-                subset node past.Dims q.Dims
-
-            attend node form q k v extras
-        | AttendGradient form, q :: k :: v :: output :: logSumExp :: gradient :: extras ->
-            attend node form q k v extras
-
-            let forward =
-                Infer.outputs (Op.Composite(Attend form)) (node.Inputs |> List.map (fun n -> n.Outputs.Head))
-
-            sameAxes node "the output" output.Dims (fst forward[0])
-            sameAxes node "the log-sum-exp" logSumExp.Dims (fst forward[1])
-            sameAxes node "the output's gradient" gradient.Dims (fst forward[0])
-        | GroupedProduct form, [ x; table; index ] ->
-            wantsType node index Integer
-            subset node (x.Dims |> List.filter (fun d -> not (List.contains d.Name form.Summed))) index.Dims
-            grouped node table.Dims form
-        | GroupedGradient table, [ gradient; _; index ] ->
-            wantsType node index Integer
-            let free = table.Tail |> List.filter (fun d -> Node.hasAxis d.Name gradient)
-            grouped node table { Group = table.Head.Name; Summed = namesOf free }
-        | _ -> ()
-
-        decomposes node c
 
     let rec private check (placeholders: HashSet<int>) (roots: Node list) =
         for node in Node.topological roots do
@@ -380,7 +177,7 @@ module Verify =
             let rest axis (x: Node) = x.Dims |> List.except [ Node.dim axis x ]
             sameAxes node "what is appended, but for the sequence," (rest sequence value) (rest context state)
         | Op.Broadcast target, [ x ] -> subset node x.Dims target
-        | Op.Composite c, _ -> composite node c
+        | Op.Composite c, _ -> VerifyComposite.operands node c
         | _ -> ()
 
     and private loop placeholders (node: Node) (scan: Scan) =

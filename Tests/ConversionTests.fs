@@ -292,7 +292,7 @@ let ``import and export give the same bytes`` (name: string) =
         let config folder = File.ReadAllText(Path.Combine(folder, "config.json"))
         Assert.That(config copy, Is.EqualTo(config folder)))
 
-[<TestCaseSource(nameof models)>]
+[<TestCaseSource(nameof shared)>]
 let ``a round trip is judged bit for bit`` (name: string) =
     let output = succeeds [ "verify"; checkpoint name; "--round-trip" ]
     Assert.That(output, Does.Contain("logits").And.Contain("tensors").And.Not.Contain "differs")

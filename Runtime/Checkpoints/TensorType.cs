@@ -69,6 +69,7 @@ public static class TensorTypes
         TensorType.F8E4M3 => "F8_E4M3",
         TensorType.F8E5M2 => "F8_E5M2",
         TensorType.Bool => "BOOL",
+        TensorType.F4 => "MXFP4",
         _ => type.ToString(),
     };
 
