@@ -160,6 +160,8 @@ internal sealed class CudaLowering
         for (int i = 0; i < steps.Count; i++)
             if (runs.At(steps, i) is { } run && AddSkinny(run, [.. steps.Skip(i + run.Length)]) is { } followers)
                 i += run.Length + followers - 1;
+            else if (i + 1 < steps.Count && AddWithGelu(steps[i], steps[i + 1]))
+                i++;
             else if (!StartsKernelsEarly && steps.Skip(i).TakeWhile(s => s is Step.Fused).Count() is var neighbours and > 1)
             {
                 Begin();
@@ -283,16 +285,55 @@ internal sealed class CudaLowering
     /// <summary>A product whose epilogue cuBLASLt takes in; false for others.</summary>
     private bool AddWithEpilogue(Step.MatrixProduct product, CudaView left, CudaView right, CudaView output)
     {
-        if (ProductEpilogue.Of(product) is not { } added || left.Type != output.Type)
+        if (Ended(product, left, right, [output, .. Views(product.EpilogueOperands)]) is not { } launch)
             return false;
-        CudaView[] views = [output, .. Views(product.EpilogueOperands)];
-        CudaView? bias = added.Bias is { } b ? views[b] : null, addend = added.Addend is { } a ? views[a] : null;
-        if (bias is not null && bias.Alignment * bias.Type.Size() < CudaProduct.BiasAlignment)
-            return false;
+        Add(launch);
+        return true;
+    }
+
+    /// <summary>A product and its epilogue as one; null where cuBLASLt doesn't take it in.</summary>
+    /// <param name="views">The output, and what the epilogue reads.</param>
+    private CudaProductLaunch? Ended(Step.MatrixProduct product, CudaView left, CudaView right, CudaView[] views)
+    {
+        if (ProductEpilogue.Of(product) is not { } added || left.Type != views[0].Type || (added.GeluInput is not null && left.Type == ScalarType.F32))
+            return null;
+        CudaView? Operand(int? index) => index is { } at ? views[at] : null;
+        if (Operand(added.Bias) is { } bias && bias.Alignment * bias.Type.Size() < CudaProduct.BiasAlignment)
+            return null;
         Kernel epilogue = IndependentLoops.ToGrid(Whole(product.Epilogue!, product.M, product.N), Memory(views));
         _ = Write(epilogue, views);
-        var sum = new Lazy<CudaLaunch>(() => new CudaKernelLaunch(EpilogueName(product.Name), Cost.Zero, epilogue, views, this));
-        Add(new CudaProductLaunch(product, left, right, output, bias, addend, sum, this));
+        Step.MatrixProduct plain = product with { Epilogue = null, EpilogueOperands = [] };
+        var apart = new Lazy<CudaLaunch[]>(() =>
+            [new CudaProductLaunch(plain, left, right, views[0], this), new CudaKernelLaunch(EpilogueName(product.Name), Cost.Zero, epilogue, views, this)]);
+        ProductActivation activation = added.GeluInput is null ? ProductActivation.None : ProductActivation.GeluSlope;
+        return new CudaProductLaunch(
+            product, left, right, views[0],
+            new ProductEnd(Operand(added.Bias), Operand(added.Addend), activation, Operand(added.GeluInput), product.Output.RowStride.Constant, apart), this);
+    }
+
+    /// <summary>A product, and GELU of all that it gives in the step after it, as one; false for other steps, and where cuBLASLt doesn't take it in.</summary>
+    private bool AddWithGelu(Step step, Step next)
+    {
+        if (step is not Step.MatrixProduct product || next is not Step.Fused map || GeluOfProduct.Of(product, map) is not { } gelu)
+            return false;
+        CudaView left = View(product.Left.View), right = View(product.Right.View), result = View(gelu.Result.View);
+        CudaView[] views = [View(product.Output.View), .. Views(product.EpilogueOperands)];
+        CudaView? bias = gelu.Bias is { } at ? views[at] : null;
+        bool isTaken = left.Type is ScalarType.BF16 or ScalarType.F16 && left.Type == right.Type && left.Type == views[0].Type && left.Type == result.Type
+            && (bias is null || bias.Alignment * bias.Type.Size() >= CudaProduct.BiasAlignment)
+            && !views.Append(left).Append(right).Any(result.Overlaps)
+            && CudaSkinnyProduct.Of(product, this) is null && AlignedProducts.Of(product, left.Type).Count() == 1;
+        if (!isTaken)
+            return false;
+        Begin();
+        CudaView[] mapped = Views(map.Operands);
+        Kernel kernel = IndependentLoops.ToGrid(map.Kernel, Memory(mapped));
+        _ = Write(kernel, mapped);
+        var apart = new Lazy<CudaLaunch[]>(() =>
+            [Ended(product, left, right, views) ?? new CudaProductLaunch(product, left, right, views[0], this), new CudaKernelLaunch(map.Name, map.Cost, kernel, mapped, this)]);
+        Step.MatrixProduct whole = product with { Cost = product.Cost + map.Cost, Output = gelu.Result };
+        Add(new CudaProductLaunch(
+            whole, left, right, result, new ProductEnd(bias, null, ProductActivation.Gelu, views[0], product.Output.RowStride.Constant, apart), this));
         return true;
     }
 

@@ -8,10 +8,12 @@ internal readonly record struct ProductOperand(ScalarType Type, bool Transposed,
 
 /// <summary>
 /// A product of columns-first matrices: C[rows, columns] = A · B, for each of a batch, plus what C or another matrix like it
-/// holds, plus a vector for each column.
+/// holds, plus a vector for each column, and what an activation makes of that.
 /// </summary>
+/// <param name="InputLeading">Of the activation's input, which is as large as C.</param>
 internal readonly record struct ProductShape(
-    long Rows, long Columns, long Depth, long Batch, ProductOperand A, ProductOperand B, ProductOperand C, bool Accumulate, bool HasBias, bool ByTf32);
+    long Rows, long Columns, long Depth, long Batch, ProductOperand A, ProductOperand B, ProductOperand C, bool Accumulate, bool HasBias, bool ByTf32,
+    ProductActivation Activation, long InputLeading);
 
 /// <summary>cuBLASLt's descriptions of a product.</summary>
 internal sealed unsafe class CudaProduct : IDisposable
@@ -23,17 +25,17 @@ internal sealed unsafe class CudaProduct : IDisposable
 
     public CudaProduct(ProductShape shape)
     {
-        (Accumulate, HasBias) = (shape.Accumulate, shape.HasBias);
+        Accumulate = shape.Accumulate;
         CublasLt.Check(CublasLt.ProductCreate(out nint description, shape.ByTf32 ? CublasLt.Float32ByTf32 : CublasLt.Float32, Real), "describing a product");
         Description = description;
         int a = shape.A.Transposed ? 1 : 0, b = shape.B.Transposed ? 1 : 0;
         CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeA, &a, sizeof(int)), "describing a product");
         CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.TransposeB, &b, sizeof(int)), "describing a product");
-        if (shape.HasBias)
-        {
-            int epilogue = CublasLt.AddsBias;
+        if (EpilogueOf(shape) is int epilogue)
             CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.Epilogue, &epilogue, sizeof(int)), "describing an epilogue");
-        }
+        long inputLeading = shape.InputLeading;
+        if (shape.Activation != ProductActivation.None)
+            CublasLt.Check(CublasLt.ProductSetAttribute(description, CublasLt.InputLeading, &inputLeading, sizeof(long)), "describing an epilogue");
         A = Layout(shape.A, shape.Rows, shape.Depth, shape.Batch);
         B = Layout(shape.B, shape.Depth, shape.Columns, shape.Batch);
         C = Layout(shape.C, shape.Rows, shape.Columns, shape.Batch);
@@ -50,14 +52,16 @@ internal sealed unsafe class CudaProduct : IDisposable
 
     public bool Accumulate { get; }
 
-    public bool HasBias { get; }
-
     /// <summary>From the first to the last byte of each matrix of the batch.</summary>
     public (long A, long B, long C) Bytes { get; }
 
     /// <summary>Where the vector lies that is added to each column.</summary>
     public void SetBias(nint address) =>
         CublasLt.Check(CublasLt.ProductSetAttribute(Description, CublasLt.BiasPointer, &address, (nuint)sizeof(nint)), "describing an epilogue");
+
+    /// <summary>Where the activation's input lies.</summary>
+    public void SetInput(nint address) =>
+        CublasLt.Check(CublasLt.ProductSetAttribute(Description, CublasLt.InputPointer, &address, (nuint)sizeof(nint)), "describing an epilogue");
 
     public void Dispose()
     {
@@ -66,6 +70,15 @@ internal sealed unsafe class CudaProduct : IDisposable
         _ = CublasLt.LayoutDestroy(C);
         _ = CublasLt.ProductDestroy(Description);
     }
+
+    private static int? EpilogueOf(ProductShape shape) => (shape.Activation, shape.HasBias) switch
+    {
+        (ProductActivation.Gelu, true) => CublasLt.GeluOfBiased,
+        (ProductActivation.Gelu, false) => CublasLt.Gelu,
+        (ProductActivation.GeluSlope, _) => CublasLt.GeluSlope,
+        (_, true) => CublasLt.AddsBias,
+        _ => null,
+    };
 
     private static nint Layout(ProductOperand operand, long rows, long columns, long batch)
     {

@@ -14,8 +14,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private readonly CpuExtent m, n, k;
     private readonly BatchStrides[] batch;
     private readonly bool accumulate, byTf32;
-    private readonly CudaView? bias, addend;
-    private readonly Lazy<CudaLaunch>? epilogue;
+    private readonly ProductEnd? end;
     private readonly CudaLowering lowering;
     private readonly List<Call> calls = [];
     private readonly CudaHopperDense? own;
@@ -25,18 +24,14 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private CudaPortableProduct? portable;
 
     public CudaProductLaunch(Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaLowering lowering)
-        : this(step, left, right, output, null, null, null, lowering)
+        : this(step, left, right, output, null, lowering)
     {
     }
 
-    /// <param name="bias">A vector that is added to each row.</param>
-    /// <param name="addend">A matrix of the output's layout that is added.</param>
-    /// <param name="epilogue">Adds them where cuBLASLt doesn't.</param>
-    public CudaProductLaunch(
-        Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, CudaView? bias, CudaView? addend, Lazy<CudaLaunch>? epilogue, CudaLowering lowering)
+    public CudaProductLaunch(Step.MatrixProduct step, CudaView left, CudaView right, CudaView output, ProductEnd? end, CudaLowering lowering)
         : base(step.Name, step.Cost, lowering)
     {
-        (this.bias, this.addend, this.epilogue) = (bias, addend, epilogue);
+        this.end = end;
         // cuBLASLt writes columns, and rows that lie together are the columns of the transpose: Cᵀ = Bᵀ · Aᵀ.
         bool byColumns = !step.Output.ColumnStride.Equals(Extent.One) && step.Output.RowStride.Equals(Extent.One);
         (this.left, this.right, this.output) = byColumns ? (right, left, output) : (left, right, output);
@@ -49,8 +44,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
         accumulate = step.Accumulate;
         byTf32 = lowering.Resources.Plan.Precision == "tf32";
         this.lowering = lowering;
-        var form = new HopperProductForm(this.left.Type, output.Type, !a.ColumnStride.Equals(Extent.One), b.ColumnStride.Equals(Extent.One), accumulate || addend is not null, bias is not null, ProductGrouping.None);
-        own = CudaHopperDense.Of(form, a, b, this.right.Type, Name, lowering);
+        var form = new HopperProductForm(this.left.Type, output.Type, !a.ColumnStride.Equals(Extent.One), b.ColumnStride.Equals(Extent.One), accumulate || end?.Addend is not null, end?.Bias is not null, ProductGrouping.None);
+        own = end is null or { Activation: ProductActivation.None } ? CudaHopperDense.Of(form, a, b, this.right.Type, Name, lowering) : null;
     }
 
     /// <summary>Whether a kernel of our own may compute it, which takes odd sizes as they are.</summary>
@@ -59,7 +54,6 @@ internal sealed class CudaProductLaunch : CudaLaunch
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
-        epilogue?.Value.Bind(dimensions);
         product?.Dispose();
         (product, choice) = (null, null);
         AddCalls(dimensions);
@@ -75,17 +69,24 @@ internal sealed class CudaProductLaunch : CudaLaunch
                 return;
             }
             product = new CudaProduct(shape);
-            added = addend?.Address(dimensions);
+            added = end?.Addend?.Address(dimensions);
             Call first = calls[0];
-            HopperAddresses addresses = new(first.Left, first.Right, first.Output, added ?? first.Output, bias?.Address(dimensions) ?? 0);
+            HopperAddresses addresses = new(first.Left, first.Right, first.Output, added ?? first.Output, end?.Bias?.Address(dimensions) ?? 0);
             bool isTaken = own is not null && calls.Count == 1 && own.Takes(shape, addresses);
             choice = lowering.Device.Products.Choose(shape, product, isTaken ? own : null);
             if (choice is { Library: null })
                 own!.Bind(shape, addresses);
-            else if (bias is not null)
+            else if (end?.Bias is not null)
                 product.SetBias(addresses.Bias);
+            if (end?.Input is { } input)
+                product.SetInput(input.Address(dimensions));
         }
-        if (choice is null)
+        if (choice is null && end is not null)
+        {
+            foreach (CudaLaunch launch in end.Apart.Value)
+                launch.Bind(dimensions);
+        }
+        else if (choice is null)
         {
             portable ??= new CudaPortableProduct(left.Type, right.Type, output.Type, accumulate, lowering.Device, Name);
             portable.Bind(
@@ -96,6 +97,12 @@ internal sealed class CudaProductLaunch : CudaLaunch
 
     public override void Enqueue(nint stream)
     {
+        if (choice is null && end is not null && calls.Count > 0)
+        {
+            foreach (CudaLaunch launch in end.Apart.Value)
+                launch.Enqueue(stream);
+            return;
+        }
         foreach (Call call in calls)
             if (choice is { Library: { } algorithm })
                 CublasLt.Check(lowering.Device.Products.Multiply(product!, algorithm, call.Right, call.Left, added ?? call.Output, call.Output, stream), $"computing {Name}");
@@ -103,8 +110,6 @@ internal sealed class CudaProductLaunch : CudaLaunch
                 own!.Enqueue(stream);
             else
                 portable!.Enqueue(call.Left, call.Right, call.Output, stream);
-        if (choice is null)
-            epilogue?.Value.Enqueue(stream);
     }
 
     /// <summary>A call for each index of the batch loops but the innermost.</summary>
@@ -147,7 +152,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
             || Operand(left.Type, leftStrides.At(dimensions), rows, depth, leftStep) is not { } b
             || Operand(output.Type, outputStrides.At(dimensions), rows, columns, outputStep) is not { Transposed: false } c)
             return null;
-        return new ProductShape(columns, rows, depth, count, a, b, c, accumulate || addend is not null, bias is not null, byTf32 && left.Type == ScalarType.F32);
+        return new ProductShape(columns, rows, depth, count, a, b, c, accumulate || end?.Addend is not null, end?.Bias is not null,
+            byTf32 && left.Type == ScalarType.F32, end?.Activation ?? ProductActivation.None, end?.InputStride ?? 0);
     }
 
     /// <summary>A matrix of rows as one of columns.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
+using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cuda;
 
@@ -93,7 +94,10 @@ internal sealed unsafe class CudaProducts : IDisposable
             return choices[0];
 
         using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
+        using CudaMemory? input = shape.Activation == ProductActivation.None ? null : Filled(shape.InputLeading * shape.Columns * shape.C.Type.Size());
         using var stopwatch = new CudaStopwatch(1);
+        if (input is not null)
+            product.SetInput(input.Address);
         own?.Bind(shape, new HopperAddresses(b.Address, a.Address, c.Address, c.Address, a.Address));
         if (shape.HasBias)
             product.SetBias(a.Address);
