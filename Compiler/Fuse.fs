@@ -110,6 +110,13 @@ let units (results: Node list) : Region =
             mark last
             stored.Add last.Id |> ignore
 
+    /// Whether a chain only adds to what it starts from.
+    let rec isSum (node: Node) (last: Node) =
+        last.Id = node.Id
+        || (match last.Op with
+            | Op.Map(Bin(Add, Arg _, Arg _)) -> last.Inputs |> List.exists (isSum node)
+            | _ -> false)
+
     // From the last product back: a sum of products belongs to the one that ends it.
     for node in List.rev order do
         match node.Op with
@@ -120,9 +127,10 @@ let units (results: Node list) : Region =
 
             let last = if batched then node else chain node node
 
-            // What another product's epilogue ends in is computed there: it needn't go through memory.
+            // What another product's epilogue ends in is computed there: it needn't go through memory. A sum goes through
+            // memory in place of the product, and one operand fewer is read there.
             match onlyConsumer last with
-            | Some next when inEpilogue.Contains next.Id -> finish node node
+            | Some next when inEpilogue.Contains next.Id && not (isSum node last) -> finish node node
             | _ -> finish node last
         | Op.Composite(GroupedProduct _) -> finish node (chain node node)
         | _ -> ()

@@ -83,3 +83,36 @@ let ``steps take turns in what they need beside the plan`` () =
 
     Assert.That(working 3, Is.GreaterThan(32L <<< 20))
     Assert.That(working 12, Is.EqualTo(working 3))
+
+let rec private allSteps (steps: IReadOnlyList<Step>) : Step list = [
+    for step in steps do
+        yield step
+
+        match step with
+        | :? Step.Loop as loop -> yield! allSteps loop.Body
+        | _ -> ()
+]
+
+[<Test>]
+let ``what cuBLASLt may do beside a product is found in a plan of GPT-2`` () =
+    let steps = (planOf "gpt2-10m" Purpose.Train "bf16").Steps |> allSteps
+    let pairs = List.pairwise steps
+
+    let gelu =
+        pairs
+        |> List.filter (function
+            | (:? Step.MatrixProduct as product), (:? Step.Fused as map) ->
+                not (isNull (GeluOfProduct.Of(product, map)))
+            | _ -> false)
+
+    let slopes =
+        steps
+        |> List.filter (function
+            | :? Step.MatrixProduct as product ->
+                match ProductEpilogue.Of product with
+                | null -> false
+                | ended -> ended.GeluInput.HasValue
+            | _ -> false)
+
+    Assert.That(gelu, Has.Length.EqualTo 1)
+    Assert.That(slopes, Has.Length.EqualTo 1)

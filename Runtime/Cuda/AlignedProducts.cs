@@ -4,11 +4,11 @@ namespace Legato.Runtime.Cuda;
 
 /// <summary>
 /// A long product of 16-bit matrices whose columns or depth are no multiple of 64, such as an odd vocabulary's, as one
-/// of as many as are and one of the rest: cuBLASLt takes only aligned sizes to tensor cores at speed.
+/// of whole tiles and one of the rest: cuBLASLt takes only aligned sizes to tensor cores at speed.
 /// </summary>
 internal static class AlignedProducts
 {
-    private const long Alignment = 64, WorthIt = 1024;
+    private const long Alignment = 64, Tile = 128, WorthIt = 1024;
 
     /// <summary>
     /// The products in order, without their epilogue. Of the depth the rest comes first: what a 16-bit output rounds in
@@ -49,9 +49,9 @@ internal static class AlignedProducts
         return [p with { M = whole }, p with { M = Rest(p.M, whole), Left = left, Output = output, Cost = Cost.Zero }];
     }
 
-    /// <summary>The largest aligned part of a long size; null where it is aligned itself, or short.</summary>
+    /// <summary>As many whole tiles as there are in a long size; null where it is aligned itself, or short.</summary>
     private static Extent? Whole(Extent size) =>
-        size.IsConstant && size.Constant >= WorthIt && size.Constant % Alignment != 0 ? Extent.Of(size.Constant / Alignment * Alignment) : null;
+        size.IsConstant && size.Constant >= WorthIt && size.Constant % Alignment != 0 ? Extent.Of(size.Constant / Tile * Tile) : null;
 
     private static Extent Rest(Extent size, Extent whole) => Extent.Of(size.Constant - whole.Constant);
 

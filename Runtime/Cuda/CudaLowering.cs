@@ -259,8 +259,13 @@ internal sealed class CudaLowering
         if (parts.Length == 1 && AddWithEpilogue(product, left, right, output))
             return;
         CudaProductLaunch whole = Whole(product);
-        foreach (CudaProductLaunch launch in whole.TakesOddSizes || parts.Length == 1 ? [whole] : parts.Select(Whole))
-            Add(launch);
+        if (parts.Length == 1)
+            Add(whole);
+        else if (whole.TakesOddSizes)
+            Add(new CudaOddProductLaunch(product, whole, [.. parts.Select(Whole)], this));
+        else
+            foreach (Step.MatrixProduct part in parts)
+                Add(Whole(part));
         AddEpilogue(product.Name, product.Epilogue, product.M, product.N, [output, .. Views(product.EpilogueOperands)]);
 
         CudaProductLaunch Whole(Step.MatrixProduct p) => new(p, View(p.Left.View), View(p.Right.View), View(p.Output.View), this);

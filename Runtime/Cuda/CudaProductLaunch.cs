@@ -51,6 +51,9 @@ internal sealed class CudaProductLaunch : CudaLaunch
     /// <summary>Whether a kernel of our own may compute it, which takes odd sizes as they are.</summary>
     public bool TakesOddSizes => own is not null;
 
+    /// <summary>That it took when it was measured; not a number where it wasn't, as of a kernel that takes all.</summary>
+    public double Seconds => choice?.Seconds ?? double.NaN;
+
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);

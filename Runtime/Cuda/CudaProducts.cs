@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
@@ -6,23 +7,23 @@ namespace Legato.Runtime.Cuda;
 
 /// <summary>How a product is computed: by an algorithm of cuBLASLt's, or by our own kernel.</summary>
 /// <param name="Library">Null for our own.</param>
-internal readonly record struct ProductChoice(ProductAlgorithm? Library)
+/// <param name="Seconds">That it took when it was chosen; not a number where there was no room to measure.</param>
+internal readonly record struct ProductChoice(ProductAlgorithm? Library, double Seconds)
 {
-    private static readonly byte[] own = [1];
+    private const int OwnBytes = sizeof(double);
 
     /// <summary>What <see cref="ToBytes"/> has given; null for other bytes.</summary>
-    public static ProductChoice? Of(byte[] bytes) => bytes.Length switch
+    public static ProductChoice? Of(ReadOnlySpan<byte> bytes)
     {
-        1 => new ProductChoice(null),
-        64 => new ProductChoice(MemoryMarshal.Read<ProductAlgorithm>(bytes)),
-        _ => null,
-    };
+        if (bytes.Length != OwnBytes && bytes.Length != OwnBytes + Unsafe.SizeOf<ProductAlgorithm>())
+            return null;
+        return new ProductChoice(bytes.Length == OwnBytes ? null : MemoryMarshal.Read<ProductAlgorithm>(bytes[OwnBytes..]), MemoryMarshal.Read<double>(bytes));
+    }
 
     public byte[] ToBytes()
     {
-        if (Library is not { } algorithm)
-            return own;
-        return MemoryMarshal.AsBytes(new ReadOnlySpan<ProductAlgorithm>(in algorithm)).ToArray();
+        byte[] seconds = BitConverter.GetBytes(Seconds);
+        return Library is { } algorithm ? [.. seconds, .. MemoryMarshal.AsBytes(new ReadOnlySpan<ProductAlgorithm>(in algorithm))] : seconds;
     }
 }
 
@@ -85,12 +86,12 @@ internal sealed unsafe class CudaProducts : IDisposable
     /// <summary>The fastest of the proposals and our own kernel, on memory of its own; the first where there is no room to measure.</summary>
     private ProductChoice? Measured(ProductShape shape, CudaProduct product, CudaHopperDense? own)
     {
-        List<ProductChoice> choices = [.. Proposed(product).Select(algorithm => new ProductChoice(algorithm))];
+        List<ProductChoice> choices = [.. Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN))];
         if (own is not null)
-            choices.Add(new ProductChoice(null));
+            choices.Add(new ProductChoice(null, double.NaN));
         if (choices.Count == 0)
             return null;
-        if (choices.Count == 1 || product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
+        if (product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
             return choices[0];
 
         using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
@@ -113,7 +114,7 @@ internal sealed unsafe class CudaProducts : IDisposable
         for (int i = 0; i < choices.Count; i++)
             if (Time(stopwatch, () => Start(choices[i])) is { } seconds && seconds < best)
                 (best, at) = (seconds, i);
-        return choices[at];
+        return choices[at] with { Seconds = best };
     }
 
     private ProductAlgorithm[] Proposed(CudaProduct product)

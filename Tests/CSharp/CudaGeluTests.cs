@@ -44,7 +44,7 @@ public class CudaGeluTests
         [Values(ScalarType.BF16, ScalarType.F16, ScalarType.F32)] ScalarType type, [Values(96, 93)] int columns, [Values] bool hasBias)
     {
         (PlanFixture fixture, Step.MatrixProduct product, Step.Fused map) = Forward(type, columns, hasBias);
-        Agrees(fixture, type, ["c", "result"], product, map);
+        Agrees(fixture, type, 1, ["c", "result"], product, map);
     }
 
     [Test]
@@ -53,10 +53,11 @@ public class CudaGeluTests
         PlanFixture fixture = Operands(type, columns).Random("input", Rows * columns, type);
         Expr sum = Load(0, At("m", columns, "n")), input = Load(1, At("m", columns, "n"));
         Step.MatrixProduct product = Product(fixture, columns, Epilogue(type, "input", columns, Mul(sum, Slope(input))), "input");
-        Agrees(fixture, type, ["c"], product);
+        // An error of the slope is multiplied by products of about that size.
+        Agrees(fixture, type, Math.Sqrt(Depth), ["c"], product);
     }
 
-    private static void Agrees(PlanFixture fixture, ScalarType type, string[] results, params Step[] steps)
+    private static void Agrees(PlanFixture fixture, ScalarType type, double size, string[] results, params Step[] steps)
     {
         Plan plan = fixture.Plan(steps);
         using IDevice device = TestDevices.Open("cuda");
@@ -67,7 +68,7 @@ public class CudaGeluTests
         {
             Assert.That(first[name], Is.EqualTo(second[name]), "the same bits every time");
             for (int i = 0; i < expected[name].Length; i++)
-                Assert.That(first[name][i], Is.EqualTo(expected[name][i]).Within(relative * (1 + Math.Abs(expected[name][i]))), $"{name}[{i}]");
+                Assert.That(first[name][i], Is.EqualTo(expected[name][i]).Within(relative * (size + Math.Abs(expected[name][i]))), $"{name}[{i}]");
         }
     }
 

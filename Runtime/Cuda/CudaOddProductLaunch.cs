@@ -1,0 +1,28 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>A product of an odd size: whole, by a kernel that takes it as it is, or in parts, the aligned one at full speed; what took less time.</summary>
+internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductLaunch whole, CudaProductLaunch[] parts, CudaLowering lowering)
+    : CudaLaunch(step.Name, step.Cost, lowering)
+{
+    private bool inParts;
+
+    public override void Bind(ReadOnlySpan<long> dimensions)
+    {
+        base.Bind(dimensions);
+        whole.Bind(dimensions);
+        foreach (CudaProductLaunch part in parts)
+            part.Bind(dimensions);
+        inParts = parts.Sum(part => part.Seconds) < whole.Seconds;
+    }
+
+    public override void Enqueue(nint stream)
+    {
+        if (!inParts)
+            whole.Enqueue(stream);
+        else
+            foreach (CudaProductLaunch part in parts)
+                part.Enqueue(stream);
+    }
+}
