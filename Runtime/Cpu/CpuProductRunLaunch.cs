@@ -53,7 +53,16 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
     public override void AddWeights(int worker, List<WeightPiece> pieces)
     {
         if (together)
+        {
             SkinnyRun.AddWeights(worker, workers, pieces);
+            return;
+        }
+        // Apart, each is a step of its own, but the program knows only this one.
+        foreach (CpuMatrixProductLaunch member in members)
+        {
+            (member.Weights, member.FirstWeights) = (Weights, pieces.Count);
+            member.AddWeights(worker, pieces);
+        }
     }
 
     private void RunApart(Worker worker)
