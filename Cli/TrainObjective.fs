@@ -97,8 +97,12 @@ let private framed (model: ModelDescription) (tokenizer: Tokenizer) (objective: 
         raise (LegatoException("the model has no token that a target starts with", model.Name, remedy))
 
 /// The rows that a model reads of so many tokens each.
+/// <exception cref="LegatoException">Packed rows of a model that reads a source and writes a target.</exception>
 let rows (model: ModelDescription) (objective: Objective) isPacked (length: int) : RowShape =
     match objective with
+    | :? SourceAndTarget when model.Task = ModelTask.SequenceToSequence && isPacked ->
+        let what = $"{model.Name} reads a source and writes a target, so that documents can't be kept apart in a row"
+        raise (LegatoException(what, "--pack", "leave --pack out, and train on plain text"))
     | :? SourceAndTarget as apart when model.Task = ModelTask.SequenceToSequence -> apart.Beside length
     | _ -> RowShape(length, 0, isPacked)
 

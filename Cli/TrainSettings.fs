@@ -61,6 +61,7 @@ let private entries (options: TrainOptions) : (string * JsonNode) list = [
     "beta2", number options.Beta2
     "eps", number options.Epsilon
     "clip", number options.Clip
+    "dropout", number options.Dropout
     "seed", number options.Seed
     "eval-every", number options.EvaluateEvery
     "eval-batches", number options.EvaluateBatches

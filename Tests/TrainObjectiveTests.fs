@@ -237,6 +237,13 @@ let ``a model with an encoder isn't trained on one text`` () =
         Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
         Assert.That(outcome.Errors, Does.Contain "use --objective spans or denoise"))
 
+[<Test>]
+let ``a model with an encoder doesn't pack`` () =
+    inFolder (fun folder ->
+        let outcome = trainModel "t5-tiny" folder "run" [ "--objective", "spans"; "--pack", ""; "--separator", "." ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
+        Assert.That(outcome.Errors, Does.Contain "leave --pack out"))
+
 [<TestCaseSource(nameof mistakes)>]
 let ``a mistake ends with 2 and its remedy`` (flags: (string * string) list) (part: string) =
     inFolder (fun folder ->
