@@ -52,6 +52,9 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
 
     public long BlocksZ { get; set; } = 1;
 
+    /// <summary>Neighbouring blocks that run at one time and reach each other's shared memory; they divide the blocks.</summary>
+    public long ClusterX { get; set; } = 1;
+
     public int Threads { get; set; } = 1;
 
     public int SharedBytes { get; set; }
@@ -74,7 +77,12 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
         {
             // The driver's words for: a buffer of arguments follows, its size follows, end.
             void** extra = stackalloc void*[] { (void*)1, start, (void*)2, &size, (void*)0 };
-            var early = new LaunchAttribute { Id = LaunchAttribute.StartsEarly, Value = 1 };
+            LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
+            uint count = 0;
+            if (StartsEarly)
+                attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.StartsEarly, X = 1 };
+            if (ClusterX > 1)
+                attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ClusterSize, X = (uint)ClusterX, Y = 1, Z = 1 };
             var configuration = new LaunchConfiguration
             {
                 BlocksX = (uint)BlocksX,
@@ -85,8 +93,8 @@ internal sealed unsafe class CudaCall(nint function, int arguments, string name)
                 ThreadsZ = 1,
                 SharedBytes = (uint)SharedBytes,
                 Stream = stream,
-                Attributes = &early,
-                AttributeCount = StartsEarly ? 1u : 0,
+                Attributes = attributes,
+                AttributeCount = count,
             };
             CudaError.Check(Driver.LaunchKernelEx(&configuration, function, null, extra), $"launching {name}");
         }

@@ -166,9 +166,18 @@ internal struct LaunchAttribute
     /// <summary>Programmatic stream serialisation: the kernel waits for those ahead of it where it says so.</summary>
     public const int StartsEarly = 6;
 
+    /// <summary>Blocks of a cluster in each direction.</summary>
+    public const int ClusterSize = 4;
+
     [FieldOffset(0)]
     public int Id;
 
     [FieldOffset(8)]
-    public int Value;
+    public uint X;
+
+    [FieldOffset(12)]
+    public uint Y;
+
+    [FieldOffset(16)]
+    public uint Z;
 }

@@ -1,20 +1,24 @@
 // Attention of one query a batch row: bound by reading keys and values once. The query heads that share a key head are the
-// rows of one tensor-core tile. A block takes so many keys of one key head, however long the row and large the batch;
-// the last block of a row to finish adds the parts in order.
-// HEAD, VALUE: head sizes, multiples of 64. A group has at most 16 heads. CACHED: whether all keys and values but the last
-// were there before the kernels ahead; they are fetched while those still run.
+// rows of one tensor-core tile. A block takes so many keys of one key head, however long the row and large the batch. The
+// parts are added in order: by all blocks of a row together where they are a cluster, which read each other's shared memory,
+// else by the last to finish.
+// HEAD, VALUE: head sizes, multiples of 64. GROUP: query heads of a key head, 16 at most. CLUSTERED. CACHED: whether all keys
+// and values but the last were there before the kernels ahead; they are fetched while those still run.
 
 struct DecodeArgs
 {
     Heads query, key, value, output;
-    int heads, keyHeads, keys, blockKeys, mostSplits;
+    int keys, blockKeys, mostSplits;
     const int* past;
     float* parts;
     int* counters;
     Extra extra;
 };
 
-constexpr int Warps = 4, WarpKeys = 32, RoundKeys = Warps * WarpKeys, Threads = 32 * Warps, MostRows = 16, MostSplits = 32;
+constexpr int Warps = 4, WarpKeys = 32, RoundKeys = Warps * WarpKeys, Threads = 32 * Warps, MostSplits = 32;
+
+/// Rows of the tile's lower half are computed only where there are heads for them.
+constexpr int Halves = GROUP > 8 ? 2 : 1;
 
 /// Floats of a part's row: its weighted values, then its largest score (times log₂ e) and its sum.
 constexpr int PartFloats = VALUE + 2;
@@ -33,12 +37,12 @@ struct QueryRows
 
     DEVICE QueryRows(const DecodeArgs& args, int b, int keyHead)
     {
-        int row = lane_index() / 4, quad = lane_index() & 3, group = args.heads / args.keyHeads;
+        int row = lane_index() / 4, quad = lane_index() & 3;
 #pragma unroll
         for (int w = 0; w < HEAD / 32; w++)
         {
-            upper[w] = load_row(args.query, b, 0, keyHead * group + row, 32 * w + 8 * quad, row < group);
-            lower[w] = load_row(args.query, b, 0, keyHead * group + row + 8, 32 * w + 8 * quad, row + 8 < group);
+            upper[w] = load_row(args.query, b, 0, keyHead * GROUP + row, 32 * w + 8 * quad, row < GROUP);
+            lower[w] = load_row(args.query, b, 0, keyHead * GROUP + row + 8, 32 * w + 8 * quad, row + 8 < GROUP);
         }
     }
 };
@@ -111,7 +115,7 @@ struct WarpPart
     DEVICE void soften(float (&s)[WarpKeys / 8][4])
     {
 #pragma unroll
-        for (int r = 0; r < 2; r++)
+        for (int r = 0; r < Halves; r++)
         {
             float most = largest[r], sum = 0;
 #pragma unroll
@@ -143,7 +147,7 @@ struct WarpPart
         for (int step = 0; step < WarpKeys / 16; step++)
         {
             const float(&x)[4] = s[2 * step], (&y)[4] = s[2 * step + 1];
-            u32 p0 = pack(x[0], x[1]), p1 = pack(x[2], x[3]), p2 = pack(y[0], y[1]), p3 = pack(y[2], y[3]);
+            u32 p0 = pack(x[0], x[1]), p2 = pack(y[0], y[1]), p1 = Halves > 1 ? pack(x[2], x[3]) : 0, p3 = Halves > 1 ? pack(y[2], y[3]) : 0;
 #pragma unroll
             for (int piece = 0; piece < VALUE / 64; piece++)
 #pragma unroll
@@ -162,8 +166,11 @@ struct WarpPart
     {
         int quad = lane_index() & 3;
 #pragma unroll
-        for (int r = 0; r < 2; r++)
+        for (int r = 0; r < Halves; r++)
         {
+            float sum = quad_sum(total[r]);
+            if (lane_index() / 4 + 8 * r >= GROUP)
+                continue;
             float* row = rows[lane_index() / 4 + 8 * r];
 #pragma unroll
             for (int i = 0; i < VALUE / 8; i++)
@@ -171,7 +178,6 @@ struct WarpPart
                 row[i / 8 * 64 + 16 * quad + i % 8] = sums[i][2 * r];
                 row[i / 8 * 64 + 16 * quad + 8 + i % 8] = sums[i][2 * r + 1];
             }
-            float sum = quad_sum(total[r]);
             if (quad == 0)
                 row[VALUE] = largest[r], row[VALUE + 1] = sum;
         }
@@ -195,9 +201,9 @@ DEVICE void score(float (&s)[WarpKeys / 8][4], const QueryRows& queries, const K
             multiply_fragment(s[t], u.z, l.z, u.w, l.w, k.z, k.w);
         }
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 2 * Halves; i++)
         {
-            int k = first + 8 * t + 2 * (lane_index() & 3) + (i & 1), h = keyHead * (args.heads / args.keyHeads) + lane_index() / 4 + accumulator_row(i);
+            int k = first + 8 * t + 2 * (lane_index() & 3) + (i & 1), h = keyHead * GROUP + lane_index() / 4 + accumulator_row(i);
             s[t][i] = visible_pair(args.extra, b, h, position, k, keys) ? modified(args.extra, b, h, position, k, s[t][i] * SCALE) * Log2E : -infinity();
         }
     }
@@ -224,6 +230,28 @@ template <class Row> DEVICE float2 weigh_parts(int count, Row row, float* factor
     return make_float2(largest, total);
 }
 
+#if CLUSTERED
+/// All threads of a row's blocks meet; each then sees what the others have written to shared memory.
+DEVICE void meet_cluster() { asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory"); }
+
+/// Floats of shared memory, as another block of the cluster has them.
+struct ClusterRow
+{
+    u32 address;
+
+    DEVICE ClusterRow(const float* mine, int block)
+    {
+        asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"((u32)__cvta_generic_to_shared(mine)), "r"(block));
+    }
+
+    DEVICE float operator[](int i) const
+    {
+        float x;
+        asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(address + i * (int)sizeof(float)) : "memory");
+        return x;
+    }
+};
+#else
 /// Whether this block is the last of its row to have written its part; all its threads then see every part.
 DEVICE bool is_last(int* counter, int blocks)
 {
@@ -240,19 +268,61 @@ DEVICE bool is_last(int* counter, int blocks)
     __syncthreads();
     return last;
 }
+#endif
+
+/// What a block has summed over its keys: the warps' parts, each in the block's shared memory, as one part a head.
+DEVICE void add_warps(const float (*parts)[GROUP][PartFloats], float (*factors)[MostSplits], float* mine)
+{
+    for (int h = threadIdx.x / 32; h < GROUP; h += Warps)
+    {
+        float2 end = weigh_parts(Warps, [&](int w) { return parts[w][h]; }, factors[h]);
+        __syncwarp();
+        for (int column = lane_index(); column < VALUE; column += 32)
+        {
+            float sum = 0;
+#pragma unroll
+            for (int w = 0; w < Warps; w++)
+                sum += parts[w][h][column] * factors[h][w];
+            mine[h * PartFloats + column] = sum;
+        }
+        if (lane_index() == 0)
+            mine[h * PartFloats + VALUE] = end.x, mine[h * PartFloats + VALUE + 1] = end.y;
+    }
+}
+
+/// The result of the blocks' parts. The threads that share the work are `threads`, this one's number is `thread`.
+template <class Row> DEVICE void add_blocks(const DecodeArgs& args, int splits, Row row, float (*factors)[MostSplits], int thread, int threads)
+{
+    __shared__ float totals[GROUP];
+    for (int h = threadIdx.x / 32; h < GROUP; h += Warps)
+    {
+        float2 end = weigh_parts(splits, [&](int p) { return row(p, h); }, factors[h]);
+        if (lane_index() == 0)
+            totals[h] = end.y;
+    }
+    __syncthreads();
+    for (int i = thread; i < GROUP * VALUE; i += threads)
+    {
+        int h = i / VALUE, column = i % VALUE;
+        float sum = 0;
+#pragma unroll 8
+        for (int p = 0; p < splits; p++)
+            sum += row(p, h)[column] * factors[h][p];
+        row_pointer(args.output, blockIdx.z, 0, blockIdx.y * GROUP + h)[column] = narrow<Output>(totals[h] == 0 ? 0 : sum / totals[h]);
+    }
+}
 
 extern "C" __global__ void __launch_bounds__(Threads) attention_decode(const __grid_constant__ DecodeArgs args)
 {
     extern __shared__ float memory[];
-    __shared__ float factors[MostRows][MostSplits];
-    __shared__ float2 ends[MostRows];
-    auto parts = (float(*)[MostRows][PartFloats])memory;
+    __shared__ float factors[GROUP][MostSplits];
+    auto parts = (float(*)[GROUP][PartFloats])memory;
     let_next_start();
     if (!CACHED)
         await_inputs();
-    int split = blockIdx.x, keyHead = blockIdx.y, b = blockIdx.z, group = args.heads / args.keyHeads, warp = threadIdx.x / 32;
+    int split = blockIdx.x, keyHead = blockIdx.y, b = blockIdx.z, warp = threadIdx.x / 32;
     int position = args.past ? args.past[b] : 0, keys = args.past ? position + 1 : args.keys, splits = max(1, (keys + args.blockKeys - 1) / args.blockKeys);
-    if (split >= splits)
+    if (!CLUSTERED && split >= splits)
         return;
     int begin = split * args.blockKeys + warp * WarpKeys, end = min((split + 1) * args.blockKeys, keys);
     KeyRows keyRows;
@@ -281,41 +351,17 @@ extern "C" __global__ void __launch_bounds__(Threads) attention_decode(const __g
     }
     part.write(parts[warp]);
     __syncthreads();
-
-    float* all = args.parts + (i64)(b * args.keyHeads + keyHead) * args.mostSplits * group * PartFloats;
-    for (int h = warp; h < group; h += Warps)
-    {
-        float2 end = weigh_parts(Warps, [&](int w) { return parts[w][h]; }, factors[h]);
-        __syncwarp();
-        float* mine = all + (split * group + h) * PartFloats;
-        for (int column = lane_index(); column < VALUE; column += 32)
-        {
-            float sum = 0;
-#pragma unroll
-            for (int w = 0; w < Warps; w++)
-                sum += parts[w][h][column] * factors[h][w];
-            mine[column] = sum;
-        }
-        if (lane_index() == 0)
-            mine[VALUE] = end.x, mine[VALUE + 1] = end.y;
-    }
-    if (!is_last(args.counters + b * args.keyHeads + keyHead, splits))
-        return;
-    for (int h = warp; h < group; h += Warps)
-    {
-        float2 end = weigh_parts(splits, [&](int i) { return all + (i * group + h) * PartFloats; }, factors[h]);
-        if (lane_index() == 0)
-            ends[h] = end;
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < group * VALUE; i += Threads)
-    {
-        int h = i / VALUE, column = i % VALUE;
-        const float* from = all + h * PartFloats + column;
-        float sum = 0;
-#pragma unroll 8
-        for (int p = 0; p < splits; p++)
-            sum += from[(i64)p * group * PartFloats] * factors[h][p];
-        row_pointer(args.output, b, 0, keyHead * group + h)[column] = narrow<Output>(ends[h].y == 0 ? 0 : sum / ends[h].y);
-    }
+#if CLUSTERED
+    __shared__ float mine[GROUP * PartFloats];
+    add_warps(parts, factors, mine);
+    meet_cluster();
+    add_blocks(args, splits, [&](int p, int h) { return ClusterRow(mine + h * PartFloats, p); }, factors, split * Threads + threadIdx.x, gridDim.x * Threads);
+    meet_cluster();
+#else
+    int row = b * gridDim.y + keyHead;
+    float* all = args.parts + (i64)row * args.mostSplits * GROUP * PartFloats;
+    add_warps(parts, factors, all + split * GROUP * PartFloats);
+    if (is_last(args.counters + row, splits))
+        add_blocks(args, splits, [&](int p, int h) { return all + (p * GROUP + h) * PartFloats; }, factors, threadIdx.x, Threads);
+#endif
 }
