@@ -175,5 +175,9 @@ let decode threads rounds source (sizes: Sizes) =
                 fun () ->
                     for past in sizes.Context .. sizes.Context + sizes.Tokens - 1 do
                         write executable "past" (Array.create sizes.Batch past)
-                        executable.Run()
+
+                        if past < sizes.Context + sizes.Tokens - 1 then
+                            executable.Queue()
+                        else
+                            executable.Run()
         })

@@ -163,6 +163,9 @@ internal sealed class CpuLowering
             case Step.TopK topK:
                 launches.Add(new CpuTopKLaunch(topK, this));
                 break;
+            case Step.Choose choose:
+                launches.Add(new CpuChooseLaunch(choose, this));
+                break;
             case Step.Dispatch dispatch:
                 launches.Add(new CpuDispatchLaunch(dispatch, this));
                 break;

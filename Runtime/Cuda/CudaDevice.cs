@@ -64,6 +64,8 @@ public sealed class CudaDevice : IDevice
 
     public bool NarrowsActivations => true;
 
+    public int RunsAhead => 4;
+
     /// <summary>What the GPU is.</summary>
     public CudaGpu Information { get; }
 
@@ -128,6 +130,8 @@ public sealed class CudaDevice : IDevice
     }
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
+
+    public IPendingRead PendingRead(IDeviceMemory memory, int bytes) => new CudaPendingRead(this, (CudaMemory)memory, bytes);
 
     public IExecutable Compile(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent) =>
         new CudaExecutable(this, plan, persistent);

@@ -55,6 +55,12 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
 
     public void Run()
     {
+        Queue();
+        resources.Device.Finish();
+    }
+
+    public void Queue()
+    {
         ObjectDisposedException.ThrowIf(disposed, this);
         foreach (CudaMemory memory in persistentMemories)
             _ = memory.Address;
@@ -65,7 +71,6 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
             boundVersion = resources.Bindings.Version;
         }
         program.Run();
-        resources.Device.Finish();
     }
 
     public void Dispose()

@@ -206,6 +206,9 @@ internal sealed class CudaLowering
                 CudaView[] views = Views([topK.Input, topK.Values, topK.Indices]);
                 Add(() => new CudaTopKLaunch(topK, views, this));
                 break;
+            case Step.Choose choose:
+                Add(new CudaChooseLaunch(choose, this));
+                break;
             case Step.Dispatch dispatch:
                 (CudaRowGroups sorted, CudaView index) = (new(dispatch.Rows, this), View(dispatch.Index));
                 Want(CudaGatherCall.Source);

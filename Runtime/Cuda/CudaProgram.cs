@@ -41,7 +41,7 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
         else if (current != 0)
             CudaError.Check(Driver.GraphLaunch(current, device.Stream), "replaying a plan");
         else if (seen.Add(key) || device.IsOnPaper)
-            Enqueue();
+            EnqueueAfterAll();
         else
             Capture();
     }
@@ -71,6 +71,14 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
         foreach (CudaLaunch launch in launches)
             launch.Bind(dimensions);
         boundKey = key;
+    }
+
+    // A graph begins when all before it is done. Kernels that are launched one by one may start before the last of another plan
+    // has ended, which may write what they take for given.
+    private void EnqueueAfterAll()
+    {
+        device.Synchronize("running a plan");
+        Enqueue();
     }
 
     private void Enqueue()

@@ -8,20 +8,23 @@ namespace Legato.Runtime.Data;
 /// </summary>
 public readonly struct CounterRandom
 {
-    private readonly uint key;
-    private readonly ulong block;
+    /// <summary>Of <see cref="Philox"/>.</summary>
+    internal uint Key { get; }
+
+    /// <summary>The block of counter 0, a multiple of 2³².</summary>
+    internal ulong Block { get; }
 
     public CounterRandom(long seed, string stream)
     {
         ulong hash = Mix((ulong)seed + 0x9E3779B97F4A7C15);
         foreach (char c in stream)
             hash = Mix(hash ^ c);
-        key = (uint)hash;
-        block = hash & 0xFFFFFFFF00000000;
+        Key = (uint)hash;
+        Block = hash & 0xFFFFFFFF00000000;
     }
 
     /// <summary>32 random bits. Counters up to 2³² of one stream are distinct from those of others.</summary>
-    public uint Word(ulong counter) => Philox.Word(key, block + counter);
+    public uint Word(ulong counter) => Philox.Word(Key, Block + counter);
 
     /// <summary>Uniform in [0, 1) with 24 bits.</summary>
     public float Uniform(ulong counter) => (Word(counter) >> 8) * (1f / (1 << 24));

@@ -29,7 +29,13 @@ public interface IDevice : IDisposable
     /// <summary>Whether inference keeps activations in the precision's type: products take operands of one type.</summary>
     bool NarrowsActivations => false;
 
+    /// <summary>How many runs of an executable are worth queueing before the host has seen the first's results.</summary>
+    int RunsAhead => 1;
+
     IDeviceMemory Allocate(long bytes);
+
+    /// <summary>Reads of a memory's first bytes that don't hold up the work behind them.</summary>
+    IPendingRead PendingRead(IDeviceMemory memory, int bytes) => new FinishedRead(memory, bytes);
 
     /// <summary>
     /// Makes a plan ready to run over persistent buffers (by name: parameters, optimizer state, caches, constants),
@@ -52,4 +58,10 @@ public interface IExecutable : IDisposable
 
     /// <summary>Runs every step once. Returns when the outputs can be read.</summary>
     void Run();
+
+    /// <summary>
+    /// Has every step run once, behind all that was asked for before; returns at once where the device works by itself. What is
+    /// read from its memory, and a run, wait for it.
+    /// </summary>
+    void Queue() => Run();
 }

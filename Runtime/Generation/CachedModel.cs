@@ -5,8 +5,8 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Generation;
 
 /// <summary>
-/// A prefill or decode plan, ready to run: tokens of some rows go into the cache, the logits of one position a row come
-/// out. Allocates nothing after its construction.
+/// A prefill or decode plan, ready to run: tokens of some rows go into the cache, the token that follows one position a row is
+/// chosen from its logits. Allocates nothing after its construction.
 /// </summary>
 internal sealed class CachedModel : IDisposable
 {
@@ -15,10 +15,9 @@ internal sealed class CachedModel : IDisposable
     private readonly IDeviceMemory tokens;
     private readonly IDeviceMemory past;
     private readonly IDeviceMemory last;
-    private readonly IDeviceMemory logits;
     private readonly IDeviceMemory? sourceLengths;
 
-    public CachedModel(IExecutable executable)
+    public CachedModel(IDevice device, IExecutable executable)
     {
         this.executable = executable;
         Plan plan = executable.Plan;
@@ -26,10 +25,12 @@ internal sealed class CachedModel : IDisposable
         tokens = executable.Memory(plan.Buffer(BufferClass.Input, "tokens"));
         past = executable.Memory(plan.Buffer(BufferClass.Input, "past"));
         last = executable.Memory(plan.Buffer(BufferClass.Input, "last"));
-        logits = executable.Memory(plan.Buffer(BufferClass.Output, "logits"));
+        Chooser = new TokenChooser(device, executable);
         if (plan.Buffers.FirstOrDefault(b => b is { Class: BufferClass.Input, Name: SourceReader.Lengths }) is { } lengths)
             sourceLengths = executable.Memory(lengths);
     }
+
+    public TokenChooser Chooser { get; }
 
     /// <summary>How many tokens of the source each row has, for models that read one.</summary>
     public void SetSourceLengths(ReadOnlySpan<int> lengths) => sourceLengths?.Write(0, MemoryMarshal.AsBytes(lengths));
@@ -37,20 +38,26 @@ internal sealed class CachedModel : IDisposable
     /// <param name="inputs">[rows, sequence] tokens.</param>
     /// <param name="pasts">[rows]: tokens of the row that are in the cache already.</param>
     /// <param name="lasts">[rows]: the place among the row's inputs whose logits are wanted.</param>
-    public void Run(int rows, int sequence, ReadOnlySpan<int> inputs, ReadOnlySpan<int> pasts, ReadOnlySpan<int> lasts)
+    public void Set(int rows, int sequence, ReadOnlySpan<int> inputs, ReadOnlySpan<int> pasts, ReadOnlySpan<int> lasts)
+    {
+        tokens.Write(0, MemoryMarshal.AsBytes(inputs[..(rows * sequence)]));
+        past.Write(0, MemoryMarshal.AsBytes(pasts[..rows]));
+        last.Write(0, MemoryMarshal.AsBytes(lasts[..rows]));
+    }
+
+    /// <summary>Has the rows run, and their tokens chosen, behind the runs before.</summary>
+    public void Start(int rows, int sequence)
     {
         executable.Bind("batch", rows);
         if (hasSequence)
             executable.Bind("seq", sequence);
-        tokens.Write(0, MemoryMarshal.AsBytes(inputs[..(rows * sequence)]));
-        past.Write(0, MemoryMarshal.AsBytes(pasts[..rows]));
-        last.Write(0, MemoryMarshal.AsBytes(lasts[..rows]));
-        executable.Run();
+        executable.Queue();
+        Chooser.Start(rows);
     }
 
-    /// <summary>The logits of a row of the last run.</summary>
-    public void Logits(int row, Span<float> target) =>
-        logits.Read((long)row * target.Length * sizeof(float), MemoryMarshal.AsBytes(target));
-
-    public void Dispose() => executable.Dispose();
+    public void Dispose()
+    {
+        Chooser.Dispose();
+        executable.Dispose();
+    }
 }

@@ -1,4 +1,5 @@
 using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Data;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Plans;
 using Legato.Runtime.Text;
@@ -13,8 +14,8 @@ namespace Legato.Runtime.Generation;
 public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, string Precision = "fp32", int Source = 0);
 
 /// <summary>
-/// Continues prompts: prefill fills the cache, decode adds a token a row, the host chooses it. Prompts of one call may
-/// have different lengths. For a model with an encoder a prompt is the source: the encoder reads it, and the model's own
+/// Continues prompts: prefill fills the cache, decode adds a token a row, which is chosen on the device; the host follows, a few tokens
+/// behind where the device works by itself. Prompts of one call may have different lengths. For a model with an encoder a prompt is the source: the encoder reads it, and the model's own
 /// text starts with its begin token.
 /// </summary>
 public sealed class Generator : IDisposable
@@ -25,12 +26,12 @@ public sealed class Generator : IDisposable
     private readonly CachedModel prefill;
     private readonly CachedModel decode;
     private readonly SourceReader? reader;
-    private readonly Sampler sampler;
     private readonly int chunk;
     private readonly int[] tokens;
     private readonly int[] past;
     private readonly int[] last;
-    private readonly float[] logits;
+    private readonly int[] places;
+    private readonly CounterRandom[] randoms;
 
     /// <summary>Makes the plans ready over parameters that are, or will be, in <paramref name="memory"/>.</summary>
     /// <param name="tokenizer">Turns tokens into text; without it rows have no text and stop strings can't be used.</param>
@@ -42,15 +43,15 @@ public sealed class Generator : IDisposable
         IExecutable Compile(Purpose purpose, int sequence) => memory.Compile(plans.Plan(new PlanRequest(
             purpose, sizes.Batch, sequence, sizes.Context, sizes.Precision,
             NarrowActivations: memory.Device.NarrowsActivations, Source: sizes.Source)));
-        prefill = new CachedModel(Compile(Purpose.Prefill, chunk));
-        decode = new CachedModel(Compile(Purpose.Decode, 1));
+        prefill = new CachedModel(memory.Device, Compile(Purpose.Prefill, chunk));
+        decode = new CachedModel(memory.Device, Compile(Purpose.Decode, 1));
         if (model.Task == ModelTask.SequenceToSequence)
             reader = new SourceReader(Compile(Purpose.Encode, 1), sizes.Batch, sizes.Source);
-        sampler = new Sampler((int)model.Vocabulary);
         tokens = new int[sizes.Batch * chunk];
         past = new int[sizes.Batch];
         last = new int[sizes.Batch];
-        logits = new float[model.Vocabulary];
+        places = new int[sizes.Batch];
+        randoms = new CounterRandom[sizes.Batch];
     }
 
     /// <summary>Continues texts.</summary>
@@ -147,9 +148,12 @@ public sealed class Generator : IDisposable
                 row.Finish(FinishReason.Length, onToken);
             return;
         }
+        for (int r = 0; r < rows.Length; r++)
+            randoms[r] = rows[r].Random;
+        prefill.Chooser.Begin(options.Sampling, randoms.AsSpan(0, rows.Length));
+        decode.Chooser.Begin(options.Sampling, randoms.AsSpan(0, rows.Length));
         Prefill(rows, onToken, cancellation);
-        while (!cancellation.IsCancellationRequested && Going(rows) is > 0 and int going)
-            Decode(rows[..going], onToken);
+        Decode(rows, options.MaxTokens - 1, onToken, cancellation);
         foreach (RowState row in rows)
             if (row.Reason is null)
                 row.Finish(FinishReason.Cancelled, onToken);
@@ -172,31 +176,37 @@ public sealed class Generator : IDisposable
                     tokens[r * length + i] = start + i < prompt.Count ? prompt[start + i] : 0;
                 past[r] = start;
                 last[r] = Math.Clamp(prompt.Count - 1 - start, 0, length - 1);
+                places[r] = start + last[r] + 1;
             }
-            prefill.Run(rows.Length, length, tokens, past, last);
+            prefill.Set(rows.Length, length, tokens, past, last);
+            prefill.Chooser.Place(places.AsSpan(0, rows.Length));
+            prefill.Start(rows.Length, length);
+            Span<int> chosen = tokens.AsSpan(0, rows.Length);
+            prefill.Chooser.Finish(chosen);
             for (int r = 0; r < rows.Length; r++)
                 if (rows[r].Prompt.Count > start && rows[r].Prompt.Count <= start + length)
-                    Advance(prefill, rows, r, onToken);
+                    rows[r].Take(chosen[r], onToken);
         }
     }
 
-    private void Decode(Span<RowState> rows, Action<GeneratedToken>? onToken)
+    // What is chosen for a row after its end is discarded; its places stay within the context, as no more steps are started than
+    // the rows may have tokens.
+    private void Decode(Span<RowState> rows, int steps, Action<GeneratedToken>? onToken, CancellationToken cancellation)
     {
         for (int r = 0; r < rows.Length; r++)
+            (tokens[r], past[r], last[r], places[r]) = (rows[r].LastToken, rows[r].Length - 1, 0, rows[r].Length);
+        decode.Set(rows.Length, 1, tokens, past, last);
+        decode.Chooser.Place(places.AsSpan(0, rows.Length));
+        Span<int> chosen = tokens.AsSpan(0, rows.Length);
+        while (!cancellation.IsCancellationRequested && Going(rows) is > 0 and int going)
         {
-            // A row that has ended repeats its last token at its last place.
-            (tokens[r], past[r], last[r]) = (rows[r].LastToken, rows[r].Length - 1, 0);
+            for (; steps > 0 && !decode.Chooser.IsBusy; steps--)
+                decode.Start(going, 1);
+            decode.Chooser.Finish(chosen[..going]);
+            for (int r = 0; r < going; r++)
+                if (rows[r].Reason is null)
+                    rows[r].Take(chosen[r], onToken);
         }
-        decode.Run(rows.Length, 1, tokens, past, last);
-        for (int r = 0; r < rows.Length; r++)
-            if (rows[r].Reason is null)
-                Advance(decode, rows, r, onToken);
-    }
-
-    private void Advance(CachedModel source, Span<RowState> rows, int row, Action<GeneratedToken>? onToken)
-    {
-        source.Logits(row, logits);
-        rows[row].Advance(sampler, logits, onToken);
     }
 
     // Rows up to the last that goes on: those behind it need no more work.

@@ -9,7 +9,6 @@ internal sealed class RowState
 {
     private readonly GenerationOptions options;
     private readonly IReadOnlyList<int> endTokens;
-    private readonly CounterRandom random;
     private readonly StreamingDecoder? decoder;
     private readonly StopText stop;
     private readonly StringBuilder text = new();
@@ -18,7 +17,7 @@ internal sealed class RowState
     public RowState(int row, IReadOnlyList<int> prompt, GenerationOptions options, IReadOnlyList<int> endTokens, Tokenizer? tokenizer)
     {
         (Row, Prompt, this.options, this.endTokens) = (row, prompt, options, endTokens);
-        random = new CounterRandom(options.Seed + row, "sampling");
+        Random = new CounterRandom(options.Seed + row, "sampling");
         decoder = tokenizer?.CreateStreamingDecoder();
         stop = new StopText(options.Stop);
     }
@@ -26,6 +25,9 @@ internal sealed class RowState
     public int Row { get; }
 
     public IReadOnlyList<int> Prompt { get; }
+
+    /// <summary>Of the choices: a token's is the number of its place.</summary>
+    public CounterRandom Random { get; }
 
     /// <summary>Why the row ended, or null while it goes on.</summary>
     public FinishReason? Reason { get; private set; }
@@ -35,10 +37,11 @@ internal sealed class RowState
 
     public int LastToken => generated.Count > 0 ? generated[^1] : Prompt[^1];
 
-    /// <summary>Chooses and takes the next token.</summary>
-    public void Advance(Sampler sampler, ReadOnlySpan<float> logits, Action<GeneratedToken>? onToken)
+    /// <summary>Takes the next token.</summary>
+    /// <exception cref="LegatoException">None was chosen.</exception>
+    public void Take(int choice, Action<GeneratedToken>? onToken)
     {
-        int token = sampler.Choose(logits, options.Sampling, random.Word((ulong)Length) * (1.0 / 4294967296));
+        int token = Sampler.Checked(choice);
         if (endTokens.Contains(token))
         {
             Finish(FinishReason.EndToken, onToken);

@@ -82,6 +82,9 @@ internal sealed class InterpreterExecutable : IExecutable
             case Step.TopK topK:
                 TopKStep.Execute(this, topK);
                 break;
+            case Step.Choose choose:
+                ChooseStep.Execute(this, choose);
+                break;
             case Step.Dispatch dispatch:
                 DispatchStep.Execute(this, dispatch);
                 break;

@@ -36,6 +36,7 @@ internal static class PlanCheck
                 s.KeyGradient.View, s.ValueGradient.View, s.RowDot, .. s.Extra,
             ],
             Step.TopK s => [s.Input, s.Values, s.Indices],
+            Step.Choose s => [s.Logits, s.Settings, s.Streams, s.Places, s.Tokens],
             Step.Dispatch s => [s.Index, s.Rows.Offsets, s.Rows.Order],
             Step.GroupedProduct s => [s.Rows.Offsets, s.Rows.Order, s.Left.View, s.Right.View, s.Output.View, .. s.EpilogueOperands],
             Step.GroupedGradient s => [s.Rows.Offsets, s.Rows.Order, s.Left.View, s.Right.View, s.Output.View],

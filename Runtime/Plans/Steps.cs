@@ -105,6 +105,22 @@ public abstract record Step(string Name, Cost Cost)
         string Name, Cost Cost, Extent Rows, Extent Width, int K, BufferView Input, BufferView Values, BufferView Indices) : Step(Name, Cost);
 
     /// <summary>
+    /// Chooses a token a row: from Logits [Rows, Width] of F32 into Tokens [Rows] of I32. Settings [3] of F32 are the temperature,
+    /// how many of the likeliest tokens are candidates (0 for all), and what probability the likeliest of those reach together
+    /// before the others are left out (1 for all). Temperature 0 takes the largest logit, the first of equals. Else candidates stand
+    /// in the order of their <see cref="TokenWeight.Distance"/>, equals in that of their numbers, and the one is taken that the random number
+    /// falls on: the word of <see cref="Philox"/> with the key Streams[r, 0] and the block Streams[r, 1] · 2³² + Places[r], of Streams [Rows, 2] and Places
+    /// [Rows] of I32. A row with a logit that is NaN, or whose largest is not finite, gets <see cref="None"/>.
+    /// </summary>
+    public sealed record Choose(
+        string Name, Cost Cost, Extent Rows, Extent Width, BufferView Logits, BufferView Settings, BufferView Streams, BufferView Places, BufferView Tokens)
+        : Step(Name, Cost)
+    {
+        /// <summary>No token.</summary>
+        public const int None = -1;
+    }
+
+    /// <summary>
     /// Sorts rows by the group that <paramref name="Index"/> [Count] of I32 gives each; rows of one group keep their order.
     /// </summary>
     public sealed record Dispatch(string Name, Cost Cost, RowGroups Rows, BufferView Index) : Step(Name, Cost);

@@ -1,5 +1,6 @@
 using Legato.Runtime;
 using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Cpu;
 using Legato.Runtime.Data;
 using Legato.Runtime.Generation;
 using Legato.Runtime.Text;
@@ -18,10 +19,10 @@ public sealed class GenerationTests
 
     private static GeneratedRow[] Generate(
         int[][] prompts, GenerationOptions options, int batch = 8, int chunk = 4, int context = 64, Action<GeneratedToken>? onToken = null,
-        CancellationToken cancellation = default)
+        CancellationToken cancellation = default, int runsAhead = 1)
     {
         var plans = new BigramPlans(Vocabulary);
-        using var memory = new ModelMemory(new BigramDevice(plans.Optimizer));
+        using var memory = new ModelMemory(new BigramDevice(plans.Optimizer) { RunsAhead = runsAhead });
         using var generator = new Generator(plans, memory, new GeneratorSizes(batch, context, chunk), Bytes);
         return generator.Generate(prompts, options, onToken, cancellation);
     }
@@ -51,6 +52,20 @@ public sealed class GenerationTests
         for (int r = 0; r < Prompts.Length; r++)
             Assert.That(Generate([Prompts[r]], options with { Seed = 100 + r })[0].Tokens, Is.EqualTo(together[r].Tokens));
         Assert.That(Generate(Prompts, options with { Seed = 200 })[0].Tokens, Is.Not.EqualTo(together[0].Tokens));
+    }
+
+    [Test]
+    public void WhatIsDoneAheadOfAnEndIsDiscarded([Values(2, 4, 64)] int runsAhead)
+    {
+        GenerationOptions options = new(20) { Seed = 3 };
+        GeneratedRow[] free = Generate(Prompts, options);
+        options = options with { EndTokens = [free[1].Tokens[4], free[2].Tokens[9]], Stop = [free[0].Text[6..8]] };
+        List<GeneratedToken> streamed = [], ahead = [];
+        GeneratedRow[] rows = Generate(Prompts, options, onToken: streamed.Add), again = Generate(Prompts, options, onToken: ahead.Add, runsAhead: runsAhead);
+        for (int r = 0; r < rows.Length; r++)
+            Assert.That((again[r].Reason, again[r].Text, string.Join(' ', again[r].Tokens)), Is.EqualTo((rows[r].Reason, rows[r].Text, string.Join(' ', rows[r].Tokens))));
+        Assert.That(rows.Select(r => r.Reason).Distinct(), Has.Member(FinishReason.EndToken).And.Member(FinishReason.StopText));
+        Assert.That(ahead, Is.EqualTo(streamed));
     }
 
     [Test]
@@ -154,7 +169,7 @@ public sealed class GenerationTests
             int n = random.Next(1, 40);
             float[] logits = [.. Enumerable.Range(0, n).Select(_ => round % 5 == 0 ? random.Next(3) : (float)(random.NextDouble() * 8))];
             var sampling = new Sampling(0.3 + random.NextDouble(), random.Next(0, n + 2), random.Next(3) == 0 ? 1 : 0.05 + 0.9 * random.NextDouble());
-            int choice = new Sampler(n).Choose(logits, sampling, random.NextDouble());
+            int choice = Choose(new TokenChoice(n), logits, sampling, (uint)random.NextInt64(1L << 32));
             Assert.That(Admitted(logits, sampling, choice), $"{choice} of [{string.Join(", ", logits)}] with {sampling}");
         }
     }
@@ -163,13 +178,13 @@ public sealed class GenerationTests
     public void ChoicesHaveTheirProbabilities()
     {
         float[] logits = [0, 1, 2, -1, float.NegativeInfinity];
-        var sampler = new Sampler(5);
+        var choice = new TokenChoice(5);
         var random = new CounterRandom(1, "test");
         foreach (Sampling sampling in new[] { new Sampling(1), new Sampling(0.7, TopK: 3), new Sampling(1.3, TopP: 0.9), new Sampling(1, 4, 0.8) })
         {
             var counts = new int[5];
             for (ulong i = 0; i < 20_000; i++)
-                counts[sampler.Choose(logits, sampling, random.Uniform(i))]++;
+                counts[Choose(choice, logits, sampling, random.Word(i))]++;
             double[] expected = Probabilities(logits, sampling);
             for (int token = 0; token < 5; token++)
                 Assert.That(counts[token] / 20_000.0, Is.EqualTo(expected[token]).Within(0.015), $"{sampling}");
@@ -180,14 +195,17 @@ public sealed class GenerationTests
     public void ChoosingAllocatesNothing()
     {
         float[] logits = [.. Enumerable.Range(0, 1000).Select(i => (i * 37 % 101) / 10f)];
-        var sampler = new Sampler(1000);
+        var choice = new TokenChoice(1000);
         var sampling = new Sampling(0.8, 50, 0.9);
-        sampler.Choose(logits, sampling, 0.5);
+        Choose(choice, logits, sampling, 1u << 31);
         long before = GC.GetAllocatedBytesForCurrentThread();
         for (int i = 0; i < 100; i++)
-            sampler.Choose(logits, sampling, i / 100.0);
+            Choose(choice, logits, sampling, (uint)i << 25);
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
+
+    private static int Choose(TokenChoice choice, float[] logits, Sampling sampling, uint word) =>
+        choice.Choose(logits, (float)sampling.Temperature, sampling.TopK, (float)sampling.TopP, word);
 
     // The definition, slowly: k-th largest as a bound, then the smallest prefix of the sorted rest that reaches the share.
     private static double[] Probabilities(float[] logits, Sampling sampling)

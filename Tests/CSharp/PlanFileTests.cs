@@ -122,7 +122,7 @@ public sealed class PlanFileTests
 
         public Plan Plan()
         {
-            Step[] steps = [Fused(), Product(), Attention(), Gradient(), TopK(), Dispatch(), Grouped(), GroupedGradient(), new Step.Loop("loop", Cost(), "layer", 3, true, [Fused(), Product()])];
+            Step[] steps = [Fused(), Product(), Attention(), Gradient(), TopK(), Choose(), Dispatch(), Grouped(), GroupedGradient(), new Step.Loop("loop", Cost(), "layer", 3, true, [Fused(), Product()])];
             PlanBuffer[] buffers =
             [
                 .. Enumerable.Range(0, 4).Select(i => new PlanBuffer(
@@ -195,6 +195,8 @@ public sealed class PlanFileTests
 
         private Step.GroupedGradient GroupedGradient() => new(
             "grouped gradient", Cost(), Rows(), Size(), Size(), GroupedMatrix(), GroupedMatrix(), Matrix(), Size());
+
+        private Step.Choose Choose() => new("choose", Cost(), Size(), Size(), View(), View(), View(), View(), View());
 
         private Step.TopK TopK() => new("top", Cost(), Size(), Size(), 3, View(), View(), View());
     }

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Legato.Runtime.Devices;
+using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
 
 namespace Legato.Tests;
@@ -73,16 +74,63 @@ internal sealed class BigramDevice(OptimizerSettings optimizer) : IDevice
 
     public OptimizerSettings Optimizer => optimizer;
 
+    public int RunsAhead { get; init; } = 1;
+
     public IDeviceMemory Allocate(long bytes)
     {
         BytesAllocated += bytes;
         return new ArrayMemory(bytes);
     }
 
-    public IExecutable Compile(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent) => new BigramExecutable(this, plan, persistent);
+    public IExecutable Compile(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent) =>
+        plan.Steps.Any(s => s is Step.Choose) ? new BorrowingExecutable(plan, persistent) : new BigramExecutable(this, plan, persistent);
 
     public void Dispose()
     {
+    }
+}
+
+/// <summary>A plan over memory of another device, which the interpreter runs on copies.</summary>
+internal sealed class BorrowingExecutable : IExecutable
+{
+    private readonly InterpreterDevice interpreter = new();
+    private readonly IReadOnlyDictionary<string, IDeviceMemory> owners;
+    private readonly Dictionary<string, IDeviceMemory> copies;
+    private readonly IExecutable executable;
+
+    public BorrowingExecutable(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> owners)
+    {
+        this.owners = owners;
+        copies = owners.ToDictionary(m => m.Key, m => interpreter.Allocate(m.Value.Bytes));
+        executable = interpreter.Compile(plan, copies);
+    }
+
+    public Plan Plan => executable.Plan;
+
+    public void Bind(string dimension, long value) => executable.Bind(dimension, value);
+
+    public IDeviceMemory Memory(PlanBuffer buffer) => owners[buffer.Name];
+
+    public void Run()
+    {
+        foreach ((string name, IDeviceMemory copy) in copies)
+            Copy(owners[name], copy);
+        executable.Run();
+        foreach ((string name, IDeviceMemory copy) in copies)
+            Copy(copy, owners[name]);
+    }
+
+    public void Dispose()
+    {
+        executable.Dispose();
+        interpreter.Dispose();
+    }
+
+    private static void Copy(IDeviceMemory source, IDeviceMemory target)
+    {
+        var bytes = new byte[source.Bytes];
+        source.Read(0, bytes);
+        target.Write(0, bytes);
     }
 }
 

@@ -69,8 +69,8 @@ template <int N> __device__ __forceinline__ float maximum_of_slots(const float* 
   return x;
 }
 
-// Philox 2x32-10 (Salmon et al. 2011): a uniform number in [0, 1).
-__device__ __forceinline__ float uniform(unsigned key, unsigned long long counter) {
+// Philox 2x32-10 (Salmon et al. 2011): the first word of a block.
+__device__ __forceinline__ unsigned random_word(unsigned key, unsigned long long counter) {
   unsigned left = (unsigned)counter, right = (unsigned)(counter >> 32);
 #pragma unroll
   for (int round = 0; round < 10; round++) {
@@ -79,7 +79,12 @@ __device__ __forceinline__ float uniform(unsigned key, unsigned long long counte
     right = low;
     key += 0x9E3779B9u;
   }
-  return (float)(left >> 8) * 5.9604644775390625e-08f;
+  return left;
+}
+
+// A uniform number in [0, 1).
+__device__ __forceinline__ float uniform(unsigned key, unsigned long long counter) {
+  return (float)(random_word(key, counter) >> 8) * 5.9604644775390625e-08f;
 }
 
 // Where the launch allows it, the next kernel may start while this one runs, and this one may have started before those

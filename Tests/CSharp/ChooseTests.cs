@@ -1,0 +1,67 @@
+using Legato.Runtime.Devices;
+using Legato.Runtime.Interpreter;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+/// <summary>The choice of tokens: the same one on every device, whatever the logits and the settings.</summary>
+public sealed class ChooseTests
+{
+    private const int Rows = 24;
+
+    [Test]
+    public void EveryDeviceChoosesTheSame(
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(1, 37, 5000, 40_000)] int width,
+        [Values(0, 0.02, 0.8, 1, 30)] double temperature, [Values(0, 1, 5, 50)] int top, [Values(1, 0.9, 0.2, 1e-12)] double share)
+    {
+        PlanFixture fixture = Choice(width, temperature, top, share, 3);
+        using IDevice device = TestDevices.Open(name);
+        using var interpreter = new InterpreterDevice();
+        Assert.That(Tokens(fixture, device, width), Is.EqualTo(Tokens(fixture, interpreter, width)));
+    }
+
+    /// <summary>Few values, so that many are equal: the bounds of the candidates go through them.</summary>
+    [Test]
+    public void EqualsAreTakenInOrder(
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(0, 1)] double temperature, [Values(0, 7, 2000)] int top, [Values(1, 0.5)] double share)
+    {
+        const int width = 5000;
+        var random = new Random(1);
+        PlanFixture fixture = Settings(temperature, top, share).Given(
+            "logits", Rows * width, ScalarType.F32, [.. Enumerable.Range(0, Rows * width).Select(i => i < width ? -0.0 : i < 2 * width && i % 2 == 0 ? 0.0 : random.Next(4) / 4.0 - 0.5)]);
+        using IDevice device = TestDevices.Open(name);
+        using var interpreter = new InterpreterDevice();
+        Assert.That(Tokens(fixture, device, width), Is.EqualTo(Tokens(fixture, interpreter, width)));
+    }
+
+    [Test]
+    public void ARowWithoutALikeliestTokenHasNone([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name, [Values(0, 1)] double temperature)
+    {
+        double[] logits =
+        [
+            1, double.NaN, 2, double.NegativeInfinity, double.NegativeInfinity, double.NegativeInfinity, 1, double.PositiveInfinity, 0, double.NegativeInfinity, -3, double.NegativeInfinity,
+        ];
+        PlanFixture fixture = Settings(temperature, 0, 1, rows: 4).Given("logits", 12, ScalarType.F32, logits);
+        using IDevice device = TestDevices.Open(name);
+        Assert.That(Tokens(fixture, device, 3, rows: 4), Is.EqualTo(new double[] { Step.Choose.None, Step.Choose.None, Step.Choose.None, 1 }));
+    }
+
+    private static PlanFixture Choice(int width, double temperature, int top, double share, double spread)
+    {
+        var random = new Random(width);
+        return Settings(temperature, top, share).Given("logits", Rows * width, ScalarType.F32, [.. Enumerable.Range(0, Rows * width).Select(
+            _ => spread * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()))]);
+    }
+
+    private static PlanFixture Settings(double temperature, int top, double share, int rows = Rows)
+    {
+        var random = new Random(2);
+        double[] Words(int count) => [.. Enumerable.Range(0, count).Select(_ => (double)random.Next(int.MinValue, int.MaxValue))];
+        return new PlanFixture().Given("settings", 3, ScalarType.F32, [temperature, top, share])
+            .Given("streams", 2 * rows, ScalarType.I32, Words(2 * rows)).Given("places", rows, ScalarType.I32, Words(rows)).Zeros("tokens", rows, ScalarType.I32);
+    }
+
+    private static double[] Tokens(PlanFixture fixture, IDevice device, int width, int rows = Rows) => fixture.Run(device, fixture.Plan(new Step.Choose(
+        "choice", Cost.Zero, rows, width, fixture.View("logits"), fixture.View("settings"), fixture.View("streams"), fixture.View("places"), fixture.View("tokens"))))["tokens"];
+}
