@@ -8,6 +8,7 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cuda
 open Legato.Runtime.Data
 open Legato.Runtime.Devices
+open Legato.Runtime.Generation
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
 
@@ -38,7 +39,7 @@ let private measure
     (source: ModelSource.Source)
     (sizes: Sizes)
     request
-    (subject: Plan -> PlanReport -> IExecutable -> Rounds.Subject)
+    (subject: IDevice -> PlanReport -> IExecutable -> Rounds.Subject)
     =
     let plans = ModelSource.definition source |> ShownPlans.ofModel
     use device = DeviceChoice.openDevice sizes.Device threads true
@@ -52,7 +53,7 @@ let private measure
     | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
 
     let report = PlanTarget.ofDevice device sizes.Precision plan
-    let subjects = [ subject plan report executable ]
+    let subjects = [ subject device report executable ]
 
     let limits, figures =
         match device with
@@ -80,8 +81,8 @@ let train threads rounds source (sizes: Sizes) =
 
     PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
     |> fun request ->
-        measure threads rounds source sizes request (fun plan report executable ->
-            let tokens = randomTokens plan (vocabulary source)
+        measure threads rounds source sizes request (fun _ report executable ->
+            let tokens = randomTokens executable.Plan (vocabulary source)
             let rows = RowBatch.Of(tokens, tokens)
             let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
             let mutable done' = 0L
@@ -117,8 +118,8 @@ let prefill threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds source sizes request (fun plan report executable ->
-        let tokens = randomTokens plan (vocabulary source)
+    measure threads rounds source sizes request (fun _ report executable ->
+        let tokens = randomTokens executable.Plan (vocabulary source)
         write executable "tokens" tokens
         write executable "past" (Array.zeroCreate sizes.Batch)
         write executable "last" (Array.create sizes.Batch (sizes.Tokens - 1))
@@ -149,7 +150,7 @@ let private fillCaches (executable: IExecutable) =
                 let count = int (min (int64 piece.Length) (bytes - start))
                 executable.Memory(buffer).Write(start, ReadOnlySpan(piece, 0, count))
 
-/// One token a row after another, in tokens a second.
+/// One token a row after another, each the likeliest after the one before, in tokens a second.
 let decode threads rounds source (sizes: Sizes) =
     let request =
         PlanRequest(
@@ -161,23 +162,33 @@ let decode threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds source sizes request (fun plan _ executable ->
-        write executable "tokens" (randomTokens plan (vocabulary source))
-        write executable "last" (Array.zeroCreate sizes.Batch)
+    measure threads rounds source sizes request (fun device _ executable ->
+        let model = new CachedModel(device, executable)
+        let tokens = randomTokens executable.Plan (vocabulary source)
+        let past, last = Array.create sizes.Batch sizes.Context, Array.zeroCreate sizes.Batch
+        let next, chosen = Array.create sizes.Batch (sizes.Context + 1), Array.zeroCreate sizes.Batch
         fillCaches executable
+
+        let finish () =
+            model.Chooser.Finish(Span chosen)
 
         {
             Name = "decode"
             Unit = "tokens"
             Units = float (sizes.Batch * sizes.Tokens)
-            Bound = Rounds.Bound.Reading(float (PlanReport.parameterBytesRead plan) / float sizes.Batch)
+            Bound = Rounds.Bound.Reading(float (PlanReport.parameterBytesRead executable.Plan) / float sizes.Batch)
             Run =
                 fun () ->
-                    for past in sizes.Context .. sizes.Context + sizes.Tokens - 1 do
-                        write executable "past" (Array.create sizes.Batch past)
+                    model.Chooser.Begin(Sampling.Greedy, ReadOnlySpan [||])
+                    model.Set(sizes.Batch, 1, ReadOnlySpan tokens, ReadOnlySpan past, ReadOnlySpan last)
+                    model.Chooser.Place(ReadOnlySpan next)
 
-                        if past < sizes.Context + sizes.Tokens - 1 then
-                            executable.Queue()
-                        else
-                            executable.Run()
+                    for _ in 1 .. sizes.Tokens do
+                        if model.Chooser.IsBusy then
+                            finish ()
+
+                        model.Start(sizes.Batch, 1)
+
+                    while not model.Chooser.IsIdle do
+                        finish ()
         })

@@ -8,7 +8,7 @@ namespace Legato.Runtime.Generation;
 /// A prefill or decode plan, ready to run: tokens of some rows go into the cache, the token that follows one position a row is
 /// chosen from its logits. Allocates nothing after its construction.
 /// </summary>
-internal sealed class CachedModel : IDisposable
+public sealed class CachedModel : IDisposable
 {
     private readonly IExecutable executable;
     private readonly bool hasSequence;
@@ -30,11 +30,13 @@ internal sealed class CachedModel : IDisposable
             sourceLengths = executable.Memory(lengths);
     }
 
+    /// <summary>Chooses the tokens of the runs.</summary>
     public TokenChooser Chooser { get; }
 
     /// <summary>How many tokens of the source each row has, for models that read one.</summary>
     public void SetSourceLengths(ReadOnlySpan<int> lengths) => sourceLengths?.Write(0, MemoryMarshal.AsBytes(lengths));
 
+    /// <summary>Sets the inputs of the next run.</summary>
     /// <param name="inputs">[rows, sequence] tokens.</param>
     /// <param name="pasts">[rows]: tokens of the row that are in the cache already.</param>
     /// <param name="lasts">[rows]: the place among the row's inputs whose logits are wanted.</param>

@@ -9,7 +9,7 @@ namespace Legato.Runtime.Generation;
 /// Chooses each row's token where its logits lie, and puts it where the plan that made them takes its next input, with the row's next
 /// place beside it: so decoding goes on without the host. Allocates nothing after its construction.
 /// </summary>
-internal sealed class TokenChooser : IDisposable
+public sealed class TokenChooser : IDisposable
 {
     private static readonly Extent Rows = Extent.Dimension("batch");
 
@@ -38,6 +38,9 @@ internal sealed class TokenChooser : IDisposable
 
     /// <summary>Whether as many choices are under way as are of use.</summary>
     public bool IsBusy => started - finished == reads.Length;
+
+    /// <summary>Whether no choice is under way.</summary>
+    public bool IsIdle => started == finished;
 
     /// <summary>What the rows' tokens are chosen by from now on.</summary>
     public void Begin(Sampling sampling, ReadOnlySpan<CounterRandom> randoms)
