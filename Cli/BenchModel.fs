@@ -169,8 +169,7 @@ let decode threads rounds source (sizes: Sizes) =
         let next, chosen = Array.create sizes.Batch (sizes.Context + 1), Array.zeroCreate sizes.Batch
         fillCaches executable
 
-        let finish () =
-            model.Chooser.Finish(Span chosen)
+        let finish () = model.Chooser.Finish(Span chosen)
 
         {
             Name = "decode"
