@@ -3,6 +3,8 @@
 //     dotnet fsi build.fsx build
 //     dotnet fsi Models/shakespeare.fsx train --data FILE --out runs/shakespeare
 //     dotnet fsi Models/shakespeare.fsx generate runs/shakespeare --prompt "ROMEO:"
+//
+// The #r lines name the assemblies that the build made, from where this file lies: a copy elsewhere needs their full paths.
 
 #r "../Cli/bin/Release/net10.0/Legato.Dsl.dll"
 #r "../Cli/bin/Release/net10.0/legato.dll"
