@@ -209,10 +209,20 @@ let private sayUnmet options wanted (made: int) =
 
         eprintfn "note: %d tokens, not %d: the text %s" made wanted lacks
 
-let run options =
-    refuseToOverwrite options.Out
-    // Now, and not when all is learned and can't be saved.
-    Checkpoints.AtomicWrite.MakeFolder options.Out
+/// Makes the folder before the work and not after it, when all is done and can't be saved; removed again if nothing comes of it.
+let private inFolder folder (work: unit -> 'T) =
+    let isNew = not (Directory.Exists folder)
+    Checkpoints.AtomicWrite.MakeFolder folder
+
+    try
+        work ()
+    with _ ->
+        if isNew && Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
+            Directory.Delete folder
+
+        reraise ()
+
+let private learn options =
     let watch = Stopwatch.StartNew()
     let isEmpty = ref true
 
@@ -235,3 +245,7 @@ let run options =
     sayUnmet options training.VocabularySize tokenizer.VocabularySize
     printfn "%d tokens in %s (%.1f s)" tokenizer.VocabularySize options.Out watch.Elapsed.TotalSeconds
     0
+
+let run options =
+    refuseToOverwrite options.Out
+    inFolder options.Out (fun () -> learn options)

@@ -367,6 +367,15 @@ let ``bad input ends with 2 and says what and where`` (bytes: byte[] option) (wo
             Assert.That(outcome.Errors, Does.Contain part))
 
 [<Test>]
+let ``a vocabulary that can't be learned leaves no folder behind`` () =
+    inFolder (fun folder ->
+        let out = Path.Combine(folder, "vocabulary")
+        let outcome = Invocation.legato [ "tokenize"; "train"; write folder "empty.txt" ""; "--out"; out ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "the text is empty")
+        Assert.That(out, Does.Not.Exist))
+
+[<Test>]
 let ``a tokenizer that is there is not overwritten`` () =
     inFolder (fun folder ->
         let tokenizer = Path.Combine(train folder "bpe", "tokenizer.json")
