@@ -40,16 +40,32 @@ public static partial class AtomicWrite
 
     /// <summary>Makes a folder, where there is none, to write files in.</summary>
     /// <exception cref="LegatoException">It can't be made.</exception>
-    public static void MakeFolder(string path)
+    public static void MakeFolder(string path) => MakeFolder(path, path);
+
+    private static void MakeFolder(string folder, string place)
     {
         try
         {
-            Directory.CreateDirectory(path);
+            Directory.CreateDirectory(folder);
         }
-        catch (Exception e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Translate(e, path);
+            throw new LegatoException($"can't make the folder: {Obstacle(e, folder)}", place, "choose a folder that you may write to", e);
         }
+    }
+
+    // .NET says of a file in the way that a part of the path is missing, or that the file exists already.
+    private static string Obstacle(Exception e, string folder)
+    {
+        for (string? above = Path.GetFullPath(folder); above is not null; above = Path.GetDirectoryName(above))
+            if (System.IO.File.Exists(above))
+                return $"{above} is a file";
+        return e switch
+        {
+            UnauthorizedAccessException => "you may not write there",
+            FileNotFoundException or DirectoryNotFoundException => "the file system takes none there",
+            _ => e.Message,
+        };
     }
 
     /// <summary>
@@ -65,10 +81,10 @@ public static partial class AtomicWrite
         string replaced = Path.Combine(parent, TemporaryPrefix + "replaced-" + Path.GetFileName(full));
         try
         {
-            Directory.CreateDirectory(parent);
+            MakeFolder(parent);
             DeleteFolder(temporary);
             DeleteFolder(replaced);
-            Directory.CreateDirectory(temporary);
+            MakeFolder(temporary, path);
             write(temporary);
             FlushFolder(temporary);
             if (Directory.Exists(full))
@@ -102,11 +118,15 @@ public static partial class AtomicWrite
         }
     }
 
-    private static Exception Translate(Exception e, string path) => e is IOException or UnauthorizedAccessException
-        ? new LegatoException(
+    private static Exception Translate(Exception e, string path) => e switch
+    {
+        DirectoryNotFoundException when !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) =>
+            new LegatoException("can't write: there is no such folder", path, "make the folder, or choose another", e),
+        IOException or UnauthorizedAccessException => new LegatoException(
             $"can't write: {e.Message}", path,
-            "free some disk space or choose a folder that you may write to; nothing that stood there was changed", e)
-        : e;
+            "free some disk space or choose a folder that you may write to; nothing that stood there was changed", e),
+        _ => e,
+    };
 
     // A rename is on disk only once its folder is (POSIX); Windows has no such call and needs none.
     private static void FlushFolder(string folder)

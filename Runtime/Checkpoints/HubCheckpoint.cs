@@ -37,14 +37,7 @@ public static class HubCheckpoint
         string folder, ModelDescription model, Func<string, ParameterMemory> parameter, Tokenizer? tokenizer = null,
         long shardBytes = ShardBytes)
     {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new LegatoException($"can't make the folder: {e.Message}", folder, "choose a folder that you may write to", e);
-        }
+        AtomicWrite.MakeFolder(folder);
         AtomicWrite.Text(Path.Combine(folder, CheckpointFolder.ConfigFile), model.Config);
         tokenizer?.Save(folder);
         CheckpointWriter.Write(

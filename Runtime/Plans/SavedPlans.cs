@@ -25,14 +25,7 @@ public sealed class SavedPlans : IPlanSource
     /// <exception cref="LegatoException">A request can't be met, the folder can't be written, or it holds another model's plans.</exception>
     public static void Save(string folder, IPlanSource source, params IEnumerable<PlanRequest> requests)
     {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new LegatoException($"can't make the folder: {e.Message}", folder, "choose a folder that you may write to", e);
-        }
+        AtomicWrite.MakeFolder(folder);
         string modelFile = Path.Combine(folder, ModelFile), model = PlanFile.Write(source.Model);
         if (File.Exists(modelFile) && File.ReadAllText(modelFile) != model)
             throw new LegatoException("the folder holds the plans of another model", folder, "choose another folder, or empty this one");

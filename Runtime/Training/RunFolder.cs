@@ -30,14 +30,8 @@ public sealed class RunFolder
         var run = new RunFolder(path);
         if (File.Exists(run.MetricsFile) || Directory.Exists(run.CheckpointsFolder))
             throw new LegatoException("the folder holds a training run already", path, "go on with it by --resume, or choose another folder");
-        try
-        {
-            Directory.CreateDirectory(run.CheckpointsFolder);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new LegatoException($"can't make the run's folder: {e.Message}", path, "choose a folder that you may write to", e);
-        }
+        AtomicWrite.MakeFolder(path);
+        AtomicWrite.MakeFolder(run.CheckpointsFolder);
         return run;
     }
 
