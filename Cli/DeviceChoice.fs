@@ -1,6 +1,7 @@
 /// From a flag's words to what the runtime takes: devices and precisions.
 module Legato.Cli.DeviceChoice
 
+open Legato.Runtime
 open Legato.Runtime.Cpu
 open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
@@ -19,11 +20,17 @@ let prepare device =
     if device = Device.Cuda then
         CudaMachine.Prepare()
 
+let private openGpu () =
+    try
+        new CudaDevice()
+    with :? LegatoException as error when not (isNull error.Remedy || error.Remedy.Contains "--device cpu") ->
+        raise (LegatoException(error.What, error.Where, $"{error.Remedy}; or go without a GPU: --device cpu", error))
+
 /// Makes the device ready. `threads` None: one a core.
 let openDevice device (threads: int option) pin : IDevice =
     match device with
     | Device.Cpu -> new CpuDevice(CpuDeviceOptions(Option.toNullable threads, pin))
-    | Device.Cuda -> new CudaDevice()
+    | Device.Cuda -> openGpu ()
     | Device.Interpreter -> new InterpreterDevice()
 
 /// Bytes that the plan's kernels take on this device beside the plan's buffers, as far as it can tell beforehand.

@@ -49,7 +49,7 @@ type Generation = {
 let private promptOf (options: GenerateOptions) =
     match options.Prompt with
     | Prompt.Text text -> text
-    | Prompt.File path -> TextInput.sources [ path ] |> List.map TextInput.whole |> String.concat ""
+    | Prompt.File path -> TextInput.single path |> TextInput.whole
 
 let private finishOf reason =
     match reason with

@@ -34,8 +34,26 @@ let guarded (work: unit -> 'T) =
     with ModelError(what, where, remedy) as mistake ->
         raise (LegatoException(what, where, remedy, mistake))
 
+/// As `guarded`, for what is wrong with a config that lies in a folder: told with the file's path.
+let private guardedIn (folder: string option) (work: unit -> 'T) =
+    try
+        work ()
+    with ModelError(what, where, remedy) as mistake ->
+        let place =
+            match folder with
+            | Some path when not (GgufFile.IsNamed path) ->
+                where.Replace(Config.place, Path.Combine(path, CheckpointFolder.ConfigFile))
+            | _ -> where
+
+        raise (LegatoException(what, place, remedy, mistake))
+
 /// The checkpoint that a folder stands for: its own, or the latest of the run in it.
 let checkpointOf folder =
+    if File.Exists folder then
+        raise (
+            LegatoException("this is a file, and a checkpoint is a folder", folder, "give the folder that it lies in")
+        )
+
     if not (Directory.Exists folder) then
         raise (LegatoException("there is no such folder", folder, "check the path"))
 
@@ -46,7 +64,13 @@ let checkpointOf folder =
         | null -> raise (LegatoException("the run has no checkpoint yet", folder, "let it train on, or start it anew"))
         | latest -> latest
 
-let private isPath (model: string) = Directory.Exists model || Path.GetFileName model <> model
+let private isPath (model: string) = Path.Exists model || Path.GetFileName model <> model
+
+let private preset name =
+    try
+        Presets.find name
+    with ModelError(what, where, remedy) as mistake ->
+        raise (LegatoException($"{what}, and there is no folder of that name", where, remedy, mistake))
 
 let isGguf (source: Source) = source.Folder |> Option.exists GgufFile.IsNamed
 
@@ -56,10 +80,13 @@ let find (model: string) : Source =
         { Name = model; Config = guarded (fun () -> GgufModel.config model); Folder = Some model }
     elif isPath model then
         let folder = checkpointOf model
-        let config = guarded (fun () -> Families.unquantised (CheckpointFolder.ReadConfig folder))
+
+        let config =
+            guardedIn (Some folder) (fun () -> Families.unquantised (CheckpointFolder.ReadConfig folder))
+
         { Name = model; Config = config; Folder = Some folder }
     else
-        let preset = guarded (fun () -> Presets.find model)
+        let preset = preset model
         { Name = preset.Name; Config = preset.Config; Folder = None }
 
 /// The model of a source's config, under the names that its weights have there.
@@ -69,7 +96,7 @@ let private ofConfig read (source: Source) config =
 
 let private defined read (source: Source) : ModelDef =
     let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))
-    guarded (fun () -> { ofConfig read source source.Config with Name = name })
+    guardedIn source.Folder (fun () -> { ofConfig read source source.Config with Name = name })
 
 /// The model as its source declares it, called by the preset's or the folder's name.
 let definition source = defined Families.ofConfig source
@@ -99,8 +126,11 @@ let withOverrides (overrides: (string * string) list) (source: Source) : Source 
 }
 
 let private chosen read overrides (source: Source) : Choice =
+    // What --set says is no fault of the file's.
+    let place = if List.isEmpty overrides then source.Folder else None
+
     let fit tokenizer =
-        guarded (fun () ->
+        guardedIn place (fun () ->
             let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
             let model = ofConfig read source (Families.withOverrides overrides config)
             if source.Folder.IsSome then model else { model with Name = source.Name })

@@ -39,6 +39,19 @@ let sourcesOf extension (paths: string list) =
     | [] -> [ standardInput ]
     | _ -> paths |> List.collect (found extension)
 
+/// A file alone, or the standard input for "-".
+let single path =
+    if path <> dash && not (File.Exists path) then
+        let what =
+            if Directory.Exists path then
+                "this is a folder, and a file is meant"
+            else
+                "there is no such file"
+
+        raise (LegatoException(what, path, "check the path"))
+
+    sourcesOf "" [ path ] |> List.exactlyOne
+
 /// Texts: in folders, .txt files.
 let sources paths = sourcesOf ".txt" paths
 

@@ -42,7 +42,10 @@ type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<
 /// isn't there.
 [<RequireQualifiedAccess>]
 module Config =
-    let internal fail what key remedy = raise (ModelError(what, $"the model's config, {key}", remedy))
+    /// What errors call a config whose file they don't know.
+    let place = "the model's config"
+
+    let internal fail what key remedy = raise (ModelError(what, $"{place}, {key}", remedy))
 
     let private find (keys: string list) (json: ConfigJson) =
         match keys |> List.tryPick (fun key -> json[key] |> Option.ofObj |> Option.map (fun value -> key, value)) with

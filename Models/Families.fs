@@ -45,7 +45,7 @@ module Families =
     ]
 
     let private fail what where remedy = raise (ModelError(what, where, remedy))
-    let private source = "the model's config"
+    let private source = Config.place
 
     let private parse (text: string) =
         let options = JsonDocumentOptions(AllowDuplicateProperties = false)
@@ -55,7 +55,8 @@ module Families =
             | :? JsonObject as json -> json
             | _ -> fail "the config is no JSON object" source "check that this is a model's config.json"
         with :? JsonException as e ->
-            fail $"the config is no JSON: {e.Message}" source "check that this is a model's config.json"
+            let line = e.LineNumber.GetValueOrDefault() + 1L
+            fail $"the config is no JSON: line {line} can't be read" source "check that this is a model's config.json"
 
     let private familyOf json =
         let modelType = Config.stringOr "" [ "model_type" ] json
@@ -64,7 +65,11 @@ module Families =
         match all |> List.tryFind (fun (name, _) -> name = modelType) with
         | Some(_, ofConfig) -> ofConfig
         | None when modelType = "" -> fail "model_type is missing" $"{source}, model_type" $"set it to one of: {known}"
-        | None -> fail $"the family '{modelType}' is not known" $"{source}, model_type" $"use one of: {known}"
+        | None ->
+            let remedy =
+                $"use one of: {known}; a model that a script declares is that script's: dotnet fsi SCRIPT.fsx VERB"
+
+            fail $"the family '{modelType}' is not known" $"{source}, model_type" remedy
 
     // A config has many keys that no family reads; one that is all but a key which the family misses is a mistake.
     let private refuseMisspelt (config: ConfigJson) =

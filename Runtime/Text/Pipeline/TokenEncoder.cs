@@ -154,9 +154,16 @@ internal sealed class TokenEncoder
             FillGeneral(splitter, WellFormed.Of(text), literal, output);
         if (output.Uncovered > 0 && !options.SkipUncovered)
             throw new LegatoException(
-                $"no token covers '{output.FirstUncovered}' (U+{char.ConvertToUtf32(output.FirstUncovered!, 0):X4}){(output.Uncovered > 1 ? $", and {output.Uncovered - 1} characters more" : "")}",
+                $"no token covers '{output.FirstUncovered}' (U+{char.ConvertToUtf32(output.FirstUncovered!, 0):X4}){MoreUncovered(output.Uncovered - 1)}",
                 "text to encode", "leave them out of the text, or take a tokenizer with an unknown token (one trained with --special \"<unk>\") or with bytes");
     }
+
+    private static string MoreUncovered(int count) => count switch
+    {
+        0 => "",
+        1 => ", and one character more",
+        _ => $", and {count} characters more",
+    };
 
     private void FillFast(AddedTokenSplitter splitter, ReadOnlySpan<char> text, IReadOnlyList<TextSpan>? literal, TokenBuffer output)
     {
