@@ -6,6 +6,13 @@ let private unless holds what remedy where = if holds then None else Some(Mistak
 let atLeast (least: int) flag (value: int) =
     unless (value >= least) $"{flag} must be at least {least}, not {value}" $"give {flag} {least} or more"
 
+/// No more than another flag's number.
+let atMost (other, most: int) flag (value: int) =
+    unless
+        (value <= most)
+        $"{flag} must be at most what {other} is, {most}, not {value}"
+        $"give {flag} {most} or less, or a larger {other}"
+
 let notNegative flag (value: float) =
     unless (value >= 0.0 && value < infinity) $"{flag} must be 0 or more, not {value}" $"give {flag} 0 or more"
 
@@ -31,8 +38,13 @@ let assignments flag (pairs: (string * string) list) where =
     pairs
     |> List.tryFind (fun (field, value) -> field = "" || value = "")
     |> Option.bind (fun (field, value) ->
-        let missing = if field = "" then "field" else "value"
-        unless false $"an assignment lacks its {missing}: '{field}={value}'" $"write {flag} field=value" where)
+        let what =
+            if field = "" then
+                $"{flag} takes KEY=VALUE, and '={value}' has no key"
+            else
+                $"{flag} takes KEY=VALUE, and '{field}' has no value"
+
+        unless false what $"write {flag} KEY=VALUE" where)
 
 /// A check on a flag that may be absent.
 let optional check flag value where = value |> Option.bind (fun given -> check flag given where)

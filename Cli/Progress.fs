@@ -11,33 +11,35 @@ type Report = int64 -> string -> unit
 
 let private secondsBetweenLines = 5.0
 
-let private remaining (watch: Stopwatch) (whole: int64) (finished: int64) =
-    TimeSpan.FromSeconds(watch.Elapsed.TotalSeconds * float (whole - finished) / float (max 1L finished))
+/// How far the work is and how long the rest takes at the speed so far, of which what was done before tells nothing.
+let private told title (first: int64) (whole: int64) (watch: Stopwatch) (finished: int64) (said: string) =
+    let rest = watch.Elapsed.TotalSeconds * float (whole - finished) / float (max 1L (finished - first))
+    let left = TimeSpan.FromSeconds(rest).ToString @"h\:mm\:ss"
+    $"{title} {finished}/{whole}  {said}  {left} left"
 
 /// What work shows on its way: how far it is, and texts that stay.
 [<NoEquality; NoComparison>]
 type Display = { Advance: Report; Note: string -> unit }
 
-let private lines title (whole: int64) (work: Display -> 'T) =
+let private lines title first (whole: int64) (work: Display -> 'T) =
     let watch = Stopwatch.StartNew()
     let mutable next = 0.0
 
     let advance finished said =
         if watch.Elapsed.TotalSeconds >= next || finished = whole then
             next <- watch.Elapsed.TotalSeconds + secondsBetweenLines
-            let left = (remaining watch whole finished).ToString @"h\:mm\:ss"
-            eprintfn "%s %d/%d  %s  %s left" title finished whole said left
+            eprintfn "%s" (told title first whole watch finished said)
 
     work { Advance = advance; Note = eprintfn "%s" }
 
-let private bar (title: string) (whole: int64) (work: Display -> 'T) =
+let private bar (title: string) (first: int64) (whole: int64) (work: Display -> 'T) =
+    let watch = Stopwatch.StartNew()
     let console = AnsiConsole.Create(AnsiConsoleSettings(Out = AnsiConsoleOutput Console.Error))
 
     let columns: ProgressColumn[] = [|
         TaskDescriptionColumn(Alignment = Justify.Left)
         ProgressBarColumn()
         PercentageColumn()
-        RemainingTimeColumn()
     |]
 
     console
@@ -45,21 +47,23 @@ let private bar (title: string) (whole: int64) (work: Display -> 'T) =
         .Columns(columns)
         .Start(fun context ->
             let task = context.AddTask(Markup.Escape title, maxValue = float whole)
+            task.Value <- float first
 
             let advance (finished: int64) (said: string) =
                 task.Value <- float finished
-                task.Description <- Markup.Escape $"{title} {finished}/{whole}  {said}"
+                task.Description <- Markup.Escape(told title first whole watch finished said)
 
             work { Advance = advance; Note = fun text -> console.WriteLine text })
 
-/// Does the work and shows how far it is; `quiet` shows nothing.
-let displaying quiet title whole (work: Display -> 'T) =
+/// Does the work and shows how far it is of the whole, `first` of which was done before; `quiet` shows nothing.
+let displaying quiet title first whole (work: Display -> 'T) =
     if quiet then work { Advance = (fun _ _ -> ()); Note = ignore }
-    elif Console.IsErrorRedirected then lines title whole work
-    else bar title whole work
+    elif Console.IsErrorRedirected then lines title first whole work
+    else bar title first whole work
 
 /// As `displaying`, for work that has nothing to say beside its progress.
-let during quiet title whole (work: Report -> 'T) = displaying quiet title whole (fun display -> work display.Advance)
+let during quiet title whole (work: Report -> 'T) =
+    displaying quiet title 0L whole (fun display -> work display.Advance)
 
 /// For work in phases whose size needn't be known: a line a second at most.
 let phases quiet =

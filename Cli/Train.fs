@@ -76,7 +76,7 @@ type TrainArgument =
             | Lr _ -> "the highest learning rate (default: 0.003, for small models)"
             | Min_Lr_Ratio _ -> "the last learning rate as a share of the highest (default: 0.1)"
             | Schedule _ -> "how the learning rate falls after the warm-up (default: cosine)"
-            | Warmup _ -> "steps over which the learning rate rises from zero (default: 100)"
+            | Warmup _ -> "steps over which the learning rate rises from zero (default: 100, at most a tenth of all)"
             | Decay_Steps _ -> "steps over which wsd falls at the end (default: a fifth of all)"
             | Weight_Decay _ -> "decoupled decay of matrices, none of vectors (default: 0.1)"
             | Beta1 _ -> "AdamW's first decay rate (default: 0.9)"
@@ -144,7 +144,8 @@ type TrainOptions = {
     LearningRate: float
     MinLearningRateRatio: float
     Schedule: Schedule
-    Warmup: int
+    /// None: 100, or a tenth of all steps where those are fewer.
+    Warmup: int option
     /// None: a fifth of all steps.
     DecaySteps: int option
     WeightDecay: float
@@ -193,7 +194,7 @@ let defaults = {
     LearningRate = 3e-3
     MinLearningRateRatio = 0.1
     Schedule = Schedule.Cosine
-    Warmup = 100
+    Warmup = None
     DecaySteps = None
     WeightDecay = 0.1
     Beta1 = 0.9
@@ -247,7 +248,7 @@ let private apply options argument =
     | Lr rate -> { options with LearningRate = rate }
     | Min_Lr_Ratio share -> { options with MinLearningRateRatio = share }
     | Schedule schedule -> { options with Schedule = schedule }
-    | Warmup steps -> { options with Warmup = steps }
+    | Warmup steps -> { options with Warmup = Some steps }
     | Decay_Steps steps -> { options with DecaySteps = Some steps }
     | Weight_Decay decay -> { options with WeightDecay = decay }
     | Beta1 beta -> { options with Beta1 = beta }
@@ -287,8 +288,10 @@ let private checks options = [
     Limits.readBy options.Pack "--separator" options.Separator.IsSome "documents that aren't packed" "--pack"
     Limits.above 0.0 "--lr" options.LearningRate
     Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
-    Limits.atLeast 0 "--warmup" options.Warmup
+    Limits.optional (Limits.atLeast 0) "--warmup" options.Warmup
+    Limits.optional (Limits.atMost ("--steps", options.Steps)) "--warmup" options.Warmup
     Limits.optional (Limits.atLeast 1) "--decay-steps" options.DecaySteps
+    Limits.optional (Limits.atMost ("--steps", options.Steps)) "--decay-steps" options.DecaySteps
     Limits.notNegative "--weight-decay" options.WeightDecay
     Limits.below (0.0, 1.0) "--beta1" options.Beta1
     Limits.below (0.0, 1.0) "--beta2" options.Beta2

@@ -53,17 +53,13 @@ let forPrograms () = {
 /// Loss, speed and the loss on held-out text beside the bar; warnings and samples above it.
 /// <param name="sample">A text of the model's at each evaluation, where one is asked for.</param>
 let forPeople (display: Progress.Display) (sample: (unit -> string) option) =
-    let first = ref 0L
     let heldOut = ref ""
 
     {
         new ITrainingObserver with
-            member _.Started(step, _) = first.Value <- step
-
             member _.Stepped(metrics: inref<StepMetrics>) =
                 let speed = metrics.TokensPerSecond.ToString "#,0"
-                let finished = metrics.Step - first.Value
-                display.Advance finished $"loss {metrics.Loss:F3}{heldOut.Value}  {speed} tokens/s"
+                display.Advance metrics.Step $"loss {metrics.Loss:F3}{heldOut.Value}  {speed} tokens/s"
 
             member _.Evaluated(step, result) =
                 heldOut.Value <- $"  held out {result.Loss:F3}"

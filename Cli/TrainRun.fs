@@ -18,7 +18,8 @@ open Legato.Runtime.Training
 let private where = "legato train"
 
 let private rate options : LearningRate =
-    let peak, warmUp, steps = options.LearningRate, int64 options.Warmup, int64 options.Steps
+    let peak, steps = options.LearningRate, int64 options.Steps
+    let warmUp = options.Warmup |> Option.defaultValue (min 100 (options.Steps / 10)) |> int64
     let least = options.MinLearningRateRatio
 
     match options.Schedule with
@@ -85,9 +86,7 @@ let private requests (options: TrainingOptions) = [
 ]
 
 let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
-    requests options
-    |> List.map plans.Plan
-    |> MemoryNeed.ofPlans device
+    requests options |> List.map plans.Plan |> MemoryNeed.ofPlans device
 
 // First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
 let private smaller
@@ -224,10 +223,10 @@ let private recite (job: Job) (trainer: Trainer) =
             Recital.print recital
     | _ -> ()
 
-let private stepsLeft (job: Job) =
+let private stepsTaken (job: Job) =
     match job.Place with
-    | New _ -> job.Training.Steps
-    | Resumed run -> job.Training.Steps - TrainingState.Read(run.Latest).Step
+    | New _ -> 0L
+    | Resumed run -> TrainingState.Read(run.Latest).Step
 
 let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenData) =
     let options = job.Options
@@ -250,19 +249,20 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
         |> Option.map (fun prompt ->
             fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
 
-    let work observer =
+    let work observer tellPlace =
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
         trainer.Value <- Some made
         start job made
+        tellPlace ()
         made.Run cancellation
 
     try
         let outcome =
             if options.Json then
-                work (TrainProgress.forPrograms ())
+                work (TrainProgress.forPrograms ()) ignore
             else
-                Progress.displaying options.Quiet "training" (stepsLeft job) (fun display ->
-                    work (TrainProgress.forPeople display sample))
+                Progress.displaying options.Quiet "training" (stepsTaken job) job.Training.Steps (fun display ->
+                    work (TrainProgress.forPeople display sample) (fun () -> display.Note $"the run is in {run.Path}"))
 
         let exitCode = report job run outcome
 
@@ -301,7 +301,7 @@ let private noteOtherRate (job: Job) =
                 job.Training.Rate.Description
     | _ -> ()
 
-let private announce device (job: Job) (run: RunFolder) =
+let private announce device (job: Job) =
     noteOtherTokenizer job
     noteOtherRate job
 
@@ -311,12 +311,11 @@ let private announce device (job: Job) (run: RunFolder) =
         let need = needOf device job.Plans job.Training
 
         eprintfn
-            "%s: %s parameters, %d tokens in the vocabulary, %s of memory; the run is in %s"
+            "%s: %s parameters, %d tokens in the vocabulary, %s of memory"
             model.Name
             (parameters.ToString "#,0")
             model.Vocabulary
             (Units.bytes need.Bytes)
-            run.Path
 
         if job.Options.Dropout = 0.0 then
             for key, share in ConfigDropout.asked model.Config do
@@ -412,7 +411,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
 
     try
         use _ = run.Lock()
-        announce device job run
+        announce device job
         use tokens = TrainData.tokens options run tokenizer text
         Timeline.Mark "text tokenized"
         train job run device tokens

@@ -54,7 +54,7 @@ let private entries (options: TrainOptions) : (string * JsonNode) list = [
     "lr", number options.LearningRate
     "min-lr-ratio", number options.MinLearningRateRatio
     "schedule", word options.Schedule
-    "warmup", number options.Warmup
+    yield! given "warmup" (Option.map number options.Warmup)
     yield! given "decay-steps" (Option.map number options.DecaySteps)
     "weight-decay", number options.WeightDecay
     "beta1", number options.Beta1

@@ -38,7 +38,7 @@ let private mistakes =
         "two mistakes at once", [ "train"; "--lr"; "0"; "--beta1"; "1" ], [ "--lr"; "--beta1" ]
         "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr" ]
         "a flag given twice", [ "train"; "--steps"; "1"; "--steps"; "2" ], [ "--steps is given more than once" ]
-        "half an assignment", [ "train"; "--set"; "layers" ], [ "lacks its value"; "--set field=value" ]
+        "half an assignment", [ "train"; "--set"; "layers" ], [ "'layers' has no value"; "--set KEY=VALUE" ]
         "no model", [ "generate" ], [ "MODEL is not given" ]
         "flags that contradict", [ "generate"; "m"; "--greedy"; "--temperature"; "1" ], [ "--greedy and --temperature" ]
         "two purposes", [ "plan"; "m"; "--train"; "--decode" ], [ "--train and --decode" ]

@@ -149,8 +149,14 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
         "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
         "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2" ]
-        "an unknown preset", (fun _ -> [ "llama-tyni" ]), [ "no preset is called 'llama-tyni'"; "llama-tiny" ]
+        "an unknown preset",
+        (fun _ -> [ "llama-tyni" ]),
+        [ "no preset is called 'llama-tyni', and there is no folder"; "llama-tiny" ]
         "a model that isn't there", (fun folder -> [ Path.Combine(folder, "model") ]), [ "no such folder" ]
+        "a file for a folder", (fun folder -> [ data folder ]), [ "this is a file" ]
+        "a config cut short",
+        (fun folder -> [ Path.GetDirectoryName(write folder "config.json" "{") ]),
+        [ "no JSON: line "; $"config.json{Environment.NewLine}" ]
         "a folder without a config", (fun folder -> [ folder ]), [ "config.json" ]
         "an unknown key", (fun folder -> onText folder [ "--set"; "layers=3" ]), [ "'layers'"; "num_hidden_layers" ]
         "a key's wrong value", (fun folder -> onText folder [ "--set"; "hidden_size=big" ]), [ "hidden_size" ]
@@ -161,6 +167,12 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "too much memory",
         (fun folder -> [ "gpt3-175b"; "--data"; data folder ]),
         [ "of memory"; "the largest"; "choose a smaller model" ]
+        "a warm-up longer than the run",
+        (fun folder -> onText folder [ "--warmup"; "2" ]),
+        [ "--warmup must be at most what --steps is, 1, not 2" ]
+        "a decay longer than the run",
+        (fun folder -> onText folder [ "--decay-steps"; "2" ]),
+        [ "--decay-steps must be" ]
         "a batch too large",
         (fun folder -> onText folder [ "--batch"; "4194304"; "--seq"; "128" ]),
         [ "of memory"; "--batch"; "would fit" ]
@@ -233,6 +245,53 @@ let ``a run doesn't go on with another tokenizer in its checkpoint`` () =
 
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "is not the one the checkpoint was trained with"))
+
+[<Test>]
+let ``a resumed run counts its steps from where it began`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let resumed = Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--steps"; "3" ]
+        succeed resumed |> ignore
+
+        Assert.That(
+            resumed.Errors,
+            Does.Contain("training 2/3").And.Contain("training 3/3").And.Contain "the run is in"
+        ))
+
+[<Test>]
+let ``no folder is told of a run that never began`` () =
+    inFolder (fun folder ->
+        let data = write folder "text.txt" "ab"
+        let out = Path.Combine(folder, "run")
+        let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
+        Assert.That(out, Does.Not.Exist))
+
+[<Test>]
+let ``the warm-up is a part of the run, unless told`` () =
+    inFolder (fun folder ->
+        let quick = [
+            "train"
+            "llama-tiny"
+            "--data"
+            write folder "text.txt" text
+            "--seq"
+            "16"
+            "--eval-every"
+            "0"
+        ]
+
+        let out = Path.Combine(folder, "run")
+        succeed (Invocation.legato (quick @ [ "--steps"; "20"; "--quiet"; "--out"; out ])) |> ignore
+
+        let rates = [
+            for line in File.ReadAllLines(Path.Combine(out, "metrics.jsonl")) ->
+                JsonDocument.Parse(line).RootElement.GetProperty("rate").GetDouble()
+        ]
+
+        Assert.That((rates[..1] = [ 0.0015; 0.003 ]), Is.True, $"%A{rates}")
+        Assert.That(rates[3], Is.LessThan 0.003))
 
 [<Test>]
 let ``a resumed run says that its learning rate is another`` () =
@@ -368,5 +427,10 @@ let ``a run whose folder can't be written to ends with what to do`` () =
         let file = write folder "file" "in the way"
         let outcome = train folder (Path.Combine("file", "run")) [ "--steps"; "1" ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
-        Assert.That(outcome.Errors, Does.Contain("can't make the run's folder").And.Contain "remedy: ")
+
+        Assert.That(
+            outcome.Errors,
+            Does.Contain("can't make the folder").And.Contain($"{file} is a file").And.Contain "remedy: "
+        )
+
         Assert.That(File.ReadAllText file, Is.EqualTo "in the way"))
