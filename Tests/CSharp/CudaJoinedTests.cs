@@ -61,7 +61,9 @@ public class CudaJoinedTests
             Assert.That(values, Is.EqualTo(second[name]), $"{name}: two runs");
             if (!name.StartsWith('s'))
                 Assert.That(values, Is.EqualTo(apart[name]), $"{name}: joined and alone");
-            Assert.That(values, Is.EqualTo(expected[name]).Within(name.StartsWith('p') ? 100.0 / 128 : 1e-5).Percent.Or.EqualTo(expected[name]).Within(1e-5), $"{name}: interpreted");
+            // The GPU rounds a product and its sum together, so that a stored bfloat16 may be the next one, and adds in another order.
+            double share = name[0] switch { 'p' => 1.0 / 128, 's' => 1e-5, _ => 1e-7 };
+            Assert.That(Enumerable.Range(0, values.Length).Where(i => Math.Abs(values[i] - expected[name][i]) > 1e-5 + share * Math.Abs(expected[name][i])), Is.Empty, $"{name}: interpreted");
         }
     }
 
