@@ -12,7 +12,6 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
     private readonly CudaGroupedMatrix left;
     private readonly CudaView right, output;
     private readonly CpuExtent n, k, groupStride, rowStride, columnStride, outputStride;
-    private readonly CudaGatherCall? gather;
     private readonly CudaHopperProduct? hopper;
     private readonly Lazy<CudaCall> portable;
     private readonly bool overRows;
@@ -26,11 +25,8 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
         outputStride = lowering.Extent(step.Output.RowStride);
         overRows = step.Right.ColumnStride.Equals(Extent.One);
         if (IsForHopper(step, lowering))
-        {
-            gather = new CudaGatherCall(left, rows, step.Name, lowering);
             hopper = new CudaHopperProduct(
                 new HopperProductForm(left.View.Type, output.Type, false, overRows, false, false, ProductGrouping.Rows), step.Name, lowering);
-        }
         portable = new Lazy<CudaCall>(() => GroupedKernel("grouped_product", 14, left.View.Type, right.Type, output.Type, step.Name, lowering));
     }
 
@@ -45,7 +41,6 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
 
     public override void Enqueue(nint stream)
     {
-        gather?.Enqueue(stream);
         if (hopper is null)
             portable.Value.Enqueue(stream);
         else
@@ -73,14 +68,14 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
 
     private void BindHopper(ReadOnlySpan<long> dimensions)
     {
-        gather!.Bind(dimensions);
         (long columns, long depth) = (n.Evaluate(dimensions), k.Evaluate(dimensions));
-        var gathered = new HopperOperand(gather.Memory.Address, rows.Gathered(dimensions), depth, depth);
+        long count = rows.Count(dimensions);
+        var picked = new HopperOperand(left.View.Address(dimensions), count / left.Share, depth, left.Stride(dimensions));
         (long Rows, long Columns, long Stride) matrix = overRows ? (depth, columns, rowStride.Evaluate(dimensions)) : (columns, depth, columnStride.Evaluate(dimensions));
         var matrices = new HopperOperand(right.Address(dimensions), matrix.Rows, matrix.Columns, matrix.Stride, rows.Groups, groupStride.Evaluate(dimensions));
-        hopper!.Bind(gathered, matrices, new HopperProductSizes(
-            rows.Count(dimensions), columns, depth, output.Address(dimensions), outputStride.Evaluate(dimensions), rows.Groups,
-            Offsets: rows.Offsets.Address(dimensions), Order: rows.Order.Address(dimensions)));
+        hopper!.Bind(picked, matrices, new HopperProductSizes(
+            count, columns, depth, output.Address(dimensions), outputStride.Evaluate(dimensions), rows.Groups,
+            Offsets: rows.Offsets.Address(dimensions), Order: rows.Order.Address(dimensions), Share: left.Share));
     }
 
     private void BindPortable(ReadOnlySpan<long> dimensions)

@@ -31,8 +31,10 @@ internal enum ProductGrouping
 internal readonly record struct HopperOperand(nint Address, long Rows, long Columns, long Stride, long Count = 1, long Apart = 0);
 
 /// <summary>The sizes and the output of a product on Hopper.</summary>
+/// <param name="Share">Rows in groups that read one row of the left operand.</param>
 internal readonly record struct HopperProductSizes(
-    long Rows, long Columns, long Depth, nint Output, long Stride, long Groups = 1, long GroupStride = 0, nint Offsets = 0, nint Order = 0);
+    long Rows, long Columns, long Depth, nint Output, long Stride, long Groups = 1, long GroupStride = 0, nint Offsets = 0, nint Order = 0,
+    long Share = 1);
 
 /// <summary>
 /// A product by Hopper's tensor cores and copy engine, of any sizes as long as rows start at multiples of 16 bytes: odd
@@ -43,7 +45,7 @@ internal sealed class CudaHopperProduct
     /// <summary>Elements of 16 bytes.</summary>
     public const int AlignedElements = 8;
 
-    private const int Columns = 256, Depth = 64, Stages = 4, Consumers = 2, Words = 10, ElementBytes = 2;
+    private const int Columns = 256, Depth = 64, Stages = 4, Consumers = 2, Words = 13, ElementBytes = 2;
 
     private readonly HopperProductForm form;
     private readonly CudaHopperCall call;
@@ -77,6 +79,7 @@ internal sealed class CudaHopperProduct
         (arguments[2], arguments[3], arguments[4]) = (sizes.Stride, sizes.GroupStride, added.Stride);
         (arguments[5], arguments[6], arguments[7]) = (sizes.Output, added.Matrix, added.Bias);
         (arguments[8], arguments[9]) = (sizes.Offsets, sizes.Order);
+        (arguments[10], arguments[11], arguments[12]) = (left.Address, left.Stride, sizes.Share);
         long rowTiles = call.Tiles(sizes.Rows), columnTiles = (sizes.Columns + Columns - 1) / Columns;
         call.Bind(columnTiles * form.Grouping switch
         {

@@ -42,6 +42,21 @@ DEVICE void copy_box(u32 target, const TensorMap& map, u32 barrier, int x, int y
                  ::"r"(target), "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
 
+/// 16 bytes by a thread itself, of which so many are there and the others zeros.
+DEVICE void copy_piece(u32 target, const void* source, int bytes)
+{
+    asm volatile("cp.async.cg.shared::cta.global.L2::128B [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(bytes) : "memory");
+}
+
+/// Arrives once the pieces that the thread has copied are there.
+DEVICE void pieces_arrive(u32 barrier)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+/// Has products see what threads have copied.
+DEVICE void pieces_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 /// A block-wide barrier of some of its threads, by number.
 DEVICE void named_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 

@@ -1,10 +1,10 @@
-// Matrix products on sm_90a: a persistent grid, in each block a producer warp that copies steps of 64 along the contracted
+// Matrix products on sm_90a: a persistent grid, in each block producers that copy steps of 64 along the contracted
 // axis into a ring of stages, and two consumer warpgroups that share a tile of 128 rows and 256 columns. Sizes may be odd:
 // the copy engine gives zeros beyond the end. Every sum is made by one warpgroup in one order.
 // LEFT_OVER_ROWS, RIGHT_OVER_ROWS: 1 where an operand is contracted over its rows, 0 along them. ACCUMULATE: whether an
 // addend is read, which may be the output. BIAS: whether a vector is added to each row. GROUPED: 0 one product; 1 the left's
-// rows in groups, each with a right of its own; 2 the contracted rows in groups, each with an output of its own.
-// Rows in groups lie in the order of their groups, each group's from a multiple of 64 on.
+// rows in groups, each with a right of its own: producers pick them from where they lie; 2 the contracted rows in groups, each
+// with an output of its own: they lie in the order of their groups, each group's from a multiple of 64 on.
 
 struct ProductArgs
 {
@@ -15,6 +15,8 @@ struct ProductArgs
     const Output* bias;
     const int* offsets;
     const int* order;
+    const Element* left;
+    i64 leftStride, share;
 };
 
 constexpr int Columns = 256, Depth = 64, Band = 16, GroupAlignment = 64;
@@ -67,24 +69,65 @@ struct ProductShared
     Gates gates;
 };
 
+/// Rows of a tile that a group's rows read, wherever they lie: eight threads to a row, each with 16 bytes of it, swizzled as the
+/// copy engine does. Beyond the group's end they are some row of it; what comes of them is not stored.
+struct PickedRows
+{
+    static constexpr int Apart = Warpgroup / 8;
+    const Element* sources[Rows / Apart];
+    u32 target;
+
+    PickedRows() = default;
+
+    DEVICE PickedRows(const ProductArgs& args, const TilePlace& place)
+    {
+        int piece = threadIdx.x % 8, first = threadIdx.x / 8;
+        target = first * RowBytes + (piece ^ first % 8) * 16;
+#pragma unroll
+        for (int i = 0; i < Rows / Apart; i++)
+        {
+            int row = place.start + min(place.row + first + i * Apart, place.rows(args) - 1);
+            sources[i] = args.left + args.order[row] / (int)args.share * args.leftStride + piece * 8;
+        }
+    }
+
+    /// Copies a step from column k on; `full` learns of it.
+    DEVICE void copy(u32 tile, u32 full, int k, int depth) const
+    {
+        int bytes = k + (int)threadIdx.x % 8 * 8 < depth ? 16 : 0;
+#pragma unroll
+        for (int i = 0; i < Rows / Apart; i++)
+            copy_piece(tile + target + i * Apart * RowBytes, sources[i] + (bytes ? k : 0), bytes);
+        pieces_arrive(full);
+    }
+};
+
+/// By one thread; where rows are picked, by a warpgroup, whose first thread copies the right operand.
 DEVICE void produce(const ProductShared& shared, const TensorMap& left, const TensorMap& right, const ProductArgs& args)
 {
     Ring ring;
     TilePlace place(args);
     for (int tile = blockIdx.x; place.find(args, tile); tile += gridDim.x)
     {
-        int row = place.row + (GROUPED == 1 ? place.aligned : 0), first = GROUPED == 2 ? place.aligned : 0;
+        int row = place.row, first = GROUPED == 2 ? place.aligned : 0;
+        PickedRows picked;
+        if (GROUPED == 1)
+            picked = PickedRows(args, place);
         for (int step = 0; step < place.steps; step++, ring.advance())
         {
             int k = first + step * Depth;
             u32 full = shared.gates.full + 8 * ring.stage, a = shared.left + ring.stage * LeftBytes, b = shared.right + ring.stage * RightBytes;
             shared.gates.await_empty(ring);
-            shared.gates.expect(ring, LeftBytes + RightBytes);
+            if (GROUPED == 1)
+                picked.copy(a, full, k, args.depth);
+            if (GROUPED == 1 && threadIdx.x > 0)
+                continue;
+            shared.gates.expect(ring, GROUPED == 1 ? RightBytes : LeftBytes + RightBytes);
             if (LEFT_OVER_ROWS)
 #pragma unroll
                 for (int i = 0; i < Rows / 64; i++)
                     copy_box(a + i * PieceBytes, left, full, row + 64 * i, k, 0, 0);
-            else
+            else if (GROUPED != 1)
                 copy_box(a, left, full, k, row, 0, 0);
             int matrix = GROUPED == 1 ? place.group : 0;
             if (RIGHT_OVER_ROWS)
@@ -194,6 +237,8 @@ DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int gr
         {
             u64 a = matrix(shared.left + ring.stage * LeftBytes + group * PieceBytes), b = matrix(shared.right + ring.stage * RightBytes, PieceBytes);
             shared.gates.await_full(ring);
+            if (GROUPED == 1)
+                pieces_fence();
             product_fence();
 #pragma unroll
             for (int i = 0; i < Depth / 16; i++)
@@ -235,19 +280,19 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) product_hopper(
     shared.gates = {first, first + 8 * STAGES};
     if (threadIdx.x == 0)
     {
-        shared.gates.init(STAGES, 1);
+        shared.gates.init(STAGES, GROUPED == 1 ? 1 + Warpgroup : 1);
         barrier_init_fence();
     }
     __syncthreads();
     if (threadIdx.x < Warpgroup)
     {
-        release_registers<ProducerRegisters>();
-        if (threadIdx.x == 0)
+        release_registers<GROUPED == 1 ? 56 : ProducerRegisters>();
+        if (GROUPED == 1 || threadIdx.x == 0)
             produce(shared, left, right, args);
     }
     else
     {
-        claim_registers<ConsumerRegisters>();
+        claim_registers<GROUPED == 1 ? 216 : ConsumerRegisters>();
         consume(shared, args, threadIdx.x / Warpgroup - 1);
     }
 }
