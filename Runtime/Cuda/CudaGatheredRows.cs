@@ -5,7 +5,7 @@ namespace Legato.Runtime.Cuda;
 
 /// <summary>
 /// Memory for rows gathered by group, in two places: the operands of a gradient. What lies there from an earlier step is
-/// not gathered again as long as nothing has changed it: gradients of one operand follow each other in a mixture.
+/// not gathered again as long as nothing has changed it: products of one operand follow each other in a mixture.
 /// </summary>
 internal sealed class CudaGatheredRows(CudaLowering lowering)
 {
@@ -43,9 +43,10 @@ internal sealed class CudaGatheredRows(CudaLowering lowering)
     /// <summary>A step has been added that may write anything.</summary>
     public void Forget() => Array.Clear(contents);
 
-    private static IEnumerable<(RowGroups Rows, GroupedMatrix Matrix, Extent Columns)> Operands(IEnumerable<Step> steps) => steps.SelectMany(step => step switch
+    private IEnumerable<(RowGroups Rows, GroupedMatrix Matrix, Extent Columns)> Operands(IEnumerable<Step> steps) => steps.SelectMany(step => step switch
     {
         Step.Loop loop => Operands(loop.Body),
+        Step.GroupedProduct product when !CudaGroupedProductLaunch.PicksRows(product, lowering) => [(product.Rows, product.Left, product.K)],
         Step.GroupedGradient gradient => [(gradient.Rows, gradient.Left, gradient.M), (gradient.Rows, gradient.Right, gradient.N)],
         _ => Enumerable.Empty<(RowGroups, GroupedMatrix, Extent)>(),
     });

@@ -23,6 +23,9 @@ internal enum ProductGrouping
 
     /// <summary>The rows that are contracted, each group with an output of its own.</summary>
     Depth = 2,
+
+    /// <summary>As <see cref="Rows"/>, but the rows aren't gathered: the kernel picks them from where they lie.</summary>
+    PickedRows = 3,
 }
 
 /// <summary>A matrix of 16-bit elements whose rows lie together, as the copy engine reads it.</summary>
@@ -85,7 +88,7 @@ internal sealed class CudaHopperProduct
         {
             ProductGrouping.None => rowTiles,
             // A group's last tile may be nearly empty.
-            ProductGrouping.Rows => rowTiles + sizes.Groups,
+            ProductGrouping.Rows or ProductGrouping.PickedRows => rowTiles + sizes.Groups,
             _ => rowTiles * sizes.Groups,
         });
     }
@@ -97,11 +100,12 @@ internal sealed class CudaHopperProduct
 
     private static string Source(HopperProductForm form)
     {
+        bool picked = form.Grouping == ProductGrouping.PickedRows;
         string element = CudaTypes.Name(form.Element);
         (string Name, int Value)[] constants =
         [
             ("STAGES", Stages), ("CONSUMERS", Consumers), ("LEFT_OVER_ROWS", form.LeftOverRows ? 1 : 0), ("RIGHT_OVER_ROWS", form.RightOverRows ? 1 : 0),
-            ("ACCUMULATE", form.Accumulate ? 1 : 0), ("BIAS", form.HasBias ? 1 : 0), ("GROUPED", (int)form.Grouping),
+            ("ACCUMULATE", form.Accumulate ? 1 : 0), ("BIAS", form.HasBias ? 1 : 0), ("GROUPED", (int)(picked ? ProductGrouping.Rows : form.Grouping)), ("PICKED", picked ? 1 : 0),
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\ntypedef {CudaTypes.Name(form.Output)} Output;\n#define ELEMENT \"{element}\"\n"
             + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n"))

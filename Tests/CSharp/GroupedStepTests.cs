@@ -123,6 +123,15 @@ public class GroupedStepTests
             new GroupedMatrix(fixture.View("gradient"), n, 1), output, n * k));
     }
 
+    /// <summary>So many columns that the rows are gathered before the product.</summary>
+    [Test]
+    public void ManyColumnsOnTheGpu([ValueSource(nameof(RoutingNames))] string routing, [Values(1, 2)] int share, [Values] bool byColumns)
+    {
+        const int rows = 40, n = 8328, k = 72;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k, ScalarType.BF16).Random("right", Groups * n * k, ScalarType.BF16).Random("output", rows * n);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
+    }
+
     private static PlanFixture Routed(string routing, int rows) =>
         Sorted(new PlanFixture().Given("index", rows, ScalarType.I32, [.. Enumerable.Range(0, rows).Select(Routings[routing])]), rows);
 

@@ -3,8 +3,9 @@
 // the copy engine gives zeros beyond the end. Every sum is made by one warpgroup in one order.
 // LEFT_OVER_ROWS, RIGHT_OVER_ROWS: 1 where an operand is contracted over its rows, 0 along them. ACCUMULATE: whether an
 // addend is read, which may be the output. BIAS: whether a vector is added to each row. GROUPED: 0 one product; 1 the left's
-// rows in groups, each with a right of its own: producers pick them from where they lie; 2 the contracted rows in groups, each
-// with an output of its own: they lie in the order of their groups, each group's from a multiple of 64 on.
+// rows in groups, each with a right of its own; 2 the contracted rows in groups, each with an output of its own.
+// Rows in groups lie in the order of their groups, each group's from a multiple of 64 on, or, where PICKED is 1, anywhere:
+// producers pick the left's rows then.
 
 struct ProductArgs
 {
@@ -109,25 +110,25 @@ DEVICE void produce(const ProductShared& shared, const TensorMap& left, const Te
     TilePlace place(args);
     for (int tile = blockIdx.x; place.find(args, tile); tile += gridDim.x)
     {
-        int row = place.row, first = GROUPED == 2 ? place.aligned : 0;
+        int row = place.row + (GROUPED == 1 && !PICKED ? place.aligned : 0), first = GROUPED == 2 ? place.aligned : 0;
         PickedRows picked;
-        if (GROUPED == 1)
+        if (PICKED)
             picked = PickedRows(args, place);
         for (int step = 0; step < place.steps; step++, ring.advance())
         {
             int k = first + step * Depth;
             u32 full = shared.gates.full + 8 * ring.stage, a = shared.left + ring.stage * LeftBytes, b = shared.right + ring.stage * RightBytes;
             shared.gates.await_empty(ring);
-            if (GROUPED == 1)
+            if (PICKED)
                 picked.copy(a, full, k, args.depth);
-            if (GROUPED == 1 && threadIdx.x > 0)
+            if (PICKED && threadIdx.x > 0)
                 continue;
-            shared.gates.expect(ring, GROUPED == 1 ? RightBytes : LeftBytes + RightBytes);
+            shared.gates.expect(ring, PICKED ? RightBytes : LeftBytes + RightBytes);
             if (LEFT_OVER_ROWS)
 #pragma unroll
                 for (int i = 0; i < Rows / 64; i++)
                     copy_box(a + i * PieceBytes, left, full, row + 64 * i, k, 0, 0);
-            else if (GROUPED != 1)
+            else if (!PICKED)
                 copy_box(a, left, full, k, row, 0, 0);
             int matrix = GROUPED == 1 ? place.group : 0;
             if (RIGHT_OVER_ROWS)
@@ -237,7 +238,7 @@ DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int gr
         {
             u64 a = matrix(shared.left + ring.stage * LeftBytes + group * PieceBytes), b = matrix(shared.right + ring.stage * RightBytes, PieceBytes);
             shared.gates.await_full(ring);
-            if (GROUPED == 1)
+            if (PICKED)
                 pieces_fence();
             product_fence();
 #pragma unroll
@@ -280,19 +281,19 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) product_hopper(
     shared.gates = {first, first + 8 * STAGES};
     if (threadIdx.x == 0)
     {
-        shared.gates.init(STAGES, GROUPED == 1 ? 1 + Warpgroup : 1);
+        shared.gates.init(STAGES, PICKED ? 1 + Warpgroup : 1);
         barrier_init_fence();
     }
     __syncthreads();
     if (threadIdx.x < Warpgroup)
     {
-        release_registers<GROUPED == 1 ? 56 : ProducerRegisters>();
-        if (GROUPED == 1 || threadIdx.x == 0)
+        release_registers<PICKED ? 56 : ProducerRegisters>();
+        if (PICKED || threadIdx.x == 0)
             produce(shared, left, right, args);
     }
     else
     {
-        claim_registers<GROUPED == 1 ? 216 : ConsumerRegisters>();
+        claim_registers<PICKED ? 216 : ConsumerRegisters>();
         consume(shared, args, threadIdx.x / Warpgroup - 1);
     }
 }
