@@ -61,10 +61,6 @@ let displaying quiet title first whole (work: Display -> 'T) =
     elif Console.IsErrorRedirected then lines title first whole work
     else bar title first whole work
 
-/// As `displaying`, for work that has nothing to say beside its progress.
-let during quiet title whole (work: Report -> 'T) =
-    displaying quiet title 0L whole (fun display -> work display.Advance)
-
 /// For work in phases whose size needn't be known: a line a second at most.
 let phases quiet =
     let watch = Stopwatch.StartNew()

@@ -101,7 +101,9 @@ let private framed (model: ModelDescription) (tokenizer: Tokenizer) (objective: 
 let rows (model: ModelDescription) (objective: Objective) isPacked (length: int) : RowShape =
     match objective with
     | :? SourceAndTarget when model.Task = ModelTask.SequenceToSequence && isPacked ->
-        let what = $"{model.Name} reads a source and writes a target, so that documents can't be kept apart in a row"
+        let what =
+            $"{model.Name} reads a source and writes a target, so that documents can't be kept apart in a row"
+
         raise (LegatoException(what, "--pack", "leave --pack out, and train on plain text"))
     | :? SourceAndTarget as apart when model.Task = ModelTask.SequenceToSequence -> apart.Beside length
     | _ -> RowShape(length, 0, isPacked)

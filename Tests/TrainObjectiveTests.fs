@@ -240,7 +240,9 @@ let ``a model with an encoder isn't trained on one text`` () =
 [<Test>]
 let ``a model with an encoder doesn't pack`` () =
     inFolder (fun folder ->
-        let outcome = trainModel "t5-tiny" folder "run" [ "--objective", "spans"; "--pack", ""; "--separator", "." ]
+        let outcome =
+            trainModel "t5-tiny" folder "run" [ "--objective", "spans"; "--pack", ""; "--separator", "." ]
+
         Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Output)
         Assert.That(outcome.Errors, Does.Contain "leave --pack out"))
 
