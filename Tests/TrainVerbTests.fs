@@ -149,6 +149,9 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
         "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
         "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2" ]
+        "a batch beyond all sizes",
+        (fun folder -> onText folder [ "--device"; "cpu"; "--batch"; "1000000000" ]),
+        [ "one matrix product would have"; "a smaller batch" ]
         "an unknown preset",
         (fun _ -> [ "llama-tyni" ]),
         [ "no preset is called 'llama-tyni', and there is no folder"; "llama-tiny" ]
