@@ -10,7 +10,8 @@ open Legato.Dsl
 /// Keys of a chunk, within which each query meets each key: about as many as a head has features.
 let chunk = 128L
 
-/// The length from which on chunks are faster than the kernel of attention.
+/// The length from which on chunks take the place of attention: by multiplications they pay from about twice a chunk on, but they
+/// pass over memory more often than attention's kernel, and where the two cross depends on the machine.
 let shortest = 4096L
 
 let private isCausal (form: AttendForm) = form.Mask = Some(Bin(LessOrEqual, Var "k", Var "q"))

@@ -14,9 +14,9 @@ namespace Legato.Runtime.Generation;
 public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, string Precision = "fp32", int Source = 0);
 
 /// <summary>
-/// Continues prompts: prefill fills the cache, decode adds a token a row, which is chosen on the device; the host follows, a few tokens
-/// behind where the device works by itself. Prompts of one call may have different lengths. For a model with an encoder a prompt is the source: the encoder reads it, and the model's own
-/// text starts with its begin token.
+/// Continues prompts: prefill fills the cache, decode adds a token a row, which is chosen on the device; the host follows, a
+/// few tokens behind where the device works by itself. Prompts of one call may have different lengths. For a model with an
+/// encoder a prompt is the source: the encoder reads it, and the model's own text starts with its begin token.
 /// </summary>
 public sealed class Generator : IDisposable
 {
