@@ -148,7 +148,7 @@ let private loop (tokens: Dim list) chunks (head: Head) share scale (withGradien
         Node.scan
             (chunk chunks)
             false
-            (List.map2 (fun s w -> s, Differentiate.zerosLike w) sums weights)
+            (List.map2 (fun s w -> s, Node.zerosLike w) sums weights)
             [ for node, placeholder in slices -> placeholder, divided tokens chunks node ]
             (List.map2 Node.add sums perWeight)
             (values.Head :: perRow)

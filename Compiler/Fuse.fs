@@ -55,7 +55,7 @@ let units (results: Node list) : Region =
 
     let isSoft (n: Node) =
         not (isPlaced n)
-        && not (isLeaf n)
+        && not (Node.isConstant n)
         && not (isAnchor n)
         && (match n.Op with
             | Op.Item _ -> false
@@ -64,11 +64,11 @@ let units (results: Node list) : Region =
     let store (node: Node) =
         let target = viewBase node
 
-        if isSoft target || isLeaf target then
+        if isSoft target || Node.isConstant target then
             stored.Add target.Id |> ignore
 
     for result in results do
-        if isSoft result || isLeaf result then
+        if isSoft result || Node.isConstant result then
             stored.Add result.Id |> ignore
 
     for node in order do

@@ -220,7 +220,7 @@ let private summed (micro: Dim) request (values: Node list) =
         Node.scan
             micro
             false
-            (sums |> List.map (fun s -> s, Differentiate.zerosLike s))
+            (sums |> List.map (fun s -> s, Node.zerosLike s))
             (slices |> List.map (fun (_, slice, stack) -> slice, stack))
             (List.map2 Node.add sums values)
             []

@@ -51,13 +51,6 @@ let isPlaced (node: Node) =
     | Op.State _ -> true
     | _ -> false
 
-let isLeaf (node: Node) =
-    match node.Op with
-    | Op.Const _
-    | Op.ConstVector _
-    | Op.Iota _ -> true
-    | _ -> false
-
 /// Whether a reduction is over a few elements of axes that don't lie innermost: it is computed where it is read, term by term.
 let isUnrolled (node: Node) =
     match node.Op, node.Inputs with

@@ -63,6 +63,14 @@ module Node =
     let placeholder (hint: string) dims kind =
         make (Op.Input($"{hint}#{Threading.Interlocked.Increment unique}", dims, kind)) []
 
+    /// Whether a node's value is written in the graph itself.
+    let isConstant (node: Node) =
+        match node.Op with
+        | Op.Const _
+        | Op.ConstVector _
+        | Op.Iota _ -> true
+        | _ -> false
+
     let isPlaceholder (node: Node) =
         match node.Op with
         | Op.Input(name, _, _) -> name.Contains '#'
@@ -96,6 +104,7 @@ module Node =
     let pad axis before total x = make (Op.Pad(axis, before, total)) [ x ]
     let gather axis table index = make (Op.Gather axis) [ table; index ]
     let broadcast (dims: Dim list) (x: Node) = if x.Dims = dims then x else make (Op.Broadcast dims) [ x ]
+    let zerosLike (x: Node) = broadcast x.Dims (number 0.0)
     let item i (x: Node) = if x.Outputs.Length = 1 then x else make (Op.Item i) [ x ]
     let composite c inputs = make (Op.Composite c) inputs
 
@@ -184,13 +193,10 @@ module Node =
             if own.Contains node.Id || node.Inputs |> List.exists (fun i -> dependent.Contains i.Id) then
                 dependent.Add node.Id |> ignore
 
-        let rec isLeaf (n: Node) =
+        let rec isWritten (n: Node) =
             match n.Op with
-            | Op.Const _
-            | Op.Iota _
-            | Op.ConstVector _ -> true
-            | Op.Broadcast _ -> isLeaf n.Inputs.Head
-            | _ -> false
+            | Op.Broadcast _ -> isWritten n.Inputs.Head
+            | _ -> isConstant n
 
         let results = HashSet<int>((carryResults @ stackResults) |> List.map (fun n -> n.Id))
 
@@ -198,7 +204,7 @@ module Node =
             order
             |> List.filter (fun n ->
                 not (dependent.Contains n.Id)
-                && not (isLeaf n)
+                && not (isWritten n)
                 && n.Outputs.Length = 1
                 && (results.Contains n.Id
                     || order |> List.exists (fun u -> dependent.Contains u.Id && List.contains n u.Inputs)))
