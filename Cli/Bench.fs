@@ -5,6 +5,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
+open Legato.Runtime.Cuda
 
 type BenchArgument =
     | [<MainCommand>] Suite of suite: string list
@@ -44,7 +45,7 @@ type BenchArgument =
             | Mlp _ -> "features that an expert makes of it (moe; default: 14336)"
             | Precision _ -> "the type of the weights (default: fp32)"
             | Device _ ->
-                "where to run (attention, norm, moe, train, prefill, decode; default: cuda where there is a GPU, else cpu)"
+                "where to run (attention, norm, moe, train, prefill, decode; default: cuda where there is a GPU, else cpu); machine: what to measure (default: cpu)"
             | Threads _ -> "worker threads (default: one a core)"
             | Rounds _ -> "how often to measure; the median and the best are printed (default: 5)"
             | Set _ ->
@@ -214,8 +215,8 @@ type private Outcome = {
     Sizes: (string * string) list
     Limits: Rounds.Limits
     Figures: Rounds.Figure list
-    /// Of the one figure, by the plan alone.
-    Predicted: float option
+    /// Of the one figure, by the plan alone, and where the device's speed comes from.
+    Predicted: (float * string) option
     Memory: BenchModel.Memory option
 }
 
@@ -244,7 +245,7 @@ let private ofModel options model tokens run =
         ]
         Limits = result.Limits
         Figures = [ result.Figure ]
-        Predicted = Some result.Predicted
+        Predicted = Some(result.Predicted, result.Origin)
         Memory = Some result.Memory
     }
 
@@ -282,8 +283,18 @@ let private measureVocabulary options =
 
     plain sizes (limits, [ figure ])
 
+/// What predictions for this GPU go by, in every precision.
+let private measureGpu () =
+    use device = new CudaDevice()
+
+    let figures precision =
+        PlanTarget.measure device precision
+        |> GpuSpeed.figures precision (GpuLimits.ofDevice device.Information precision)
+
+    plain [] (GpuLimits.ofDevice device.Information "bf16", List.collect figures [ "bf16"; "fp16"; "tf32"; "fp32" ])
+
 /// Only what all threads of this machine can do is of use to predictions.
-let private measureMachine options =
+let private measureProcessor options =
     let outcome = Rounds.measure options.Threads options.Rounds [] |> plain []
 
     if options.Threads.IsNone then
@@ -311,7 +322,8 @@ let private mixture options =
 
 let private measure options =
     match options.Suite with
-    | Suite.Machine -> measureMachine options
+    | Suite.Machine when options.Device = Some Device.Cuda -> measureGpu ()
+    | Suite.Machine -> measureProcessor options
     | Suite.Gemm ->
         BenchProduct.measure options.Threads options.Rounds options.Size
         |> plain [ "size", string options.Size ]
@@ -379,10 +391,11 @@ let private print options (outcome: Outcome) =
         |> printf "%s"
 
     outcome.Predicted
-    |> Option.iter (fun predicted ->
+    |> Option.iter (fun (predicted, origin) ->
         let figure = outcome.Figures.Head
         let ratio = Units.percent (figure.PerSecond.Median / predicted)
-        printfn "\nspeed: %s%s a second predicted, %s of it measured" (Units.rate predicted) figure.Unit ratio)
+        printfn "\nspeed: %s%s a second predicted, %s of it measured" (Units.rate predicted) figure.Unit ratio
+        printfn "speed of the machine: %s" origin)
 
     outcome.Memory
     |> Option.iter (fun memory ->
@@ -404,7 +417,8 @@ let run (options: BenchOptions) : int =
             Rounds = options.Rounds
             Limits = {| outcome.Limits with Best = outcome.Limits.Best |> Option.map string |}
             Figures = outcome.Figures
-            Predicted = outcome.Predicted
+            Predicted = outcome.Predicted |> Option.map fst
+            SpeedOfTheMachine = outcome.Predicted |> Option.map snd
             Memory = outcome.Memory
         |}
     else

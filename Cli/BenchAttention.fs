@@ -9,7 +9,7 @@ open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 
-type private Shape = { HeadSize: int64; Positions: int64; Batch: int64; Heads: int64 }
+type Shape = { HeadSize: int64; Positions: int64; Batch: int64; Heads: int64 }
 
 /// Of a GPU and of a processor.
 let private shapes device =
@@ -31,12 +31,7 @@ let private causal =
 /// Query, key, value and output, the same as gradients, and two floats a row.
 let private tensors = [ "q"; "k"; "v"; "o"; "do"; "dq"; "dk"; "dv" ]
 
-let private plan
-    (element: ScalarType)
-    (shape: Shape)
-    name
-    (step: (string -> HeadTensor) -> (string -> BufferView) -> Step)
-    =
+let plan (element: ScalarType) (shape: Shape) name (step: (string -> HeadTensor) -> (string -> BufferView) -> Step) =
     let { HeadSize = size; Positions = positions; Batch = batch; Heads = heads } = shape
     let axis name (size: int64) = PlanAxis(name, Extent.Of size)
 
@@ -74,7 +69,7 @@ let private meaning (shape: Shape) =
         null
     )
 
-let private forward shape headed (view: string -> BufferView) : Step =
+let forward shape headed (view: string -> BufferView) : Step =
     Step.Attention(
         "attention",
         Cost.Zero,
@@ -88,7 +83,7 @@ let private forward shape headed (view: string -> BufferView) : Step =
         [||]
     )
 
-let private backward shape headed (view: string -> BufferView) : Step =
+let backward shape headed (view: string -> BufferView) : Step =
     Step.AttentionGradient(
         "gradient",
         Cost.Zero,
@@ -106,33 +101,30 @@ let private backward shape headed (view: string -> BufferView) : Step =
         [||]
     )
 
-/// Normally distributed, in pieces that repeat: what lies far apart needn't differ.
-let private fill (element: ScalarType) (memory: ModelMemory) =
+/// Fills a memory with normally distributed numbers, in pieces that repeat: what lies far apart needn't differ.
+let fill (element: ScalarType) (target: IDeviceMemory) =
     let random = Random 1
 
     let normal () = sqrt (-2.0 * log (1.0 - random.NextDouble())) * cos (2.0 * Math.PI * random.NextDouble())
 
-    let piece = Array.init (1 <<< 20) (fun _ -> float32 (normal ()))
+    let piece =
+        Array.init (int (min (1L <<< 20) (target.Bytes / int64 (element.Size())))) (fun _ -> float32 (normal ()))
 
-    let bytes =
-        if element = ScalarType.F32 then
-            MemoryMarshal.AsBytes(ReadOnlySpan piece).ToArray()
-        else
-            let upper = piece |> Array.map (fun x -> uint16 (BitConverter.SingleToUInt32Bits x >>> 16))
-            MemoryMarshal.AsBytes(ReadOnlySpan upper).ToArray()
+    let bytes = Array.zeroCreate<byte>(piece.Length * element.Size())
+    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan piece), element, Span bytes)
 
-    for name in [ "q"; "k"; "v"; "do" ] do
-        let target = (memory.Parameter name).Memory
-
-        for start in 0L .. int64 bytes.Length .. target.Bytes - 1L do
-            let count = min (int64 bytes.Length) (target.Bytes - start)
-            target.Write(start, ReadOnlySpan(bytes, 0, int count))
+    for start in 0L .. int64 bytes.Length .. target.Bytes - 1L do
+        let count = min (int64 bytes.Length) (target.Bytes - start)
+        target.Write(start, ReadOnlySpan(bytes, 0, int count))
 
 let private figures (device: IDevice) element measure (shape: Shape) =
     use memory = new ModelMemory(device)
     use ahead = memory.Compile(plan element shape "attention" (forward shape))
     use back = memory.Compile(plan element shape "attention's gradient" (backward shape))
-    fill element memory
+
+    for name in [ "q"; "k"; "v"; "do" ] do
+        fill element (memory.Parameter name).Memory
+
     let { HeadSize = size; Positions = positions; Batch = batch; Heads = heads } = shape
     let operations = 2.0 * float (batch * heads * positions * positions * size)
 

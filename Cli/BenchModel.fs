@@ -20,6 +20,8 @@ type Result = {
     Figure: Rounds.Figure
     /// Tokens a second, by the plan alone.
     Predicted: float
+    /// Where the prediction's speed of the device comes from.
+    Origin: string
     Memory: Memory
 }
 
@@ -43,6 +45,8 @@ let private measure
     =
     let plans = ModelSource.definition source |> ShownPlans.ofModel
     use device = DeviceChoice.openDevice sizes.Device threads true
+    // Before the model takes its memory: the device may have to be measured.
+    let target = PlanTarget.ofDevice device sizes.Precision
     use memory = new ModelMemory(device)
     let plan = plans.Plan request
     use executable = memory.Compile plan
@@ -50,9 +54,9 @@ let private measure
 
     match source.Folder with
     | Some folder -> HubCheckpoint.Load(folder, plans.Model, parameter)
-    | None -> ParameterInitializer.Fill(plans.Model, parameter, 1L)
+    | None -> InitialParameters(plans.Model, 1L).Write parameter
 
-    let report = PlanTarget.ofDevice device sizes.Precision plan
+    let report = PlanTarget.report target plan
     let subjects = [ subject device report executable ]
 
     let limits, figures =
@@ -65,6 +69,7 @@ let private measure
         Limits = limits
         Figure = figures.Head
         Predicted = float report.Tokens / report.Seconds
+        Origin = target.Origin
         Memory = { Predicted = report.Memory.Peak; Allocated = device.BytesAllocated }
     }
 

@@ -1,6 +1,8 @@
 /// From a flag's words to what the runtime takes: devices and precisions.
 module Legato.Cli.DeviceChoice
 
+open System
+open System.Threading.Tasks
 open Legato.Runtime
 open Legato.Runtime.Cpu
 open Legato.Runtime.Cuda
@@ -15,11 +17,6 @@ let chosen (asked: Device option) =
     | None when CudaMachine.IsUsable -> Device.Cuda
     | None -> Device.Cpu
 
-/// Begins in the background what opening the device takes.
-let prepare device =
-    if device = Device.Cuda then
-        CudaMachine.Prepare()
-
 let private openGpu () =
     try
         new CudaDevice()
@@ -33,12 +30,33 @@ let openDevice device (threads: int option) pin : IDevice =
     | Device.Cuda -> openGpu ()
     | Device.Interpreter -> new InterpreterDevice()
 
-/// Bytes that the plan's kernels take on this device beside the plan's buffers, as far as it can tell beforehand.
-let workingBytes (device: IDevice) (plan: Plan) =
+/// A device that is opened in the background while other things are made ready.
+type Opening internal (asked: Device option, threads, pin) =
+    let opened = Task.Run(fun () -> openDevice (chosen asked) threads pin)
+
+    /// <exception cref="LegatoException">It can't be opened.</exception>
+    member _.Device = opened.GetAwaiter().GetResult()
+
+    interface IDisposable with
+        member _.Dispose() =
+            let dispose (opened: Task<IDevice>) =
+                if opened.IsCompletedSuccessfully then
+                    opened.Result.Dispose()
+
+            opened.ContinueWith(dispose, TaskContinuationOptions.ExecuteSynchronously) |> ignore
+
+/// Begins to open the device that was asked for, or that there is.
+let opening asked threads pin = new Opening(asked, threads, pin)
+
+/// Bytes that the plan's kernels take on this device beside the plan's buffers, as far as it can tell beforehand, and a GPU's
+/// launches.
+let foretell (device: IDevice) (plan: Plan) =
     match device with
-    | :? CpuDevice as processor -> processor.WorkingBytes plan
-    | :? CudaDevice as gpu -> gpu.WorkingBytes plan
-    | _ -> 0L
+    | :? CpuDevice as processor -> processor.WorkingBytes plan, 0
+    | :? CudaDevice as gpu ->
+        let needs = gpu.Foretell plan
+        needs.WorkingBytes, needs.Launches
+    | _ -> 0L, 0
 
 let precision choice =
     match choice with

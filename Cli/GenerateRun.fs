@@ -224,7 +224,7 @@ let private weightsOf (choice: Choice) =
 
 /// Lets a model speak, whatever declares it.
 let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
-    DeviceChoice.prepare (DeviceChoice.chosen options.Device)
+    use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
     let folder = weightsOf choice
     let tokenizer = Tokenizer.Load folder
@@ -248,7 +248,7 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     let tokens = length options (int model.Context) begun
     let sizes = sizes options (begun + tokens) (if readsSource then ids.Length else 0)
 
-    use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
+    let device = opening.Device
 
     needOf device plans sizes
     |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans options sizes begun)

@@ -74,15 +74,27 @@ let flops (precision: string) (card: Card) =
     | "tf32" -> card.Tf32
     | _ -> card.Half
 
-/// What kernels have been measured to reach of a card's data sheet, on an H200.
+/// What kernels have been measured to reach of an H200's data sheet, as shares of another card's.
 let speed (precision: string) (card: Card) : DeviceSpeed =
     let flops = flops precision card
+    let points shares = [ for work, share in shares -> { Work = work; PerSecond = share * flops } ]
 
     {
-        Flops = flops
-        Bandwidth = 0.7 * card.Bandwidth
-        ProductShare = 0.68
-        AttentionShare = 0.28
-        KernelShare = 0.5 * card.Float32 / flops
-        StepSeconds = 2.5e-6
+        Products = points [ 2.1e9, 0.25; 17e9, 0.57; 137e9, 0.7; 1.1e12, 0.75 ]
+        ProductBytes = DeviceSpeed.always (0.88 * card.Bandwidth)
+        Attention = [
+            {
+                HeadSize = 64L
+                Forward = points [ 1024.0, 0.27; 8192.0, 0.42 ]
+                Backward = points [ 1024.0, 0.21; 8192.0, 0.35 ]
+            }
+            {
+                HeadSize = 128L
+                Forward = points [ 1024.0, 0.4; 8192.0, 0.58 ]
+                Backward = points [ 1024.0, 0.3; 8192.0, 0.43 ]
+            }
+        ]
+        Kernels = 0.5 * card.Float32
+        Bandwidth = 0.75 * card.Bandwidth
+        LaunchSeconds = 2.5e-6
     }

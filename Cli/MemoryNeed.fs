@@ -44,7 +44,7 @@ let ofPlans (device: IDevice) (plans: Plan list) : Need =
     {
         Persistent = Seq.sum persistent.Values
         Arenas = plans |> List.sumBy _.ArenaBytes
-        Working = plans |> List.sumBy (DeviceChoice.workingBytes device)
+        Working = plans |> List.sumBy (DeviceChoice.foretell device >> fst)
         Largest = largest
     }
 

@@ -88,8 +88,15 @@ let private stepTable (report: PlanReport) =
         [ String(' ', 2 * step.Depth) + name + times; step.Kind; step.Shape ]
         @ cost step.Flops step.Bytes step.Seconds
 
+    let launches =
+        if report.Launches > 0 then
+            [ $"launches ×{report.Launches}"; ""; "" ] @ cost 0.0 0.0 report.LaunchSeconds |> List.singleton
+        else
+            []
+
     [ [ "step"; "kind"; "shape"; flopPrefix + "FLOP"; bytePrefix + "B"; "ms"; "share" ] ]
     @ List.map row (merged report.Rows)
+    @ launches
     @ [ [ "total"; ""; "" ] @ cost report.Flops report.Bytes report.Seconds ]
     |> Units.table [ 0; 1; 2 ]
 
@@ -170,6 +177,7 @@ let document (origin: string) (report: PlanReport) =
         Tokens = report.Tokens
         Flops = report.Flops
         Bytes = report.Bytes
+        Launches = report.Launches
         Seconds = report.Seconds
         TokensPerSecond = float report.Tokens / report.Seconds
         SpeedOfTheMachine = origin

@@ -10,43 +10,70 @@ type Target = {
     Speed: DeviceSpeed
     /// Where the speed comes from.
     Origin: string
-    /// Bytes that the plan's steps take beside its buffers.
-    Working: Plan -> int64
+    /// Bytes that the plan's steps take beside its buffers, and a GPU's launches.
+    Foretell: Plan -> int64 * int
 }
 
 let private ofProcessor () =
     let speed = SavedLimits.current ()
 
-    let working plan =
+    let foretell plan =
         use device = DeviceChoice.openDevice Device.Cpu None true
-        DeviceChoice.workingBytes device plan
+        DeviceChoice.foretell device plan
 
-    { Speed = speed.Device; Origin = speed.Origin; Working = working }
+    { Speed = speed.Device; Origin = speed.Origin; Foretell = foretell }
 
-let private ofCard precision (card: GpuCards.Card) =
-    let working plan =
-        use device = CudaDevice.OnPaper card.Gpu
-        device.WorkingBytes plan
+let private onPaper gpu plan =
+    use device = CudaDevice.OnPaper gpu
+    DeviceChoice.foretell device plan
 
-    {
-        Speed = GpuCards.speed precision card
-        Origin = $"{card.Gpu.Name}, by its data sheet and what kernels reach of it on an H200"
-        Working = working
-    }
+let private bySheet precision (card: GpuCards.Card) =
+    GpuCards.speed precision card, $"{card.Gpu.Name}, from a table: its data sheet, and what kernels reach of an H200's"
+
+let private measured (gpu: CudaGpu) = $"{gpu.Name}, measured"
+
+let private kernels gpu = (GpuCards.speed "fp32" (GpuCards.ofGpu gpu)).Kernels
+
+/// Of a GPU that is there; where it was never measured it is opened for that, unless it is open.
+let private ofGpu precision (opened: CudaDevice option) (gpu: CudaGpu) =
+    let measure device = GpuSpeed.ofDevice device precision (kernels gpu)
+
+    let found =
+        match GpuSpeed.kept gpu precision, opened with
+        | Some speed, _ -> Some speed
+        | None, Some device -> measure device
+        | None, None ->
+            use device = new CudaDevice(CudaDeviceOptions gpu.Ordinal)
+            measure device
+
+    match found with
+    | Some speed -> speed, measured gpu
+    | None -> bySheet precision (GpuCards.ofGpu gpu)
+
+let private onGpu gpu (speed, origin) = { Speed = speed; Origin = origin; Foretell = onPaper gpu }
+
+/// Measures a GPU anew.
+let measure (device: CudaDevice) precision = GpuSpeed.measure device precision (kernels device.Information)
 
 /// The card of a name, or the device that was asked for.
 /// <exception cref="LegatoException">There is no such card, or no GPU.</exception>
 let choose (card: string option) (device: Device option) precision =
     match card, device with
-    | Some name, _ -> ofCard precision (GpuCards.find name)
-    | None, Some Device.Cuda -> ofCard precision (GpuCards.ofGpu (CudaMachine.Gpu 0))
+    | Some name, _ ->
+        let card = GpuCards.find name
+        onGpu card.Gpu (bySheet precision card)
+    | None, Some Device.Cuda ->
+        let gpu = CudaMachine.Gpu 0
+        onGpu gpu (ofGpu precision None gpu)
     | None, _ -> ofProcessor ()
 
-/// A report on what runs on a device that is open.
+/// A device that is open.
 let ofDevice (device: IDevice) precision =
-    let speed =
-        match device with
-        | :? CudaDevice as gpu -> GpuCards.speed precision (GpuCards.ofGpu gpu.Information)
-        | _ -> (SavedLimits.current ()).Device
+    match device with
+    | :? CudaDevice as gpu -> onGpu gpu.Information (ofGpu precision (Some gpu) gpu.Information)
+    | _ -> { ofProcessor () with Foretell = DeviceChoice.foretell device }
 
-    fun plan -> PlanReport.ofPlan speed plan |> PlanReport.withWorking (DeviceChoice.workingBytes device plan)
+/// What a plan costs there.
+let report target plan =
+    let working, launches = target.Foretell plan
+    PlanReport.ofPlan target.Speed plan |> PlanReport.onDevice target.Speed working launches

@@ -214,7 +214,7 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
         printf "%s" (PlanPage.kernels plan)
 
     let target = PlanTarget.choose options.Gpu options.Device request.Precision
-    let report = PlanReport.ofPlan target.Speed plan |> PlanReport.withWorking (target.Working plan)
+    let report = PlanTarget.report target plan
 
     if options.Json then
         JsonOutput.print (PlanPage.document target.Origin report)

@@ -43,14 +43,17 @@ let private saved () =
     | :? JsonException -> None
 
 /// Shares of the peak that the kernels have been measured to reach.
-let private speed flops bandwidth = {
-    Flops = flops
-    Bandwidth = bandwidth
-    ProductShare = 0.85
-    AttentionShare = 0.5
-    KernelShare = 0.25
-    StepSeconds = 0.0
-}
+let private speed flops bandwidth =
+    let attention = DeviceSpeed.always (0.5 * flops)
+
+    {
+        Products = DeviceSpeed.always (0.85 * flops)
+        ProductBytes = DeviceSpeed.always bandwidth
+        Attention = [ { HeadSize = 64L; Forward = attention; Backward = attention } ]
+        Kernels = 0.25 * flops
+        Bandwidth = bandwidth
+        LaunchSeconds = 0.0
+    }
 
 /// Two multiply-adds of a vector a cycle at 3 GHz, and 10 GB/s a core.
 let private estimate cores =

@@ -1,7 +1,10 @@
 /// What a model is trained on: text, its tokenizer, and the tokens.
 module Legato.Cli.TrainData
 
+open System
 open System.IO
+open System.Threading
+open System.Threading.Tasks
 open Legato.Cli.Train
 open Legato.Runtime
 open Legato.Runtime.Data
@@ -146,19 +149,18 @@ let private builtIn options (corpus: string) (tokenizer: Tokenizer) =
 
     TokenData.Of(tokens, tokenizer.VocabularySize, tokenizer.Hash)
 
-let private write options (path: string) (tokenizer: Tokenizer) text =
+let private write options (path: string) (tokenizer: Tokenizer) text cancellation =
     match text with
-    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, templates options) |> requireAnswers
+    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, templates options, cancellation) |> requireAnswers
     | Text.Files files ->
         let ends = ends options tokenizer
-        let documents = TokenFile.Write(path, files, tokenizer, Option.toObj ends)
+        let documents = TokenFile.Write(path, files, tokenizer, Option.toObj ends, cancellation)
 
         if ends.IsSome then
             requireSeveral documents
     | Text.BuiltIn _ -> ()
 
-/// The tokens of the text. Those of files stay in the run's folder, where a resumed run finds them.
-let tokens options (run: RunFolder) (tokenizer: Tokenizer) text : TokenData =
+let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellation =
     match text with
     | Text.BuiltIn corpus -> builtIn options corpus tokenizer
     | Text.Files _
@@ -166,9 +168,35 @@ let tokens options (run: RunFolder) (tokenizer: Tokenizer) text : TokenData =
         let path = tokensFile run.Path
 
         if not (File.Exists path) then
-            write options path tokenizer text
+            write options path tokenizer text cancellation
 
         TokenData.Open path
+
+/// The tokens of a text, made in the background. Disposing of them ends that, and waits until nothing is written any more.
+type Tokens internal (make: CancellationToken -> TokenData) =
+    let cancellation = new CancellationTokenSource()
+
+    let made =
+        Task.Run(fun () ->
+            let tokens = make cancellation.Token
+            Timeline.Mark "text tokenized"
+            tokens)
+
+    /// <exception cref="LegatoException">The text can't be read, or is not what the options take it for.</exception>
+    member _.Made = made.GetAwaiter().GetResult()
+
+    interface IDisposable with
+        member _.Dispose() =
+            cancellation.Cancel()
+            Task.WaitAny made |> ignore
+
+            if made.IsCompletedSuccessfully then
+                made.Result.Dispose()
+
+            cancellation.Dispose()
+
+/// Begins to make the tokens of the text. Those of files stay in the run's folder, where a resumed run finds them.
+let tokens options run tokenizer text = new Tokens(make options run tokenizer text)
 
 /// What is trained on, and what is held out: nothing, where evaluations are not asked for or would have less to read than
 /// the window of a row.

@@ -120,9 +120,11 @@ let private smaller
         }
     }
 
+/// What the run takes, which must fit.
 let private requireMemory device plans objective options rows sequence =
-    needOf device plans (trainingOptions options objective (rows sequence))
-    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options rows sequence)
+    let need = needOf device plans (trainingOptions options objective (rows sequence))
+    MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options rows sequence) need
+    need
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder.
 let private withdraw place (run: RunFolder) =
@@ -171,6 +173,8 @@ type private Job = {
     Plans: IPlanSource
     Place: Place
     Start: string option
+    /// Where training starts afresh.
+    Parameters: InitialParameters option
     Tokenizer: Tokenizer
     Text: TrainData.Text
 }
@@ -179,7 +183,7 @@ let private start (job: Job) (trainer: Trainer) =
     match job.Place, job.Start with
     | Resumed _, _ -> trainer.Resume()
     | New _, Some folder -> trainer.Load folder
-    | New _, None -> trainer.Initialize()
+    | New _, None -> trainer.Initialize(Option.toObj job.Parameters)
 
 let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
     if outcome.WasCancelled then
@@ -301,14 +305,13 @@ let private noteOtherRate (job: Job) =
                 job.Training.Rate.Description
     | _ -> ()
 
-let private announce device (job: Job) =
+let private announce (need: MemoryNeed.Need) (job: Job) =
     noteOtherTokenizer job
     noteOtherRate job
 
     if not (job.Options.Quiet || job.Options.Json) then
         let model = job.Plans.Model
         let parameters = model.Parameters |> Seq.sumBy _.Elements
-        let need = needOf device job.Plans job.Training
 
         eprintfn
             "%s: %s parameters, %d tokens in the vocabulary, %s of memory"
@@ -376,7 +379,7 @@ let private requireStepsLeft place (options: TrainOptions) =
 
 /// Trains the model, whatever declares it.
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
-    DeviceChoice.prepare (DeviceChoice.chosen options.Device)
+    use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
     let place = place options (Path.GetFileName choice.Name)
     let text = TrainData.find options
@@ -391,30 +394,34 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let training = trainingOptions options objective (rows sequence)
     requirePrompt tokenizer plans.Model options
     requireStepsLeft place options
-    // Here, and not where they are wanted: a GPU is being opened meanwhile.
-    requests training |> List.iter (plans.Plan >> ignore)
-    use device = DeviceChoice.openDevice (DeviceChoice.chosen options.Device) options.Threads options.Pin
-    requireMemory device plans objective options rows sequence
-    Timeline.Mark "memory checked"
-
-    let job = {
-        Options = options
-        Training = training
-        Plans = plans
-        Place = place
-        Start = start
-        Tokenizer = tokenizer
-        Text = text
-    }
-
     let run = openRun place options
 
     try
         use _ = run.Lock()
-        announce device job
+        // Parameters and tokens are made, and a GPU is opened, while plans are compiled.
         use tokens = TrainData.tokens options run tokenizer text
-        Timeline.Mark "text tokenized"
-        train job run device tokens
+
+        let job = {
+            Options = options
+            Training = training
+            Plans = plans
+            Place = place
+            Start = start
+            Parameters =
+                if start.IsNone then
+                    Some(InitialParameters(plans.Model, training.Seed))
+                else
+                    None
+            Tokenizer = tokenizer
+            Text = text
+        }
+
+        requests training |> List.iter (plans.Plan >> ignore)
+        let device = opening.Device
+        let need = requireMemory device plans objective options rows sequence
+        Timeline.Mark "memory checked"
+        announce need job
+        train job run device tokens.Made
     with _ ->
         withdraw place run
         reraise ()

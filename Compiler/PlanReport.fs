@@ -2,19 +2,6 @@ namespace Legato.Compiler
 
 open Legato.Runtime.Plans
 
-/// What a device does at best, and the share of it that each kind of step is taken to reach.
-type DeviceSpeed = {
-    /// float32 operations a second, a multiply-add counting two.
-    Flops: float
-    /// Bytes a second from memory.
-    Bandwidth: float
-    ProductShare: float
-    AttentionShare: float
-    KernelShare: float
-    /// Seconds that a step takes whatever it does: its launch, its first and its last threads.
-    StepSeconds: float
-}
-
 /// A step of a plan with what all its executions in one launch cost together.
 type StepRow = {
     /// How many loops are around it.
@@ -24,11 +11,11 @@ type StepRow = {
     Kind: string
     /// Sizes of its nest of loops, such as 1024×2304×768.
     Shape: string
-    /// A loop's own count; executions in one launch of any other step.
+    /// A loop's own count; executions in one run of any other step.
     Times: int64
     Flops: float
     Bytes: float
-    /// Predicted.
+    /// Predicted, launches aside.
     Seconds: float
 }
 
@@ -45,7 +32,7 @@ type PlanMemory = {
     Gaps: int64
     /// The step at which the arena is fullest.
     FullestAt: string
-    /// What the device's kernels take beside the plan's buffers; 0 unless `withWorking` told it.
+    /// What the device's kernels take beside the plan's buffers; 0 unless `onDevice` told it.
     Working: int64
     /// Everything: what is kept, the arena, the kernels' working memory.
     Peak: int64
@@ -60,7 +47,11 @@ type PlanReport = {
     Rows: StepRow list
     Flops: float
     Bytes: float
-    /// Predicted, of one launch.
+    /// Of a GPU, in one run; 0 unless `onDevice` told it.
+    Launches: int
+    /// What they take beside the steps' work.
+    LaunchSeconds: float
+    /// Predicted, of one run.
     Seconds: float
     Memory: PlanMemory
     /// Buffers from the largest down, with their bytes.
@@ -71,28 +62,35 @@ type PlanReport = {
 module PlanReport =
     let private times (sizes: int64 seq) = sizes |> Seq.map string |> String.concat "×"
 
-    /// The sizes of the largest nest of loops in a kernel, outermost first.
-    let rec private nest (maximum: Extent -> int64) (body: Statement seq) : int64 list =
+    /// How often a loop runs, where its bounds tell that.
+    let private count (maximum: Extent -> int64) (loop: Statement.Loop) : int64 option =
         let bound (e: Expr) =
             match e with
             | :? Expr.Integer as i -> Some i.Value
             | :? Expr.Size as s -> Some(maximum s.Extent)
             | _ -> None
 
-        let size (loop: Statement.Loop) =
-            match bound loop.From, bound loop.To with
-            | Some from, Some upto -> [ upto - from ]
-            | _ -> []
+        Option.map2 (-) (bound loop.To) (bound loop.From)
 
+    /// The sizes of the largest nest of loops in a kernel, outermost first.
+    let rec private nest (maximum: Extent -> int64) (body: Statement seq) : int64 list =
         let nests =
             body
             |> Seq.choose (fun s ->
                 match s with
-                | :? Statement.Loop as loop -> Some(size loop @ nest maximum loop.Body)
+                | :? Statement.Loop as loop -> Some(Option.toList (count maximum loop) @ nest maximum loop.Body)
                 | _ -> None)
             |> List.ofSeq
 
         if nests.IsEmpty then [] else nests |> List.maxBy (List.fold (*) 1L)
+
+    /// Whether the bounds of all loops tell how often they run.
+    let rec private isCounted (maximum: Extent -> int64) (body: Statement seq) =
+        body
+        |> Seq.forall (fun s ->
+            match s with
+            | :? Statement.Loop as loop -> (count maximum loop).IsSome && isCounted maximum loop.Body
+            | _ -> true)
 
     let private attention (maximum: Extent -> int64) (s: AttentionShape) =
         [ s.Batch; s.Heads; s.QueryLength; s.KeyLength; s.HeadSize ] |> List.map maximum |> times
@@ -115,26 +113,31 @@ module PlanReport =
         | :? Step.Fused as f -> "kernel", times (nest maximum f.Kernel.Body)
         | _ -> "loop", ""
 
-    /// Time is what the slower of arithmetic and memory takes (the roofline of Williams et al. 2009).
-    let private seconds (speed: DeviceSpeed) (step: Step) flops bytes =
-        let share =
-            match step with
-            | :? Step.MatrixProduct
-            | :? Step.GroupedProduct
-            | :? Step.GroupedGradient -> speed.ProductShare
-            | :? Step.Attention
-            | :? Step.AttentionGradient -> speed.AttentionShare
-            | _ -> speed.KernelShare
+    /// Bytes that a step moves. Of what a kernel looks up, such as a table of embeddings, it reads as much as it has iterations.
+    let private bytesOf (buffers: Map<int, PlanBuffer>) (maximum: Extent -> int64) (step: Step) =
+        let all = maximum step.Cost.Bytes
 
-        speed.StepSeconds + max (flops / (speed.Flops * share)) (bytes / speed.Bandwidth)
+        match step with
+        | :? Step.Fused as f when isCounted maximum f.Kernel.Body ->
+            let iterations = nest maximum f.Kernel.Body |> List.fold (*) 1L
 
-    let rec private rows maximum speed depth executions (steps: Step seq) : StepRow list = [
+            let unread operand (view: BufferView) =
+                match f.Kernel.Lookups operand with
+                | 0 -> 0L
+                | lookups ->
+                    let buffer = buffers |> Map.find view.Buffer
+                    max 0L (maximum buffer.Elements - iterations * int64 lookups) * int64 (buffer.Type.Size())
+
+            max 0L (all - (f.Operands |> Seq.mapi unread |> Seq.sum))
+        | _ -> all
+
+    let rec private rows buffers maximum speed depth executions (steps: Step seq) : StepRow list = [
         for step in steps do
             let kind, shape = kindAndShape maximum step
 
             match step with
             | :? Step.Loop as loop ->
-                let body = rows maximum speed (depth + 1) (executions * loop.Count) loop.Body
+                let body = rows buffers maximum speed (depth + 1) (executions * loop.Count) loop.Body
                 let own = body |> List.filter (fun row -> row.Depth = depth + 1)
 
                 {
@@ -151,7 +154,7 @@ module PlanReport =
                 yield! body
             | _ ->
                 let flops = float (maximum step.Cost.Flops)
-                let bytes = float (maximum step.Cost.Bytes)
+                let bytes = float (bytesOf buffers maximum step)
 
                 {
                     Depth = depth
@@ -161,7 +164,7 @@ module PlanReport =
                     Times = executions
                     Flops = float executions * flops
                     Bytes = float executions * bytes
-                    Seconds = float executions * seconds speed step flops bytes
+                    Seconds = float executions * DeviceSpeed.seconds maximum speed step flops bytes
                 }
     ]
 
@@ -237,7 +240,8 @@ module PlanReport =
 
     let ofPlan (speed: DeviceSpeed) (plan: Plan) : PlanReport =
         let maximum (extent: Extent) = plan.Maximum extent
-        let rows = rows maximum speed 0 1L plan.Steps
+        let buffers = plan.Buffers |> Seq.map (fun b -> b.Id, b) |> Map.ofSeq
+        let rows = rows buffers maximum speed 0 1L plan.Steps
         let top = rows |> List.filter (fun row -> row.Depth = 0)
         let sized = [ for b in plan.Buffers -> b, maximum b.Bytes ]
 
@@ -248,20 +252,28 @@ module PlanReport =
             Rows = rows
             Flops = top |> List.sumBy (fun r -> r.Flops)
             Bytes = top |> List.sumBy (fun r -> r.Bytes)
+            Launches = 0
+            LaunchSeconds = 0.0
             Seconds = top |> List.sumBy (fun r -> r.Seconds)
             Memory = memory plan sized rows
             Largest = sized |> List.sortBy (fun (b, bytes) -> -bytes, b.Id)
         }
 
-    /// The report with the bytes that a device's kernels need beside the plan's buffers.
-    let withWorking bytes (report: PlanReport) : PlanReport = {
-        report with
-            Memory = {
-                report.Memory with
-                    Working = bytes
-                    Peak = report.Memory.Peak - report.Memory.Working + bytes
-            }
-    }
+    /// The report with what a device takes for it: bytes of its kernels beside the plan's buffers, and launches.
+    let onDevice (speed: DeviceSpeed) working launches (report: PlanReport) : PlanReport =
+        let launching = float launches * speed.LaunchSeconds
+
+        {
+            report with
+                Launches = launches
+                LaunchSeconds = launching
+                Seconds = report.Seconds - report.LaunchSeconds + launching
+                Memory = {
+                    report.Memory with
+                        Working = working
+                        Peak = report.Memory.Peak - report.Memory.Working + working
+                }
+        }
 
     let rec private kernelsOf (steps: Step seq) : Kernel seq =
         steps

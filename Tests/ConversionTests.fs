@@ -64,7 +64,7 @@ let private made (model: Legato.Dsl.ModelDef) folder =
     use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
     use memory = new ModelMemory(device)
     use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
-    ParameterInitializer.Fill(plans.Model, (fun path -> memory.Parameter path), 1L)
+    InitialParameters(plans.Model, 1L).Write(fun path -> memory.Parameter path)
     HubCheckpoint.Save(folder, plans.Model, fun path -> memory.Parameter path)
 
 [<Test>]

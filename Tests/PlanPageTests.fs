@@ -8,14 +8,17 @@ open Legato.Cli
 open Legato.Compiler
 open Legato.Runtime.Plans
 
-let private speed = {
-    Flops = 100e9
-    Bandwidth = 10e9
-    ProductShare = 0.8
-    AttentionShare = 0.5
-    KernelShare = 0.25
-    StepSeconds = 0.0
-}
+let private speed =
+    let attention = DeviceSpeed.always 50e9
+
+    {
+        Products = DeviceSpeed.always 80e9
+        ProductBytes = DeviceSpeed.always 10e9
+        Attention = [ { HeadSize = 64L; Forward = attention; Backward = attention } ]
+        Kernels = 25e9
+        Bandwidth = 10e9
+        LaunchSeconds = 0.0
+    }
 
 let private report preset (request: PlanRequest) =
     let model = ModelSource.find preset |> ModelSource.definition
@@ -47,6 +50,25 @@ let ``a loop costs what its body costs`` () =
     let body = rows |> List.skip (at + 1) |> List.takeWhile (fun row -> row.Depth > 0)
     Assert.That(rows[at].Flops, Is.EqualTo(body |> List.sumBy _.Flops))
     Assert.That(body |> List.forall (fun row -> row.Times = 2L))
+
+[<Test>]
+let ``of a table of embeddings the rows count that are looked up`` () =
+    let report = report "llama-tiny" (PlanRequest(Purpose.Decode, 1L, 1L, 64L, "bf16"))
+    let row = report.Rows |> List.find (fun row -> row.Name = "model.tokens" && row.Kind = "kernel")
+    // Two rows of 64 in 16 bits, the one that is read and its copy, and what tells which.
+    Assert.That(row.Bytes, Is.InRange(256.0, 400.0))
+
+[<TestCase(1.0, 10.0); TestCase(1e3, 10.0); TestCase(1e4, 20.0); TestCase(1e5, 30.0); TestCase(1e9, 30.0)>]
+let ``between two points a speed goes by the logarithm of the work`` (work: float) (perSecond: float) =
+    let curve = [ { Work = 1e3; PerSecond = 10.0 }; { Work = 1e5; PerSecond = 30.0 } ]
+    Assert.That(DeviceSpeed.at curve work, Is.EqualTo(perSecond).Within 1e-9)
+
+[<Test>]
+let ``launches take their time beside the steps`` () =
+    let report = report "llama-tiny" (PlanRequest(Purpose.Decode, 1L, 1L, 64L, "bf16"))
+    let launched = PlanReport.onDevice { speed with LaunchSeconds = 1e-3 } 7L 5 report
+    Assert.That(launched.Seconds - report.Seconds, Is.EqualTo(5e-3).Within 1e-9)
+    Assert.That(launched.Memory.Peak - report.Memory.Peak, Is.EqualTo 7L)
 
 let private tinyPlan = [ "plan"; "llama-tiny"; "--decode"; "--context"; "32" ]
 

@@ -9,6 +9,11 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Portable">Whether kernels of Hopper's own instructions are passed over, as where there is no Hopper.</param>
 public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false, bool Portable = false);
 
+/// <summary>What a run of a plan takes of a GPU.</summary>
+/// <param name="WorkingBytes">Beside the plan's buffers.</param>
+/// <param name="Launches">Of kernels and library calls, the plan's neighbouring steps joined where the GPU joins them.</param>
+public sealed record CudaPlanNeeds(long WorkingBytes, int Launches);
+
 /// <summary>One NVIDIA GPU of compute capability 8.0 or newer, through CUDA's driver.</summary>
 public sealed class CudaDevice : IDevice
 {
@@ -31,11 +36,11 @@ public sealed class CudaDevice : IDevice
     public CudaDevice(CudaDeviceOptions? options = null)
     {
         options ??= new CudaDeviceOptions();
+        // Loading them takes as long as starting the driver and making the context.
+        Task loading = CudaLibraries.LoadAll();
         Information = CudaMachine.Gpu(options.Index);
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
-        foreach (CudaLibrary library in CudaLibrary.All)
-            CudaLibraries.Require(library);
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
@@ -44,6 +49,9 @@ public sealed class CudaDevice : IDevice
         staging = new CudaStaging(this);
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+        loading.Wait();
+        foreach (CudaLibrary library in CudaLibrary.All)
+            CudaLibraries.Require(library);
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
         OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
         MeasuresSteps = options.MeasureSteps || DebugLevel.ShowsTimes;
@@ -119,14 +127,17 @@ public sealed class CudaDevice : IDevice
     public static CudaDevice OnPaper(CudaGpu gpu) => new(gpu);
 
     /// <summary>Bytes that the plan's steps take beside its buffers, which needn't fit.</summary>
-    public long WorkingBytes(Plan plan)
+    public long WorkingBytes(Plan plan) => Foretell(plan).WorkingBytes;
+
+    /// <summary>What a run of the plan takes, which needn't fit.</summary>
+    public CudaPlanNeeds Foretell(Plan plan)
     {
         using CudaDevice paper = OnPaper(Information with { MemoryBytes = long.MaxValue });
         Dictionary<string, IDeviceMemory> persistent = plan.Buffers.Where(b => b.IsPersistent)
             .ToDictionary(b => b.Name, b => paper.Allocate(plan.Maximum(b.Bytes)));
         long kept = paper.BytesAllocated;
-        using IExecutable executable = paper.Compile(plan, persistent);
-        return paper.BytesAllocated - kept - plan.ArenaBytes;
+        using var executable = new CudaExecutable(paper, plan, persistent);
+        return new CudaPlanNeeds(paper.BytesAllocated - kept - plan.ArenaBytes, executable.Launches);
     }
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);

@@ -47,6 +47,9 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
 
     public Plan Plan { get; }
 
+    /// <summary>How many launches a run is.</summary>
+    public int Launches => program.Launches;
+
     public IReadOnlyList<StepTime> StepTimes => program.Times();
 
     public void Bind(string dimension, long value) => resources.Bindings.Bind(dimension, value);

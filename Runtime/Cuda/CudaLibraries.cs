@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Reflection;
 using System.Runtime.InteropServices;
 
@@ -35,13 +36,17 @@ public static class CudaLibraries
 {
     public const string PathVariable = "LEGATO_CUDA_PATH";
 
-    private static readonly Lock Gate = new();
-    private static readonly Dictionary<string, nint> Loaded = [];
-    private static readonly Dictionary<string, string> Paths = [];
-    private static bool isRegistered;
+    // Each library on its own: one takes a quarter of a second to load, in which another's functions are called.
+    private static readonly ConcurrentDictionary<string, Lazy<Loaded?>> Known = new();
+
+    static CudaLibraries() => NativeLibrary.SetDllImportResolver(
+        typeof(CudaLibraries).Assembly, (name, _, _) => Known.TryGetValue(name, out Lazy<Loaded?>? known) ? known.Value?.Handle ?? 0 : 0);
 
     /// <summary>Where a library was found: its path, or its bare name where the system's loader knew it; null where it is nowhere.</summary>
-    public static string? Find(CudaLibrary library) => TryLoad(library) ? Paths[library.Name] : null;
+    public static string? Find(CudaLibrary library) => Load(library)?.Path;
+
+    /// <summary>Begins to load all of them, each by itself: whether they are found.</summary>
+    internal static Task<bool> LoadAll() => Task.Run(() => CudaLibrary.All.AsParallel().All(library => Load(library) is not null));
 
     /// <summary>The folders that are searched beside the system loader's own.</summary>
     public static IReadOnlyList<string> Folders() => [.. Candidates().Distinct().Where(Directory.Exists)];
@@ -49,29 +54,27 @@ public static class CudaLibraries
     /// <exception cref="LegatoException">The library is nowhere.</exception>
     internal static void Require(CudaLibrary library)
     {
-        if (!TryLoad(library))
+        if (Load(library) is null)
             throw new LegatoException(
                 $"{library.Files[0]} can't be found",
                 $"searched: the system loader's folders, {string.Join(", ", Folders())}", library.Install);
     }
 
-    private static bool TryLoad(CudaLibrary library)
+    /// <summary>Null where it is nowhere; it may be somewhere the next time.</summary>
+    private static Loaded? Load(CudaLibrary library)
     {
-        lock (Gate)
-        {
-            if (!isRegistered)
-                NativeLibrary.SetDllImportResolver(typeof(CudaLibraries).Assembly, Resolve);
-            isRegistered = true;
-            if (Loaded.ContainsKey(library.Name))
-                return true;
-            foreach (string path in Places(library))
-                if (NativeLibrary.TryLoad(path, out nint handle))
-                {
-                    (Loaded[library.Name], Paths[library.Name]) = (handle, path);
-                    return true;
-                }
-            return false;
-        }
+        Loaded? loaded = Known.GetOrAdd(library.Name, _ => new Lazy<Loaded?>(() => Search(library))).Value;
+        if (loaded is null)
+            _ = Known.TryRemove(library.Name, out _);
+        return loaded;
+    }
+
+    private static Loaded? Search(CudaLibrary library)
+    {
+        foreach (string path in Places(library))
+            if (NativeLibrary.TryLoad(path, out nint handle))
+                return new Loaded(handle, path);
+        return null;
     }
 
     // The user's own folder comes before the system's.
@@ -125,9 +128,5 @@ public static class CudaLibraries
         }
     }
 
-    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? path)
-    {
-        lock (Gate)
-            return Loaded.GetValueOrDefault(name);
-    }
+    private sealed record Loaded(nint Handle, string Path);
 }

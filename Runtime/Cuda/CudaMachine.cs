@@ -24,7 +24,8 @@ public static unsafe class CudaMachine
         {
             try
             {
-                return Gpus() is [{ Architecture: >= 80 }, ..] && CudaLibrary.All.All(l => CudaLibraries.Find(l) is not null);
+                Task<bool> libraries = CudaLibraries.LoadAll();
+                return Gpus() is [{ Architecture: >= 80 }, ..] && libraries.Result;
             }
             catch (LegatoException)
             {
@@ -32,24 +33,6 @@ public static unsafe class CudaMachine
             }
         }
     }
-
-    /// <summary>
-    /// Begins, in the background, what opening a GPU takes longest with: loading NVIDIA's libraries and making the context. What goes
-    /// wrong is told when the GPU is opened.
-    /// </summary>
-    public static void Prepare(int index = 0) => _ = Task.Run(() =>
-    {
-        try
-        {
-            _ = Driver.PrimaryContextRetain(out _, Gpu(index).Ordinal);
-            foreach (CudaLibrary library in CudaLibrary.All)
-                _ = CudaLibraries.Find(library);
-        }
-        catch (LegatoException)
-        {
-            // Opening the GPU says it.
-        }
-    });
 
     /// <summary>All GPUs.</summary>
     /// <exception cref="LegatoException">There is no driver, it is too old, or it finds no GPU.</exception>

@@ -21,6 +21,8 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
     private nint current;
     private long runs;
 
+    public int Launches => launches.Length;
+
     private long Measured => runs > 1 ? runs - 1 : runs;
 
     /// <summary>Takes the values of the plan's dimensions.</summary>

@@ -19,7 +19,9 @@ public static class TokenFile
     /// </param>
     /// <returns>How many documents were marked.</returns>
     /// <exception cref="LegatoException">A document can't be read or isn't text, or the file can't be written.</exception>
-    public static long Write(string path, TextFiles documents, Tokenizer tokenizer, IReadOnlyList<int>? ends = null)
+    /// <exception cref="OperationCanceledException">Cancellation was asked for; no file is left.</exception>
+    public static long Write(
+        string path, TextFiles documents, Tokenizer tokenizer, IReadOnlyList<int>? ends = null, CancellationToken cancellation = default)
     {
         int[] known = [.. ends ?? [], .. End(tokenizer)];
         long marked = 0;
@@ -30,6 +32,7 @@ public static class TokenFile
                 bool begins = true;
                 TextFiles.ForEachPiece(document, piece =>
                 {
+                    cancellation.ThrowIfCancellationRequested();
                     tokenizer.EncodeUtf8(piece, file.Tokens);
                     Flush();
                 });
@@ -50,12 +53,15 @@ public static class TokenFile
     /// <summary>Tokenises conversations: a document each, in which all that the assistant didn't write is given.</summary>
     /// <returns>How many tokens the assistant wrote.</returns>
     /// <exception cref="LegatoException">A line is no conversation, the template refuses one, or the file can't be written.</exception>
-    public static long Write(string path, Conversations conversations, Tokenizer tokenizer, ChatTemplates? templates = null)
+    /// <exception cref="OperationCanceledException">Cancellation was asked for; no file is left.</exception>
+    public static long Write(
+        string path, Conversations conversations, Tokenizer tokenizer, ChatTemplates? templates = null, CancellationToken cancellation = default)
     {
         var encoder = new ChatEncoder(tokenizer, templates);
         long told = 0;
         Write(path, tokenizer, isMarked: true, file => conversations.ForEach(request =>
         {
+            cancellation.ThrowIfCancellationRequested();
             ChatTokens chat = encoder.EncodeForTraining(request);
             for (int i = 0; i < chat.Ids.Length; i++)
             {

@@ -67,6 +67,13 @@ public sealed record KernelOperand(string Name, ScalarType Type, Access Access);
 /// </summary>
 public sealed record Kernel(string Name, IReadOnlyList<KernelOperand> Operands, IReadOnlyList<string> Arguments, IReadOnlyList<Statement> Body)
 {
+    /// <summary>Of an operand that is read only where elements of operands tell, as a table of embeddings is, how often the body spells that; else 0.</summary>
+    public int Lookups(int operand)
+    {
+        Expr.Load[] loads = [.. Body.SelectMany(s => s.Tree()).SelectMany(s => s.Expressions()).SelectMany(e => e.AllLoads()).Where(load => load.Operand == operand)];
+        return loads.All(load => load.At.AllLoads().Any()) ? loads.Length : 0;
+    }
+
     /// <summary>The kernel as text: its identity (the name aside), for goldens and caches.</summary>
     public string Text
     {

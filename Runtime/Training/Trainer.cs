@@ -78,7 +78,8 @@ public sealed class Trainer : IDisposable
     private TrainingState State => new(done, options, train.Data.TokenizerHash, train.Data.Checksum, train.Length);
 
     /// <summary>Starts with fresh parameters.</summary>
-    public void Initialize() => ParameterInitializer.Fill(model, memory.Parameter, options.Seed);
+    /// <param name="parameters">Of this model and the options' seed, where they were begun before.</param>
+    public void Initialize(InitialParameters? parameters = null) => (parameters ?? new InitialParameters(model, options.Seed)).Write(memory.Parameter);
 
     /// <summary>Starts from the weights of a checkpoint folder, the optimizer's moments at zero.</summary>
     /// <exception cref="LegatoException">The weights can't be read or don't fit.</exception>

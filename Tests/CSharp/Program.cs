@@ -15,8 +15,7 @@ internal static class Program
     public static int Main(string[] arguments)
     {
         // The GPU's context outlives the devices of single tests: making one takes longer than most of them.
-        if (CudaMachine.IsUsable)
-            CudaMachine.Prepare();
+        using CudaDevice? kept = CudaMachine.IsUsable ? new CudaDevice() : null;
         var filter = new XElement("filter", new XElement("test", new XAttribute("re", 1), arguments.FirstOrDefault() ?? "."));
         var runner = new NUnitTestAssemblyRunner(new DefaultTestAssemblyBuilder());
         runner.Load(typeof(Program).Assembly, new Dictionary<string, object>());
