@@ -11,7 +11,7 @@ failed=0
 parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' 'Cuda(Epilogue|Mistake|Gelu|Joined)?Tests\.' '(Device|FewRows|Choose)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*cuda')
 for portable in False True; do
     parts+=("CudaAttentionTests\\($portable\\)\\.[^F]")
-    for meaning in all causal window capped biased; do parts+=("CudaAttentionTests\\($portable\\)\\.F.*\"$meaning\""); done
+    for meaning in all causal window corner capped biased; do parts+=("CudaAttentionTests\\($portable\\)\\.F.*\"$meaning\""); done
 done
 
 # run NAME COMMAND...: the command over every part; what it prints, part by part, and whether all went well.

@@ -25,7 +25,7 @@ internal sealed class CudaAmpereAttentionGradientLaunch : CudaLaunch
         (operands, this.logSumExp, this.rowDot) = ([heads[0], heads[1], heads[2], heads[4]], logSumExp, rowDot);
         (queryGradient, keyGradient, valueGradient) = (heads[5], heads[6], heads[7]);
         attention = new CudaFlashAttention(step.Shape, extra, lowering);
-        dots = new CudaRowDot(step.Name, attention, heads[3], heads[4], rowDot, lowering);
+        dots = new CudaRowDot(step.Name, attention, heads[3], heads[4], rowDot, null, lowering);
         int[] sizes = [attention.HeadSize, attention.ValueSize];
         int largest = sizes.Max(), tile = largest > 128 ? 16 : largest > 64 ? 32 : 64;
         CudaAmpereCall Call(string entry, string file, ScalarType target, int split) => new(

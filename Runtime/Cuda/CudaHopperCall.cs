@@ -8,8 +8,8 @@ namespace Legato.Runtime.Cuda;
 /// </summary>
 internal sealed unsafe class CudaHopperCall
 {
-    /// <summary>Rows of a consumer warpgroup; threads of any; where a swizzled box may start, to which the kernel moves its memory up.</summary>
-    private const int WarpgroupRows = 64, Warpgroup = 128, BoxAlignment = 1024;
+    /// <summary>Threads of a warpgroup; where a swizzled box may start, to which the kernel moves its memory up.</summary>
+    private const int Warpgroup = 128, BoxAlignment = 1024;
 
     private readonly CudaLowering lowering;
     private readonly Lazy<nint> function;
@@ -24,7 +24,7 @@ internal sealed unsafe class CudaHopperCall
     public CudaHopperCall(CudaLowering lowering, string source, string entry, string name, int maps, int words, HopperTile tile, int sharedBytes)
     {
         (this.lowering, this.name, this.maps) = (lowering, name, maps);
-        (Rows, threads, this.sharedBytes) = (WarpgroupRows * tile.Consumers, Warpgroup * (tile.Consumers + 1), sharedBytes + BoxAlignment);
+        (Rows, threads, this.sharedBytes) = (tile.Rows, Warpgroup * (tile.Consumers + tile.Others), sharedBytes + BoxAlignment);
         values = GC.AllocateArray<long>(maps * CudaTensorMap.Words + words, pinned: true);
         lowering.Want(source);
         function = new Lazy<nint>(() => lowering.Device.Compiler.Load(source).Function(entry, this.sharedBytes));
@@ -80,4 +80,9 @@ internal sealed unsafe class CudaHopperCall
 /// <param name="Streamed">Rows of the tiles that stream past a block's own.</param>
 /// <param name="Stages">Of the ring they lie in.</param>
 /// <param name="Consumers">Warpgroups of 64 rows each.</param>
-internal readonly record struct HopperTile(int Streamed, int Stages, int Consumers);
+/// <param name="Others">Warpgroups beside them.</param>
+internal readonly record struct HopperTile(int Streamed, int Stages, int Consumers, int Others = 1)
+{
+    /// <summary>Rows of a block's tile.</summary>
+    public int Rows => 64 * Consumers;
+}

@@ -376,8 +376,8 @@ internal sealed class CudaLowering
         CudaHeads[] heads = [.. new[] { step.Query, step.Key, step.Value, step.Output, step.OutputGradient, step.QueryGradient, step.KeyGradient, step.ValueGradient }.Select(Heads)];
         CudaView logSumExp = View(step.LogSumExp), rowDot = View(step.RowDot);
         CudaView[] extra = Views(step.Extra);
-        if (CudaFlashAttentionGradientLaunch.Takes(step, heads, this))
-            Add(new CudaFlashAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
+        if (CudaHopperGradientLaunch.Of(step, heads, logSumExp, extra, this) is { } launch)
+            Add(launch);
         else if (CudaAmpereAttentionGradientLaunch.Takes(step, heads))
             Add(new CudaAmpereAttentionGradientLaunch(step, heads, logSumExp, rowDot, extra, this));
         else

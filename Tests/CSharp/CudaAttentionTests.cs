@@ -21,8 +21,13 @@ public class CudaAttentionTests(bool portable)
 
     private static readonly Expr Biased = Add(V("score"), Mul(Load(0, At("h")), Op(Operation.ToFloat, Sub(V("k"), V("q")))));
 
+    /// <summary>Early queries see no key, and no query sees late keys: whole tiles of both.</summary>
+    private static readonly Expr Corner = Op(Operation.And, Op(Operation.Less, V("k"), N(40)), Op(Operation.Less, N(69), V("q")));
+
     private static readonly (string Name, Expr? Mask, Expr? Score)[] Meanings =
-        [("all", null, null), ("causal", Causal, null), ("window", Window, null), ("capped", Causal, SoftCap), ("biased", Window, Biased)];
+    [
+        ("all", null, null), ("causal", Causal, null), ("window", Window, null), ("corner", Corner, null), ("capped", Causal, SoftCap), ("biased", Window, Biased),
+    ];
 
     [Test]
     public void AMaskTellsOfABoxFromItsEnds()
@@ -41,22 +46,29 @@ public class CudaAttentionTests(bool portable)
 
     [Test]
     public void ForwardAndGradient(
-        [Values("all", "causal", "window", "capped", "biased")] string meaning, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type,
+        [Values("all", "causal", "window", "corner", "capped", "biased")] string meaning, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type,
         [Values(32, 40, 64, 128, 256)] int headSize, [Values(2, 150)] int length)
     {
-        const int heads = 4, keyHeads = 2;
-        PlanFixture fixture = Operands(type, headSize, heads, keyHeads, length, length).Zeros("lse", Batch * heads * length).Zeros("dot", Batch * heads * length);
-        long queries = Batch * length * heads * headSize, keys = Batch * length * keyHeads * headSize;
-        fixture.Random("do", queries, type).Zeros("dq", queries, type).Zeros("dk", keys, type).Zeros("dv", keys, type);
-        AttentionShape shape = Shape(meaning, headSize, heads, keyHeads, length, length);
-        HeadTensor Query(string name) => Tensor(fixture, name, length, heads, headSize);
-        HeadTensor Key(string name) => Tensor(fixture, name, length, keyHeads, headSize);
-        var forward = new Step.Attention(
-            "attention", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), null, [fixture.View("slopes")]);
-        var gradient = new Step.AttentionGradient(
-            "gradient", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), Query("do"),
-            Query("dq"), Key("dk"), Key("dv"), fixture.View("dot"), [fixture.View("slopes")]);
-        Agree(fixture, fixture.Plan(forward, gradient), type, [("reach", 37)], "o", "dq", "dk", "dv");
+        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, type, headSize, 4, length);
+        Agree(fixture, plan, type, [("reach", 37)], "o", "dq", "dk", "dv");
+    }
+
+    /// <summary>Long enough for many blocks to add to the gradient of one query.</summary>
+    [Test]
+    public void LongGradientsHaveTheSameBitsEveryTime([Values("all", "causal", "window")] string meaning, [Values(64, 128)] int headSize)
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU");
+        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, ScalarType.BF16, headSize, 6, 1100);
+        using var cuda = new CudaDevice(new CudaDeviceOptions(Portable: portable));
+        Dictionary<string, double[]> first = fixture.Run(cuda, plan, ("reach", 64));
+        for (int run = 0; run < 4; run++)
+        {
+            Dictionary<string, double[]> again = fixture.Run(cuda, plan, ("reach", 64));
+            foreach (string name in new[] { "dq", "dk", "dv" })
+                Assert.That(again[name], Is.EqualTo(first[name]), name);
+        }
+        Assert.That(first["dq"].Count(x => x == 0 || !double.IsFinite(x)), Is.LessThan(first["dq"].Length / 100));
     }
 
     [Test]
@@ -80,6 +92,24 @@ public class CudaAttentionTests(bool portable)
             Tensor(fixture, "k", context, keyHeads, headSize), Tensor(fixture, "v", context, keyHeads, headSize), Tensor(fixture, "o", queries, heads, headSize),
             null, fixture.View("past"), [fixture.View("slopes")]);
         Agree(fixture, fixture.Plan(step), ScalarType.BF16, [("context", used), ("reach", 37)], "o");
+    }
+
+    /// <summary>Attention and its gradient, of a batch in which two query heads or more share one of two key heads.</summary>
+    private static (PlanFixture Fixture, Plan Plan) ThereAndBack(string meaning, ScalarType type, int headSize, int heads, int length)
+    {
+        const int keyHeads = 2;
+        PlanFixture fixture = Operands(type, headSize, heads, keyHeads, length, length).Zeros("lse", Batch * heads * length).Zeros("dot", Batch * heads * length);
+        long queries = Batch * length * heads * headSize, keys = Batch * length * keyHeads * headSize;
+        fixture.Random("do", queries, type).Zeros("dq", queries, type).Zeros("dk", keys, type).Zeros("dv", keys, type);
+        AttentionShape shape = Shape(meaning, headSize, heads, keyHeads, length, length);
+        HeadTensor Query(string name) => Tensor(fixture, name, length, heads, headSize);
+        HeadTensor Key(string name) => Tensor(fixture, name, length, keyHeads, headSize);
+        var forward = new Step.Attention(
+            "attention", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), null, [fixture.View("slopes")]);
+        var gradient = new Step.AttentionGradient(
+            "gradient", Cost.Zero, shape, Query("q"), Key("k"), Key("v"), Query("o"), fixture.View("lse"), Query("do"),
+            Query("dq"), Key("dk"), Key("dv"), fixture.View("dot"), [fixture.View("slopes")]);
+        return (fixture, fixture.Plan(forward, gradient));
     }
 
     private static PlanFixture Operands(ScalarType type, int headSize, int heads, int keyHeads, int queries, int keys) => new PlanFixture()

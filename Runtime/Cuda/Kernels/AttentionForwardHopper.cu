@@ -190,28 +190,10 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_forward(
     shared.query = (shared_address(memory) + 1023) & ~1023u;
     shared.key = shared.query + QueryBytes;
     shared.value = shared.key + STAGES * KeyBytes;
-    u32 first = shared_address(barriers);
-    shared.queries = {first, first + 8};
-    shared.keys = {first + 16, first + 16 + 8 * STAGES};
-    shared.values = {first + 16 + 16 * STAGES, first + 16 + 24 * STAGES};
+    Barriers free{shared_address(barriers)};
+    shared.queries = free.take(1);
+    shared.keys = free.take(STAGES);
+    shared.values = free.take(STAGES);
     shared.work = &work;
-    if (threadIdx.x == 0)
-    {
-        shared.queries.init(1, 1);
-        shared.keys.init(STAGES, 1);
-        shared.values.init(STAGES, 1);
-        barrier_init_fence();
-    }
-    __syncthreads();
-    if (threadIdx.x < Warpgroup)
-    {
-        release_registers<ProducerRegisters>();
-        if (threadIdx.x < 32)
-            produce(shared, query, key, value, args);
-    }
-    else
-    {
-        claim_registers<ConsumerRegisters>();
-        consume(shared, args, threadIdx.x / Warpgroup - 1);
-    }
+    take_roles([&] { produce(shared, query, key, value, args); }, [&](int group) { consume(shared, args, group); });
 }

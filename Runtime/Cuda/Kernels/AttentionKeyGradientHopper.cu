@@ -6,14 +6,13 @@ struct KeyGradientArgs
 {
     int queries, keys, heads, group, tiles, work, headSize, valueSize;
     Heads keyTarget, valueTarget;
-    const float* logSumExp;
-    const float* rowDot;
+    const float* rowSums;
     int* schedule;
     Extra extra;
 };
 
 constexpr int KeyBytes = TileBytes<Rows, HEAD>, ValueBytes = TileBytes<Rows, VALUE>;
-constexpr int QueryBytes = TileBytes<QUERIES, HEAD>, GradientBytes = TileBytes<QUERIES, VALUE>;
+constexpr int QueryBytes = TileBytes<QUERIES, HEAD>, GradientBytes = TileBytes<QUERIES, VALUE>, TileRowBytes = 2 * QUERIES * sizeof(float);
 
 /// Key rows of one key head. Early rows first: under a causal mask they are longest.
 struct KeyTile
@@ -40,7 +39,7 @@ struct KeyTile
 struct KeyGradientShared
 {
     u32 key, value, query, gradient;
-    float2* rows;
+    float* rows;
     Gates stationary, queries, gradients;
     volatile int* work;
 };
@@ -80,18 +79,13 @@ DEVICE void produce(
                 shared.gradients.await_empty(ring);
                 if (elected)
                 {
-                    shared.gradients.expect(ring, GradientBytes);
-                    copy_tile(shared.gradient + ring.stage * GradientBytes, gradient, shared.gradients.full + 8 * ring.stage, QUERIES, VALUE, q * QUERIES, h, tile.b);
+                    u32 full = shared.gradients.full + 8 * ring.stage;
+                    i64 index = (i64)(tile.b * args.heads + h) * ((args.queries + QUERIES - 1) / QUERIES) + q;
+                    shared.gradients.expect(ring, GradientBytes + TileRowBytes);
+                    copy_tile(shared.gradient + ring.stage * GradientBytes, gradient, full, QUERIES, VALUE, q * QUERIES, h, tile.b);
+                    copy_bytes(shared_address(shared.rows + ring.stage * 2 * QUERIES), args.rowSums + index * 2 * QUERIES, TileRowBytes, full);
                 }
                 __syncwarp();
-                float2* rows = shared.rows + ring.stage * QUERIES;
-                for (int i = lane_index(); i < QUERIES; i += 32)
-                {
-                    i64 at = (i64)(tile.b * args.heads + h) * args.queries + q * QUERIES + i;
-                    bool exists = q * QUERIES + i < args.queries && args.logSumExp[at] != -infinity();
-                    rows[i] = exists ? make_float2(args.logSumExp[at] * Log2E, args.rowDot[at]) : make_float2(infinity(), 0);
-                }
-                barrier_arrive(shared.gradients.full + 8 * ring.stage);
             }
         }
         work = __shfl_sync(0xffffffffu, following, 0);
@@ -106,11 +100,11 @@ DEVICE void produce(
 }
 
 /// Probabilities of a transposed tile, in place of the products. k: the thread's first key; q: its first query.
-DEVICE void probabilities(float (&s)[QUERIES / 2], float (&slope)[QUERIES / 2], const KeyGradientArgs& args, const KeyTile& tile, int h, int q, int k, const float2* rows, bool some)
+DEVICE void probabilities(float (&s)[QUERIES / 2], float (&slope)[QUERIES / 2], const KeyGradientArgs& args, const KeyTile& tile, int h, int q, int k, const float* rows, bool some)
 {
 #pragma unroll
     for (int i = 0; i < QUERIES / 2; i++)
-        s[i] = probability(args.extra, s[i], rows[accumulator_column(i)].x, tile.b, h, q + accumulator_column(i), k + accumulator_row(i), slope[i]);
+        s[i] = probability(args.extra, s[i], rows[accumulator_column(i)], tile.b, h, q + accumulator_column(i), k + accumulator_row(i), slope[i]);
     if (some)
 #pragma unroll
         for (int i = 0; i < QUERIES / 2; i++)
@@ -133,7 +127,7 @@ DEVICE void differentiate(
         for (int tileIndex; (tileIndex = tile.next(args, walk, h, some)) >= 0; ring.advance())
         {
             u32 query = shared.query + ring.stage * QueryBytes, gradient = shared.gradient + ring.stage * GradientBytes;
-            const float2* rows = shared.rows + ring.stage * QUERIES + 2 * quad;
+            const float* rows = shared.rows + ring.stage * 2 * QUERIES + 2 * quad;
             shared.queries.await_full(ring);
             product_fence();
             multiply<HEAD>(s, key, Rows, query, QUERIES);
@@ -152,7 +146,7 @@ DEVICE void differentiate(
             pin(dp);
 #pragma unroll
             for (int i = 0; i < QUERIES / 2; i++)
-                dp[i] = (i & 1 ? high_float(p[i / 2]) : low_float(p[i / 2])) * (dp[i] - rows[accumulator_column(i)].y) * slope[i];
+                dp[i] = (i & 1 ? high_float(p[i / 2]) : low_float(p[i / 2])) * (dp[i] - rows[QUERIES + accumulator_column(i)]) * slope[i];
             pack_rows(ds, dp);
             product_fence();
             multiply_rows<QUERIES>(dk, ds, query, QUERIES);
@@ -197,36 +191,18 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_key_gradient(
 {
     extern __shared__ char memory[];
     __shared__ u64 barriers[2 + 4 * STAGES];
-    __shared__ float2 rows[STAGES * QUERIES];
+    __shared__ alignas(128) float rows[STAGES * 2 * QUERIES];
     __shared__ int work;
     KeyGradientShared shared;
     shared.key = (shared_address(memory) + 1023) & ~1023u;
     shared.value = shared.key + KeyBytes;
     shared.query = shared.value + ValueBytes;
     shared.gradient = shared.query + STAGES * QueryBytes;
-    u32 first = shared_address(barriers);
-    shared.stationary = {first, first + 8};
-    shared.queries = {first + 16, first + 16 + 8 * STAGES};
-    shared.gradients = {first + 16 + 16 * STAGES, first + 16 + 24 * STAGES};
+    Barriers free{shared_address(barriers)};
+    shared.stationary = free.take(1);
+    shared.queries = free.take(STAGES);
+    shared.gradients = free.take(STAGES);
     shared.rows = rows;
     shared.work = &work;
-    if (threadIdx.x == 0)
-    {
-        shared.stationary.init(1, 1);
-        shared.queries.init(STAGES, 1);
-        shared.gradients.init(STAGES, 33);
-        barrier_init_fence();
-    }
-    __syncthreads();
-    if (threadIdx.x < Warpgroup)
-    {
-        release_registers<ProducerRegisters>();
-        if (threadIdx.x < 32)
-            produce(shared, query, key, value, gradient, args);
-    }
-    else
-    {
-        claim_registers<ConsumerRegisters>();
-        consume(shared, args, threadIdx.x / Warpgroup - 1);
-    }
+    take_roles([&] { produce(shared, query, key, value, gradient, args); }, [&](int group) { consume(shared, args, group); });
 }

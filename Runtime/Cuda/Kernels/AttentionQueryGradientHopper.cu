@@ -6,8 +6,7 @@ struct GradientArgs
 {
     int queries, keys, heads, group, tiles, work, headSize;
     Heads target;
-    const float* logSumExp;
-    const float* rowDot;
+    const float* rowSums;
     int* schedule;
     Extra extra;
 };
@@ -99,9 +98,10 @@ DEVICE void differentiate(const GradientShared& shared, const GradientArgs& args
     for (int r = 0; r < 2; r++)
     {
         int q = row + 8 * r;
-        i64 at = (i64)(tile.b * args.heads + tile.h) * args.queries + q;
-        logSumExp2[r] = q < args.queries && args.logSumExp[at] != -infinity() ? args.logSumExp[at] * Log2E : infinity();
-        dot[r] = q < args.queries ? args.rowDot[at] : 0;
+        i64 index = (i64)(tile.b * args.heads + tile.h) * ((args.queries + 63) / 64) + q / 64;
+        const float* rows = args.rowSums + index * 128 + q % 64;
+        logSumExp2[r] = q < args.queries ? rows[0] : infinity();
+        dot[r] = q < args.queries ? rows[64] : 0;
     }
     u32 query = shared.query + group * 64 * RowBytes, gradient = shared.gradient + group * 64 * RowBytes;
     int quad = lane_index() & 3;
@@ -185,28 +185,10 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_query_gradien
     shared.gradient = shared.query + QueryBytes;
     shared.key = shared.gradient + GradientBytes;
     shared.value = shared.key + STAGES * KeyBytes;
-    u32 first = shared_address(barriers);
-    shared.rows = {first, first + 8};
-    shared.keys = {first + 16, first + 16 + 8 * STAGES};
-    shared.values = {first + 16 + 16 * STAGES, first + 16 + 24 * STAGES};
+    Barriers free{shared_address(barriers)};
+    shared.rows = free.take(1);
+    shared.keys = free.take(STAGES);
+    shared.values = free.take(STAGES);
     shared.work = &work;
-    if (threadIdx.x == 0)
-    {
-        shared.rows.init(1, 1);
-        shared.keys.init(STAGES, 1);
-        shared.values.init(STAGES, 1);
-        barrier_init_fence();
-    }
-    __syncthreads();
-    if (threadIdx.x < Warpgroup)
-    {
-        release_registers<ProducerRegisters>();
-        if (threadIdx.x < 32)
-            produce(shared, query, key, value, gradient, args);
-    }
-    else
-    {
-        claim_registers<ConsumerRegisters>();
-        consume(shared, args, threadIdx.x / Warpgroup - 1);
-    }
+    take_roles([&] { produce(shared, query, key, value, gradient, args); }, [&](int group) { consume(shared, args, group); });
 }

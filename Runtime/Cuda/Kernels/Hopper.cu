@@ -42,6 +42,13 @@ DEVICE void copy_box(u32 target, const TensorMap& map, u32 barrier, int x, int y
                  ::"r"(target), "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
 
+/// So many bytes as they lie, a multiple of 16.
+DEVICE void copy_bytes(u32 target, const void* source, int bytes, u32 barrier)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 ::"r"(target), "l"(source), "r"(bytes), "r"(barrier) : "memory");
+}
+
 /// 16 bytes by a thread itself, of which so many are there and the others zeros.
 DEVICE void copy_piece(u32 target, const void* source, int bytes)
 {
@@ -56,6 +63,40 @@ DEVICE void pieces_arrive(u32 barrier)
 
 /// Has products see what threads have copied.
 DEVICE void pieces_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/// Stores four matrices of 8 by 8 elements of 16 bits; a lane gives the address of a row, and its pairs of each as a product's sums lie.
+DEVICE void store_matrices(u32 target, u32 a, u32 b, u32 c, u32 d)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(target), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
+/// What another block's thread has stored by store_release is there with all that it had done before.
+DEVICE int load_acquire(const int* source)
+{
+    int value;
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(source) : "memory");
+    return value;
+}
+
+DEVICE void store_release(int* target, int value) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(target), "r"(value) : "memory"); }
+
+/// Adds to four floats in memory; loads and stores of such that other blocks add to pass by the first-level cache.
+DEVICE void add_four(float4* target, float4 x)
+{
+    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(target), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w) : "memory");
+}
+
+DEVICE void store_four(float4* target, float4 x)
+{
+    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(target), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w) : "memory");
+}
+
+DEVICE float4 load_four(const float4* source)
+{
+    float4 x;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w) : "l"(source) : "memory");
+    return x;
+}
 
 /// A block-wide barrier of some of its threads, by number.
 DEVICE void named_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }

@@ -10,15 +10,18 @@ constexpr int RowBytes = 128;
 
 template <int TileRows, int Columns> constexpr int TileBytes = TileRows * Columns * 2;
 
-/// A place in the ring of stages, and the parity of the round.
-struct Ring
+/// A place in a ring of stages, and the parity of the round.
+struct Place
 {
     int stage = 0;
     u32 phase = 0;
+};
 
+template <int Stages> struct RingOf : Place
+{
     DEVICE void advance()
     {
-        if (++stage == STAGES)
+        if (++stage == Stages)
         {
             stage = 0;
             phase ^= 1;
@@ -26,34 +29,70 @@ struct Ring
     }
 };
 
+typedef RingOf<STAGES> Ring;
+
 /// Barriers of one operand's ring: `full` is awaited by consumers, `empty` by the producer.
 struct Gates
 {
     u32 full, empty;
 
-    DEVICE void init(int count, int producers)
+    DEVICE void init(int count, int producers, int consumers = ConsumerWarps)
     {
         for (int i = 0; i < count; i++)
         {
             barrier_init(full + 8 * i, producers);
-            barrier_init(empty + 8 * i, ConsumerWarps);
+            barrier_init(empty + 8 * i, consumers);
         }
     }
 
-    DEVICE void await_full(Ring ring) const { barrier_wait(full + 8 * ring.stage, ring.phase); }
+    DEVICE void await_full(Place place) const { barrier_wait(full + 8 * place.stage, place.phase); }
 
-    DEVICE void await_empty(Ring ring) const { barrier_wait(empty + 8 * ring.stage, ring.phase ^ 1); }
+    DEVICE void await_empty(Place place) const { barrier_wait(empty + 8 * place.stage, place.phase ^ 1); }
 
-    DEVICE void expect(Ring ring, int bytes) const { barrier_expect(full + 8 * ring.stage, bytes); }
+    DEVICE void expect(Place place, int bytes) const { barrier_expect(full + 8 * place.stage, bytes); }
 
     /// A consumer warp is done with a stage. One lane speaks for all: what the others have read by loads of their own, and not
     /// by products, wants a __syncwarp before.
-    DEVICE void release(Ring ring) const
+    DEVICE void release(Place place) const
     {
         if (lane_index() == 0)
-            barrier_arrive(empty + 8 * ring.stage);
+            barrier_arrive(empty + 8 * place.stage);
     }
 };
+
+/// Hands out the barriers of a block, one ring after the other; its first thread makes them ready.
+struct Barriers
+{
+    u32 next;
+
+    DEVICE Gates take(int count, int producers = 1, int consumers = ConsumerWarps)
+    {
+        Gates gates{next, next + 8 * count};
+        if (threadIdx.x == 0)
+            gates.init(count, producers, consumers);
+        next += 16 * count;
+        return gates;
+    }
+};
+
+/// Splits a block, whose barriers are made, into a warp that produces and warpgroups that consume.
+template <class Produce, class Consume> DEVICE void take_roles(Produce produce, Consume consume)
+{
+    if (threadIdx.x == 0)
+        barrier_init_fence();
+    __syncthreads();
+    if (threadIdx.x < Warpgroup)
+    {
+        release_registers<ProducerRegisters>();
+        if (threadIdx.x < 32)
+            produce();
+    }
+    else
+    {
+        claim_registers<ConsumerRegisters>();
+        consume(threadIdx.x / Warpgroup - 1);
+    }
+}
 
 /// Copies `rows` positions from `position` of one head, `columns` wide, piece by piece.
 DEVICE void copy_tile(u32 target, const TensorMap& map, u32 barrier, int rows, int columns, int position, int head, int batch)
@@ -71,13 +110,13 @@ template <int Depth, int Count> DEVICE void multiply(float (&sums)[Count], u32 l
         product(sums, a + ((i / 4 * leftRows * RowBytes + i % 4 * 32) >> 4), b + ((i / 4 * rightRows * RowBytes + i % 4 * 32) >> 4), i);
 }
 
-/// sums += left · right over `depth` rows of right; left is what pack_rows gives.
-template <int Depth, int Count> DEVICE void multiply_rows(float (&sums)[Count], const u32* left, u32 right, int rightRows)
+/// sums += left · right over `depth` rows of right, or = where nothing is to keep; left is what pack_rows gives.
+template <int Depth, int Count> DEVICE void multiply_rows(float (&sums)[Count], const u32* left, u32 right, int rightRows, bool keep = true)
 {
     u64 b = matrix(right, rightRows * RowBytes);
 #pragma unroll
     for (int i = 0; i < Depth / 16; i++)
-        product_rows(sums, left + 4 * i, b + ((i * 16 * RowBytes) >> 4), 1);
+        product_rows(sums, left + 4 * i, b + ((i * 16 * RowBytes) >> 4), i || keep);
 }
 
 /// An accumulator as the left operand of a product: neighbouring elements are neighbours there too.
