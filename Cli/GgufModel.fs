@@ -46,7 +46,14 @@ let config (path: string) : string =
     use file = new GgufFile(path)
     GgufConfig.ofMetadata (value file.Metadata) (facts file)
 
-/// The model under GGUF's names.
+/// The model under the names that a file has for it.
+/// <exception cref="ModelError">GGUF has none for it.</exception>
+/// <exception cref="LegatoException">The file can't be read.</exception>
+let namedAs (path: string) (model: ModelDef) : ModelDef =
+    use file = new GgufFile(path)
+    GgufNames.rename (GgufConfig.architecture (value file.Metadata)) model
+
+/// The model under the names that GGUF files are written with.
 /// <exception cref="ModelError">GGUF has none for it.</exception>
 let named (model: ModelDef) : ModelDef =
     GgufNames.rename (GgufNames.ofModelType (Families.modelType model.Config)) model

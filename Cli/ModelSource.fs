@@ -92,7 +92,10 @@ let find (model: string) : Source =
 /// The model of a source's config, under the names that its weights have there.
 let private ofConfig read (source: Source) config =
     let model: ModelDef = read config
-    if isGguf source then GgufModel.named model else model
+
+    match source.Folder with
+    | Some path when GgufFile.IsNamed path -> GgufModel.namedAs path model
+    | _ -> model
 
 let private defined read (source: Source) : ModelDef =
     let name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath source.Name))

@@ -152,7 +152,7 @@ type CompiledModel(model: ModelDef) =
     let plans = ConcurrentDictionary<PlanRequest, Plan>()
 
     let weightMap (declared: Declared list) =
-        let grouping = declared |> List.map (fun d -> d.Parameter.Path, List.toArray d.Grouping) |> dict
+        let grouping = declared |> List.map (fun d -> d.Parameter.Path, d.Grouping) |> dict
 
         let source (w: WeightName) =
             let part =
@@ -168,7 +168,8 @@ type CompiledModel(model: ModelDef) =
 
             let groups =
                 match grouping.TryGetValue w.Path with
-                | true, g -> g
+                | true, rows :: others when w.RowsApart -> List.toArray (rows - 1 :: others)
+                | true, g -> List.toArray g
                 | _ -> null
 
             let numbers = if w.Numbers.IsEmpty then null else List.toArray w.Numbers

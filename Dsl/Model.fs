@@ -16,6 +16,9 @@ type WeightName = {
     Numbers: int list
     /// The heads whose rotary pairs the checkpoint keeps as neighbouring rows; 0: rows lie as here.
     PairedHeads: int
+    /// The first of the axes that make up the matrix's rows, such as heads, is an axis of the tensor by itself, with a matrix
+    /// at each index.
+    RowsApart: bool
     /// What the checkpoint has added to each of a vector's elements.
     Added: float
 }
@@ -40,6 +43,7 @@ module WeightTable =
         Part = None
         Numbers = []
         PairedHeads = 0
+        RowsApart = false
         Added = 0.0
     }
 
@@ -204,6 +208,7 @@ module ModelDef =
             Context = Dynamic "context"
             Source = Some(Dynamic "source")
             Dropout = 0.0
+            IsCached = false
         }
 
         (elaborate sizes model).Parameters

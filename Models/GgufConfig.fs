@@ -5,14 +5,21 @@ module Legato.Models.GgufConfig
 
 open System
 open System.Globalization
+open System.Text.Json
 open System.Text.Json.Nodes
 open Legato.Dsl
 
+type private Kind =
+    | WholeNumber
+    | RealNumber
+    | YesOrNo
+
 /// One key: its spellings in configs, its name in GGUF after the architecture's, and what a config that lacks it means.
 type private Key = {
+    /// None for a number that follows from others.
     Config: string list
     Metadata: string
-    IsWhole: bool
+    Kind: Kind
     Default: JsonObject -> float option
     /// The number that stands for a config without the key.
     Absent: float option
@@ -22,26 +29,36 @@ type private Key = {
     IsOptional: bool
 }
 
-let private key isWhole config metadata = {
+let private key kind config metadata = {
     Config = config
     Metadata = metadata
-    IsWhole = isWhole
+    Kind = kind
     Default = fun _ -> None
     Absent = None
     NullIsOff = false
     IsOptional = false
 }
 
-let private whole = key true
-let private real = key false
+let private whole = key WholeNumber
+let private real = key RealNumber
+let private flag = key YesOrNo
 let private orElse make key = { key with Default = make >> Some }
 let private orElseNumber (x: float) = orElse (fun _ -> x)
 let private absent x key = { key with Absent = Some x }
 let private neverOff key = { key with NullIsOff = true }
 let private optional key = { key with IsOptional = true }
 
+/// A whole number that no config has by itself.
+let private following metadata make = whole [] metadata |> orElse make
+
+let private asNumber (node: JsonNode) =
+    match node.GetValueKind() with
+    | JsonValueKind.True -> 1.0
+    | JsonValueKind.False -> 0.0
+    | _ -> node.GetValue<float>()
+
 let private number (keys: string list) (config: JsonObject) =
-    keys |> List.tryPick (fun key -> config[key] |> Option.ofObj) |> Option.map _.GetValue<float>()
+    keys |> List.tryPick (fun key -> config[key] |> Option.ofObj) |> Option.map asNumber
 
 let private required keys config =
     match number keys config with
@@ -86,9 +103,42 @@ let private qwenExperts chosen =
     whole [ "moe_intermediate_size" ] "expert_feed_forward_length"
     :: experts [ "num_experts"; "num_local_experts" ] chosen
 
+let private turnedSize (config: JsonObject) = number [ "qk_rope_head_dim" ] config |> Option.defaultValue 64.0
+let private plainSize (config: JsonObject) = number [ "qk_nope_head_dim" ] config |> Option.defaultValue 128.0
+let private keyRank (config: JsonObject) = number [ "kv_lora_rank" ] config |> Option.defaultValue 512.0
+
+let private headKeys, private headValues = "attention.key_length_mla", "attention.value_length_mla"
+
+/// Latent attention as its readers compute it: one head of keys, a latent and the part that positions turn, whose queries are
+/// multiplied with each head's matrix.
+let private latentKeys score scale = [
+    following "attention.head_count_kv" (fun _ -> 1.0)
+    following "attention.key_length" (fun config -> keyRank config + turnedSize config)
+    following "attention.value_length" keyRank
+    following headKeys (fun config -> plainSize config + turnedSize config)
+    whole [ "v_head_dim" ] headValues |> orElseNumber 128.0
+    whole [ "qk_rope_head_dim" ] "rope.dimension_count" |> orElse turnedSize
+    whole [ "kv_lora_rank" ] "attention.kv_lora_rank" |> orElse keyRank
+    whole [ "q_lora_rank" ] "attention.q_lora_rank" |> optional
+    whole [ "moe_intermediate_size" ] "expert_feed_forward_length"
+    whole [ "n_shared_experts" ] "expert_shared_count" |> orElseNumber 0.0
+    whole [ "first_k_dense_replace" ] "leading_dense_block_count" |> orElseNumber 0.0
+    whole [ "n_group" ] "expert_group_count" |> optional
+    whole [ "topk_group" ] "expert_group_used_count" |> optional
+    real [ "routed_scaling_factor" ] "expert_weights_scale" |> orElseNumber scale
+    following "expert_gating_func" (fun _ -> float score)
+    yield! experts [ "n_routed_experts"; "num_local_experts" ] 8.0
+]
+
 /// What a family has beside LLaMA's keys, or otherwise.
 let private ownKeys modelType =
     match modelType with
+    | "deepseek_v2" ->
+        (flag [ "norm_topk_prob" ] "expert_weights_norm" |> orElseNumber 0.0)
+        :: latentKeys GgufNames.softmaxes 1.0
+    | "deepseek_v3" ->
+        (flag [ "norm_topk_prob" ] "expert_weights_norm" |> orElseNumber 1.0)
+        :: latentKeys GgufNames.sigmoids 2.5
     | "gemma" -> headDims (fun _ -> 256.0)
     | "gemma2" -> [
         yield! headDims (fun _ -> 256.0)
@@ -171,7 +221,21 @@ let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
         Missing = JsonValue.Create 256.0
     }
 
+    let latent () = [
+        silu
+        always "attention_bias" (flag false)
+        always "rope_interleave" (flag true)
+        always "moe_layer_freq" (JsonValue.Create 1.0)
+        always "num_key_value_heads" (JsonValue.Create(required GgufNames.heads config))
+    ]
+
+    let groups () =
+        let isGrouped = number [ "n_group" ] config |> Option.exists (fun n -> n > 1.0)
+        text (if isGrouped then "group_limited_greedy" else "greedy")
+
     match architecture.ModelType with
+    | "deepseek_v2" -> { always "topk_method" (groups ()) with Missing = text "greedy" } :: latent ()
+    | "deepseek_v3" -> latent ()
     | "gpt2" -> [ always "activation_function" (text "gelu_new") ]
     | "gemma" -> [ gelu ]
     | "gemma2" -> [ gelu; always "layer_types" (windowsBut 2 config); scale 46.0 ]
@@ -197,7 +261,7 @@ let private grantedBy (architecture: GgufArchitecture) (config: JsonObject) =
     | _ -> [ silu ]
 
 let private isSame (a: JsonNode) (b: JsonNode) =
-    let isNumber (x: JsonNode) = not (isNull x) && x.GetValueKind() = System.Text.Json.JsonValueKind.Number
+    let isNumber (x: JsonNode) = not (isNull x) && x.GetValueKind() = JsonValueKind.Number
 
     if isNumber a && isNumber b then
         a.GetValue<float>() = b.GetValue<float>()
@@ -225,13 +289,7 @@ let private fail what where = raise (ModelError(what, where, "convert the model 
 /// <exception cref="ModelError">It is missing or not known.</exception>
 let architecture (value: string -> GgufValue option) =
     match value architectureName with
-    | Some(Word name) ->
-        let hasExperts =
-            match value $"{name}.expert_count" with
-            | Some(Whole count) -> count > 0L
-            | _ -> false
-
-        GgufNames.ofName name hasExperts
+    | Some(Word name) -> GgufNames.ofName name (fun key -> value $"{name}.{key}")
     | _ -> fail $"the file doesn't say what it is" architectureName
 
 let private literal (text: string) = JsonNode.Parse text
@@ -247,13 +305,49 @@ let private read (architecture: GgufArchitecture) value (key: Key) : JsonNode op
     let name = $"{architecture.Name}.{key.Metadata}"
 
     match value name with
-    | Some(Whole n) when key.IsWhole && Some(float n) = key.Absent -> None
-    | Some(Whole n) when key.IsWhole -> Some(literal (string n))
-    | Some(Real x) when not key.IsWhole && Double.IsFinite x -> Some(literal (digits x))
+    | Some(Whole n) when key.Kind = WholeNumber && Some(float n) = key.Absent -> None
+    | Some(Whole n) when key.Kind = WholeNumber -> Some(literal (string n))
+    | Some(Real x) when key.Kind = RealNumber && Double.IsFinite x -> Some(literal (digits x))
+    | Some(Flag yes) when key.Kind = YesOrNo -> Some(JsonValue.Create yes)
     | None -> None
     | Some other -> fail $"{name} is %A{other}, not a number of its kind" name
 
+let private isLatent (architecture: GgufArchitecture) = architecture.Name = "deepseek2"
+
+/// The sizes of a head that latent attention expands; files of before they had keys of their own have them where others do.
+let private readHeads (architecture: GgufArchitecture) value (config: JsonObject) =
+    let size keys =
+        keys
+        |> List.tryPick (fun key -> read architecture value (whole [] key))
+        |> Option.defaultWith (fun () ->
+            fail $"the file doesn't say {List.last keys}" $"{architecture.Name}.{List.last keys}")
+
+    let keys = asNumber (size [ headKeys; "attention.key_length" ])
+    config["qk_nope_head_dim"] <- JsonValue.Create(int (keys - required [ "qk_rope_head_dim" ] config))
+    config["v_head_dim"] <- size [ headValues; "attention.value_length" ]
+
+/// What readers of latent attention take a key for that isn't there.
+let private unsaid: (string * JsonNode) list = [
+    "norm_topk_prob", JsonValue.Create false
+    "routed_scaling_factor", literal "1.0"
+    "n_group", literal "1"
+    "topk_group", literal "1"
+]
+
+let private readLatent architecture value (config: JsonObject) =
+    readHeads architecture value config
+
+    for key, node in unsaid do
+        if not (config.ContainsKey key) then
+            config[key] <- node.DeepClone()
+
 let private tokens = [ "bos_token_id"; "eos_token_id" ]
+
+let private turnedFeatures architecture config =
+    if isLatent architecture then
+        turnedSize config
+    else
+        number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
 
 /// The text of the config.json that says the same.
 /// <exception cref="ModelError">A value is missing, or of the wrong type, or says what Legato doesn't know.</exception>
@@ -264,7 +358,11 @@ let ofMetadata (value: string -> GgufValue option) (facts: Facts) : string =
     set "model_type" (JsonValue.Create architecture.ModelType)
 
     for key in keysOf architecture |> List.distinctBy _.Config do
-        read architecture value key |> Option.iter (set key.Config.Head)
+        for name in List.truncate 1 key.Config do
+            read architecture value key |> Option.iter (set name)
+
+    if isLatent architecture then
+        readLatent architecture value config
 
     set "vocab_size" (JsonValue.Create facts.Vocabulary)
     set "tie_word_embeddings" (JsonValue.Create(isGpt2 architecture || not facts.HasHead))
@@ -284,11 +382,10 @@ let ofMetadata (value: string -> GgufValue option) (facts: Facts) : string =
             | _ -> 10000.0
 
         set "rope_theta" (literal (digits theta))
-        let size = number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
 
         GgufRope.read
-            architecture.RoundsYarn
-            (int size)
+            architecture
+            (int (turnedFeatures architecture config))
             theta
             (fun key -> value $"{architecture.Name}.{key}")
             facts.RopeDivisors
@@ -310,7 +407,14 @@ let private write (config: JsonObject) (key: Key) =
         |> Option.orElseWith (fun () -> key.Default config)
         |> Option.orElse key.Absent
     with
-    | Some x -> Some(key.Metadata, (if key.IsWhole then Whole(int64 x) else Real x))
+    | Some x ->
+        let value =
+            match key.Kind with
+            | WholeNumber -> Whole(int64 x)
+            | RealNumber -> Real x
+            | YesOrNo -> Flag(x <> 0.0)
+
+        Some(key.Metadata, value)
     | None when key.IsOptional -> None
     | None ->
         raise (ModelError($"{key.Config.Head} is missing", key.Config.Head, $"add {key.Config.Head} to the config"))
@@ -342,9 +446,9 @@ let toMetadata (text: string) : (string * GgufValue) list * (string * float32 li
         if isGpt2 architecture then
             [], []
         else
-            let size = number [ "head_dim" ] config |> Option.defaultWith (fun () -> headDim config)
+            let size = turnedFeatures architecture config
             let theta = GgufRope.theta (usualTheta architecture) config
-            let scaling, divisors = GgufRope.write architecture.RoundsYarn (int size) theta config
+            let scaling, divisors = GgufRope.write architecture (int size) theta config
             ("rope.freq_base", Real theta) :: scaling, divisors
 
     let own =

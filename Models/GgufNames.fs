@@ -10,11 +10,26 @@ type GgufValue =
     | Word of string
     | Flag of bool
 
+/// A tensor that GGUF has for one of the parameters that lie in one tensor of the Hugging Face layout.
+type GgufPart = {
+    /// The tensor there.
+    Hub: string
+    /// Whether the parameter's part of it is the first.
+    IsFirst: bool
+    Name: string
+    /// Whether each head has a matrix of its own (see WeightName.RowsApart), and whether that is transposed.
+    HeadsApart: bool
+    Turned: bool
+}
+
 /// A kind of model as GGUF files name it, beside the family that config.json names.
+[<NoEquality; NoComparison>]
 type GgufArchitecture = {
     /// general.architecture, which also begins the keys of the model's sizes.
     Name: string
     ModelType: string
+    /// Whether a file is of this kind among those of the same name, by its metadata's keys after the name.
+    IsTold: (string -> GgufValue option) -> bool
     /// Modules of a checkpoint in the Hugging Face layout, and what GGUF calls them.
     Modules: (string * string) list
     /// Modules whose rows GGUF keeps with rotary pairs side by side, and the keys of how many heads they have.
@@ -23,11 +38,12 @@ type GgufArchitecture = {
     WholeGains: bool
     /// Tensors that hold nothing of their own.
     Ignored: string list
-    /// Tensors of the Hugging Face layout whose elements parameters share by turns, with the turn at which one begins, and the
-    /// tensor that GGUF has for it alone.
-    Shared: ((string * int) * string) list
+    /// Parameters that have a tensor of their own there, beside Modules.
+    Parts: GgufPart list
     /// Whether YaRN's bounds are whole numbers of turns.
     RoundsYarn: bool
+    /// Whether YaRN's readers know a weight of the scores (DeepSeek).
+    WeighsScores: bool
 }
 
 /// Names of tensors (the specification of GGUF, "Standardized tensor names").
@@ -88,11 +104,42 @@ module GgufNames =
             "mlp.router", "ffn_gate_inp"
         ]
 
+    let private part hub isFirst name = {
+        Hub = $"model.layers.{{0}}.{hub}"
+        IsFirst = isFirst
+        Name = $"blk.{{0}}.{name}"
+        HeadsApart = false
+        Turned = false
+    }
+
     let private clampedExperts = [
-        for (matrix, turn), name in [ ("gate_up", 0), "gate"; ("gate_up", 1), "up"; ("down", 0), "down" ] do
+        for matrix, isFirst, name in [ "gate_up", true, "gate"; "gate_up", false, "up"; "down", true, "down" ] do
             for suffix, leaf in [ "", "weight"; "_bias", "bias" ] do
-                ($"model.layers.{{0}}.mlp.experts.{matrix}_proj{suffix}", turn), $"blk.{{0}}.ffn_{name}_exps.{leaf}"
+                part $"mlp.experts.{matrix}_proj{suffix}" isFirst $"ffn_{name}_exps.{leaf}"
     ]
+
+    let private latentModules =
+        inLayer "model.layers" "blk" [
+            for matrix in [ "q_a"; "q_b"; "kv_b" ] do
+                $"self_attn.{matrix}_proj", $"attn_{matrix}"
+            "self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"
+            "self_attn.q_a_layernorm", "attn_q_a_norm"
+            "self_attn.kv_a_layernorm", "attn_kv_a_norm"
+            for matrix in [ "gate"; "up"; "down" ] do
+                $"mlp.shared_experts.{matrix}_proj", $"ffn_{matrix}_shexp"
+        ]
+
+    let private correction = part "mlp.gate.e_score_correction_bias" true "exp_probs_b.bias"
+
+    /// Keys and values of latents are expanded by a matrix a head, the keys' transposed, so that queries can be multiplied with it.
+    let private expansions =
+        let ofHeads isFirst name turned = {
+            part "self_attn.kv_b_proj.weight" isFirst name with
+                HeadsApart = true
+                Turned = turned
+        }
+
+        [ ofHeads true "attn_k_b.weight" true; ofHeads false "attn_v_b.weight" false ]
 
     let private gpt2Modules =
         [ "wte", "token_embd"; "wpe", "position_embd"; "ln_f", "output_norm" ]
@@ -111,12 +158,14 @@ module GgufNames =
     let private llamaLike name = {
         Name = name
         ModelType = name
+        IsTold = fun _ -> true
         Modules = llamaModules
         Paired = []
         WholeGains = false
         Ignored = []
-        Shared = []
+        Parts = []
         RoundsYarn = true
+        WeighsScores = false
     }
 
     /// The first line of a module counts.
@@ -131,9 +180,38 @@ module GgufNames =
             Ignored = [ "rope_freqs.weight" ]
     }
 
+    let private hasExperts value =
+        match value "expert_count" with
+        | Some(Whole count) -> count > 0L
+        | _ -> false
+
+    /// Files of before heads had matrices of their own name one for all.
+    let private hasHeadsApart value = Option.isSome (value "attention.key_length_mla")
+
+    /// What expert_gating_func calls weights by sigmoids, and what by softmax.
+    let internal sigmoids, internal softmaxes = 2L, 1L
+
+    let private deepseek modelType scores extra =
+        let kind =
+            { llamaLike "deepseek2" with ModelType = modelType; WeighsScores = true }
+            |> also (latentModules @ qwenExperts)
+
+        let isTold value = scores (value "expert_gating_func" = Some(Whole sigmoids))
+
+        [
+            {
+                kind with
+                    IsTold = fun value -> isTold value && hasHeadsApart value
+                    Parts = expansions @ extra
+            }
+            { kind with IsTold = isTold; Parts = extra }
+        ]
+
+    /// Where several have a name, the first whose keys a file has counts; of a family, the first is written.
     let all = [
+        { llama with ModelType = "mixtral"; IsTold = hasExperts }
+        |> also (expertModules "block_sparse_moe" "w1" "w3" "w2")
         llama
-        { llama with ModelType = "mixtral" } |> also (expertModules "block_sparse_moe" "w1" "w3" "w2")
         llamaLike "qwen2"
         llamaLike "qwen3"
         { llamaLike "qwen2moe" with ModelType = "qwen2_moe" } |> also (qwenExperts @ sharedExpert)
@@ -149,31 +227,34 @@ module GgufNames =
         {
             llamaLike "gpt-oss" with
                 ModelType = "gpt_oss"
-                Shared = clampedExperts
+                Parts = clampedExperts
                 RoundsYarn = false
         }
         |> also sinkModules
+        yield! deepseek "deepseek_v3" id [ correction ]
+        yield! deepseek "deepseek_v2" not []
         // The head is the embedding; some writers repeat it.
         {
             Name = "gpt2"
             ModelType = "gpt2"
+            IsTold = fun _ -> true
             Modules = gpt2Modules
             Paired = []
             WholeGains = false
             Ignored = [ "output.weight" ]
-            Shared = []
+            Parts = []
             RoundsYarn = true
+            WeighsScores = false
         }
     ]
 
     let private known choose = all |> List.map choose |> List.distinct |> String.concat ", "
 
-    /// The architecture that general.architecture names; a LLaMA with experts is a Mixtral.
+    /// The architecture that general.architecture names.
+    /// <param name="value">A value of the file's metadata by its key after the name.</param>
     /// <exception cref="ModelError">Legato has no such.</exception>
-    let ofName name hasExperts =
-        let modelType = if name = "llama" && hasExperts then "mixtral" else "llama"
-
-        match all |> List.tryFind (fun a -> a.Name = name && (name <> "llama" || a.ModelType = modelType)) with
+    let ofName name value =
+        match all |> List.tryFind (fun a -> a.Name = name && a.IsTold value) with
         | Some found -> found
         | None ->
             raise (
@@ -196,11 +277,17 @@ module GgufNames =
     let private renamed architecture heads (line: WeightName) =
         let cut = line.Name.LastIndexOf '.'
         let hub, suffix = line.Name[.. cut - 1], line.Name[cut..]
-        let turn = line.Part |> Option.map _.Start |> Option.defaultValue 0
-        let alone = architecture.Shared |> List.tryFind (fun (shared, _) -> shared = (line.Name, turn))
+        let isFirst = line.Part |> Option.forall (fun p -> p.Start = 0)
+        let alone = architecture.Parts |> List.tryFind (fun p -> p.Hub = line.Name && p.IsFirst = isFirst)
 
         match architecture.Modules |> List.tryFind (fun (name, _) -> name = hub), alone with
-        | _, Some(_, name) -> { line with Name = name; Transposed = false; Part = None }
+        | _, Some part -> {
+            line with
+                Name = part.Name
+                Transposed = part.Turned
+                RowsApart = part.HeadsApart
+                Part = None
+          }
         | Some(_, name), None when suffix = ".sinks" -> { line with Name = name + ".weight" }
         | None, None ->
             let what = $"GGUF has no name for {line.Name} of a {architecture.Name}"

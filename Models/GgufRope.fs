@@ -75,16 +75,25 @@ module GgufRope =
             fail "GGUF takes plain rotary positions of base 10000 in layers with a window for granted" elsewhere
         | _ -> ()
 
+    let private weights = [ "mscale"; "mscale_all_dim" ]
+    let private multiplier = "rope.scaling.yarn_log_multiplier"
+
+    // DeepSeek weighs scores by YaRN's magnitude, and turned features by none: that is where both weights are one.
+    let private scoreWeight (json: JsonObject) =
+        match [ for key in weights -> number key 0.0 json ] with
+        | [ one; all ] when one = all -> if all = 0.0 then [] else [ multiplier, Real(0.1 * all) ]
+        | _ -> fail "GGUF can't tell that mscale and mscale_all_dim differ" elsewhere
+
     // What YaRN's readers take for granted beside the keys below.
-    let private requireUsualYarn rounds (json: JsonObject) =
+    let private requireUsualYarn (architecture: GgufArchitecture) (json: JsonObject) =
         let truncates = isNull json["truncate"] || json["truncate"].GetValue<bool>()
 
-        if truncates <> rounds then
+        if truncates <> architecture.RoundsYarn then
             fail
                 "GGUF's readers know by the architecture whether YaRN's bounds are whole; this config has it otherwise"
                 elsewhere
 
-        for key in [ "attention_factor"; "mscale"; "mscale_all_dim" ] do
+        for key in "attention_factor" :: (if architecture.WeighsScores then [] else weights) do
             if not (isNull json[key]) then
                 fail $"GGUF can't tell that {key} is {json[key].ToJsonString()}" elsewhere
 
@@ -94,9 +103,13 @@ module GgufRope =
         | _ -> fail $"{key} is missing" $"add {key} to rope_scaling"
 
     /// GGUF's keys, after the architecture's name, and the tensors of divisors where there are any.
-    /// <param name="rounds">Whether YaRN's bounds are whole numbers of turns in this architecture.</param>
     /// <exception cref="ModelError">GGUF can't say it.</exception>
-    let write rounds headDim theta (config: JsonObject) : (string * GgufValue) list * (string * float32 list) list =
+    let write
+        (architecture: GgufArchitecture)
+        headDim
+        theta
+        (config: JsonObject)
+        : (string * GgufValue) list * (string * float32 list) list =
         let share = number "partial_rotary_factor" 1.0 (section config |> Option.defaultValue config)
 
         if share <> 1.0 then
@@ -112,7 +125,7 @@ module GgufRope =
         | Some("default", _) -> [], []
         | Some("linear", json) -> [ scaling "linear"; factor json ], []
         | Some("yarn", json) ->
-            requireUsualYarn rounds json
+            requireUsualYarn architecture json
 
             [
                 scaling "yarn"
@@ -120,6 +133,8 @@ module GgufRope =
                 trained json
                 "rope.scaling.yarn_beta_fast", Real(number "beta_fast" 32.0 json)
                 "rope.scaling.yarn_beta_slow", Real(number "beta_slow" 1.0 json)
+                if architecture.WeighsScores then
+                    yield! scoreWeight json
             ],
             []
         | Some(("longrope" | "su"), json) ->
@@ -171,12 +186,11 @@ module GgufRope =
         ]
 
     /// The config's rope_scaling, where positions are scaled.
-    /// <param name="rounds">As for write.</param>
     /// <param name="value">A value of the file by its key after the architecture's name.</param>
     /// <param name="vectors">The tensors of divisors that the file has.</param>
     /// <exception cref="ModelError">The file scales in a way that Legato doesn't know.</exception>
     let read
-        rounds
+        (architecture: GgufArchitecture)
         headDim
         theta
         (value: string -> GgufValue option)
@@ -199,6 +213,14 @@ module GgufRope =
 
         let trained = whole "original_context_length" trainedContext
 
+        // A tenth of the weight, as float32 rounds it.
+        let scoreWeight: (string * JsonNode) list =
+            match value multiplier with
+            | Some(Real tenth) when architecture.WeighsScores -> [
+                for key in weights -> key, real (Math.Round(10.0 * tenth, 6))
+              ]
+            | _ -> []
+
         match value "rope.scaling.type", value "rope.scaling.factor", vectors with
         | Some(Word "linear"), Some(Real factor), [] -> Some(node [ "rope_type", word "linear"; "factor", real factor ])
         | Some(Word "yarn"), Some(Real _), [] ->
@@ -209,7 +231,8 @@ module GgufRope =
                     trainedKey, JsonValue.Create trained
                     yield! entry "beta_fast" "yarn_beta_fast"
                     yield! entry "beta_slow" "yarn_beta_slow"
-                    if not rounds then
+                    yield! scoreWeight
+                    if not architecture.RoundsYarn then
                         "truncate", JsonValue.Create false
                 ]
             )

@@ -14,8 +14,6 @@ type Turned = interface end
 /// Both.
 type Whole = interface end
 type Value = interface end
-/// Both sides of what keys and values are made of.
-type KeyValue = interface end
 type SharedHead = interface end
 
 type Latent = {
@@ -38,22 +36,22 @@ let private queries c m (whole: Axis<Whole>) =
 
 let attention c m (_: LayerKind) = layer "attn" {
     let whole = axis<Whole>(m.Plain.Size + m.Turned.Size)
-    let keyValue = axis<KeyValue>(m.Plain.Size + m.Value.Size)
     let! q = queries c m whole
     and! latent = linear c.QkvBias c.Deviation "kv_a" c.Embed m.KeyRank
     and! shared = linear c.QkvBias c.Deviation "k_turned" c.Embed (axis<SharedHead> 1 ^* m.Turned)
     and! norm = rmsNormOf 1e-6 "kv_a_norm" m.KeyRank
-    and! expand = linear false c.Deviation "kv_b" m.KeyRank (c.Heads ^* keyValue)
+    and! plain = linear false c.Deviation "k_b" m.KeyRank (c.Heads ^* m.Plain)
+    and! value = linear false c.Deviation "v_b" m.KeyRank (c.Heads ^* m.Value)
     and! o = linear c.OutBias c.Deviation "o" (c.Heads ^* m.Value) c.Embed
     and! cache = cacheOf "kv" c.Context c.Heads whole m.Value
 
     return
         fun x ->
-            let queries, pairs = q x, latent x |> norm |> expand
+            let queries, compressed = q x, latent x |> norm
             let turned = headPart m.Plain.Size m.Turned queries |> rope m.Rope
             let query = joined whole (headPart 0 m.Plain queries) turned
-            let key = joined whole (headPart 0 m.Plain pairs) (shared x |> rope m.Rope |> forHeads c.Heads)
-            let keys, values = cache.Append(key, headPart m.Plain.Size m.Value pairs)
+            let key = joined whole (plain compressed) (shared x |> rope m.Rope |> forHeads c.Heads)
+            let keys, values = cache.Append(key, value compressed)
             attendScaled m.Scale causal query keys values |> o
 }
 
@@ -67,7 +65,8 @@ let modules m = [
     line "kv_a" "kv_a_proj_with_mqa" |> part 0 0 m.KeyRank.Size
     line "k_turned" "kv_a_proj_with_mqa" |> part 0 m.KeyRank.Size m.Turned.Size
     line "kv_a_norm" "kv_a_layernorm"
-    line "kv_b" "kv_b_proj"
+    line "k_b" "kv_b_proj" |> every (m.Plain.Size + m.Value.Size) 0 m.Plain.Size
+    line "v_b" "kv_b_proj" |> every (m.Plain.Size + m.Value.Size) m.Plain.Size m.Value.Size
 ]
 
 // With YaRN the scores are weighed again by its magnitude.

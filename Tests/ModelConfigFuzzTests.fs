@@ -94,11 +94,15 @@ let private fuzz count =
 
     TestContext.Out.WriteLine $"{sound} of {count} damaged configs still gave a model"
 
-/// A GGUF file that says all of a model, and holds its embedding.
-let private gguf name (path: string) =
-    let config =
-        File.ReadAllText(Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name, "config.json"))
+let private latent =
+    """{ "model_type": "deepseek_v3", "vocab_size": 4, "max_position_embeddings": 64, "hidden_size": 2, "intermediate_size": 4,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "q_lora_rank": 4, "kv_lora_rank": 4,
+    "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "v_head_dim": 4, "first_k_dense_replace": 0, "n_routed_experts": 4,
+    "num_experts_per_tok": 2, "n_shared_experts": 1, "moe_intermediate_size": 4, "n_group": 2, "topk_group": 1,
+    "rope_scaling": { "type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "mscale": 1.0, "mscale_all_dim": 1.0 } }"""
 
+/// A GGUF file that says all of a model, and holds its embedding.
+let private gguf name config (path: string) =
     let metadata, constants = GgufModel.describe name config
     let rows = 4
 
@@ -134,7 +138,7 @@ let private fuzzGguf count =
     let path = Path.Combine(folder.FullName, "m.gguf")
 
     try
-        let seeds = [ for name in [ "gpt2"; "llama"; "llama3_rope" ] -> gguf name path ]
+        let seeds = [ for i, config in List.indexed (latent :: seeds) -> gguf $"model {i}" config path ]
         let random = Random 31
 
         let sound =

@@ -25,18 +25,43 @@ internal sealed class DeviceSlices(Func<string, ParameterMemory> parameter) : IS
     }
 }
 
-/// <summary>Parameters as a checkpoint of the same model holds them, whatever its names and its order.</summary>
+/// <summary>Parameters as a checkpoint of the same model holds them, whatever its names, its order and the slices that it has of one.</summary>
 internal sealed class StoredSlices : ISliceSource
 {
-    private readonly Dictionary<(string Path, long Offset), SliceReader> readers;
+    private readonly Dictionary<string, SliceReader[]> readers;
 
     /// <exception cref="LegatoException">The checkpoint doesn't fit the model; all that doesn't is listed.</exception>
     public StoredSlices(ITensorSource checkpoint, ModelDescription model) =>
-        readers = WeightMatch.Find(checkpoint, model, _ => ScalarType.F32).ToDictionary(r => (r.Slice.Path, r.Slice.Offset));
+        readers = WeightMatch.Find(checkpoint, model, _ => ScalarType.F32)
+            .GroupBy(reader => reader.Slice.Path)
+            .ToDictionary(path => path.Key, path => path.OrderBy(reader => reader.Slice.Offset).ToArray());
 
-    public ScalarType TypeOf(WeightSlice slice) => Of(slice).StoredType.ScalarType();
+    public ScalarType TypeOf(WeightSlice slice) => At(slice.Path, slice.Offset).StoredType.ScalarType();
 
-    public void Read(WeightSlice slice, long start, ScalarType type, Span<byte> into) => Of(slice).Read(start, type, into);
+    public void Read(WeightSlice slice, long start, ScalarType type, Span<byte> into)
+    {
+        for (long place = slice.Offset + start; into.Length > 0;)
+        {
+            SliceReader reader = At(slice.Path, place);
+            long inside = place - reader.Slice.Offset;
+            long count = Math.Min(into.Length / type.Size(), reader.Slice.Elements - inside);
+            int bytes = (int)count * type.Size();
+            reader.Read(inside, type, into[..bytes]);
+            into = into[bytes..];
+            place += count;
+        }
+    }
 
-    private SliceReader Of(WeightSlice slice) => readers[(slice.Path, slice.Offset)];
+    // The last slice that begins at the place or before it.
+    private SliceReader At(string path, long place)
+    {
+        SliceReader[] slices = readers[path];
+        int low = 0, high = slices.Length - 1;
+        while (low < high)
+        {
+            int middle = (low + high + 1) / 2;
+            (low, high) = slices[middle].Slice.Offset <= place ? (middle, high) : (low, middle - 1);
+        }
+        return slices[low];
+    }
 }
