@@ -259,4 +259,10 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     speak options choice generator ids prompt readsSource tokens
 
 /// Lets the model of a checkpoint's or a run's folder speak.
-let run (options: GenerateOptions) : int = runWith (fun options -> choose (find options.Model)) options
+let run (options: GenerateOptions) : int =
+    let choice (options: GenerateOptions) =
+        let source = find options.Model
+        LaterLayers.note source
+        choose source
+
+    runWith choice options

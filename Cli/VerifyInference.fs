@@ -171,7 +171,9 @@ module VerifyInference =
 
     /// <exception cref="LegatoException">The folder is no sound checkpoint with records, or of an unknown family.</exception>
     let compare (device: IDevice) precision tolerance (folder: string) : Comparison list =
-        let plans = ModelSource.find folder |> ModelSource.definition |> ShownPlans.ofModel
+        let source = ModelSource.find folder
+        LaterLayers.note source
+        let plans = ModelSource.definition source |> ShownPlans.ofModel
         use record = new SafetensorsFile(Path.Combine(folder, recordFile))
         use memory = new ModelMemory(device)
 
