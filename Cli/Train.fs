@@ -272,6 +272,27 @@ let private apply options argument =
     | Quiet -> { options with Quiet = true }
     | Config _ -> options
 
+/// Steps of wsd's warm-up and of its decay: what isn't given fits beside what is.
+let riseAndFallOf options =
+    let left given = options.Steps - Option.defaultValue 0 given
+
+    let warmUp =
+        options.Warmup
+        |> Option.defaultValue (min 100 (options.Steps / 10) |> min (left options.DecaySteps))
+
+    let decay =
+        options.DecaySteps |> Option.defaultValue (options.Steps / 5 |> min (left options.Warmup) |> max 1)
+
+    warmUp, decay
+
+let private riseAndFall options where =
+    match options.Warmup, options.DecaySteps with
+    | Some warmUp, Some decay when warmUp <= options.Steps && decay <= options.Steps && warmUp + decay > options.Steps ->
+        $"--warmup and --decay-steps are {warmUp} and {decay} steps, of {options.Steps} in all"
+        |> Mistake.at where "give fewer of them, or more --steps"
+        |> Some
+    | _ -> None
+
 let private checks options = [
     Limits.atLeast 1 "--vocab" options.Vocabulary
     Limits.atLeast 1 "--steps" options.Steps
@@ -292,6 +313,13 @@ let private checks options = [
     Limits.optional (Limits.atMost ("--steps", options.Steps)) "--warmup" options.Warmup
     Limits.optional (Limits.atLeast 1) "--decay-steps" options.DecaySteps
     Limits.optional (Limits.atMost ("--steps", options.Steps)) "--decay-steps" options.DecaySteps
+    Limits.readBy
+        (options.Schedule = Schedule.Wsd)
+        "--decay-steps"
+        options.DecaySteps.IsSome
+        $"--schedule {options.Schedule.ToString().ToLowerInvariant()}"
+        "wsd"
+    riseAndFall options
     Limits.notNegative "--weight-decay" options.WeightDecay
     Limits.below (0.0, 1.0) "--beta1" options.Beta1
     Limits.below (0.0, 1.0) "--beta2" options.Beta2

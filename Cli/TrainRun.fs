@@ -27,8 +27,8 @@ let private rate options : LearningRate =
     | Schedule.Cosine -> LearningRate.Cosine(peak, warmUp, steps, least)
     | Schedule.Linear -> LearningRate.Linear(peak, warmUp, steps, least)
     | Schedule.Wsd ->
-        let decay = options.DecaySteps |> Option.defaultValue (max 1 (options.Steps / 5))
-        LearningRate.WarmUpStableDecay(peak, warmUp, steps, int64 decay, least)
+        let warmUp, decay = riseAndFallOf options
+        LearningRate.WarmUpStableDecay(peak, int64 warmUp, steps, int64 decay, least)
 
 let private trainingOptions options objective (rows: RowShape) =
     TrainingOptions(
@@ -354,22 +354,6 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
         if ids.Length >= context then
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
 
-/// Checkpoints are published without the layers that tell later tokens, and with the key that counts them.
-let private requireLaterTokens (plans: IPlanSource) (folder: string) =
-    use checkpoint = HubCheckpoint.Open folder
-    let key = "num_nextn_predict_layers"
-    let names = plans.Model.Parameters |> Seq.map _.Path
-    let tellsLater = names |> Seq.exists (fun path -> path.Split '.' |> Array.contains "ahead")
-
-    if tellsLater && not (HubCheckpoint.HoldsAll(checkpoint, plans.Model)) then
-        raise (
-            LegatoException(
-                $"{key} counts layers that tell later tokens, and the checkpoint doesn't hold all of them",
-                folder,
-                $"train without them: --set {key}=0"
-            )
-        )
-
 let private requireStepsLeft place (options: TrainOptions) =
     match place with
     | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
@@ -387,7 +371,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
     Timeline.Mark "tokenizer made"
     let plans = ShownPlans.ofModel (choice.Fit tokenizer)
-    start |> Option.iter (requireLaterTokens plans)
+    start |> Option.iter (LaterLayers.require plans.Model)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
     let rows = TrainObjective.rows plans.Model objective (TrainData.isPacked options text)

@@ -174,8 +174,14 @@ let private mistakes: (string * (string -> string list) * string list) list =
         (fun folder -> onText folder [ "--warmup"; "2" ]),
         [ "--warmup must be at most what --steps is, 1, not 2" ]
         "a decay longer than the run",
-        (fun folder -> onText folder [ "--decay-steps"; "2" ]),
+        (fun folder -> onText folder [ "--decay-steps"; "2"; "--schedule"; "wsd" ]),
         [ "--decay-steps must be" ]
+        "decay steps without a decay",
+        (fun folder -> onText folder [ "--decay-steps"; "1" ]),
+        [ "--decay-steps means nothing with --schedule cosine" ]
+        "a warm-up that runs into the decay",
+        (fun folder -> onText folder [ "--warmup"; "1"; "--decay-steps"; "1"; "--schedule"; "wsd" ]),
+        [ "1 and 1 steps, of 1 in all" ]
         "a batch too large",
         (fun folder -> onText folder [ "--batch"; "4194304"; "--seq"; "128" ]),
         [ "of memory"; "--batch"; "would fit" ]
