@@ -14,7 +14,7 @@ let private located (source: TextInput.Source) (mistake: LegatoException) =
 let answer (inputs: string list) (protocol: TextReader -> TextWriter -> LineMistakes) =
     let mistakes = [
         for source in TextInput.lines inputs do
-            let found = TextInput.reading source (fun reader -> protocol reader Console.Out)
+            let found = TextInput.readingLines source (fun lines -> protocol lines Console.Out)
 
             if found.Count > 0 then
                 found.Count, located source found.First

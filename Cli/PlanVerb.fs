@@ -6,6 +6,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Compiler
 open Legato.Dsl
+open Legato.Models
 open Legato.Runtime
 open Legato.Runtime.Plans
 
@@ -19,6 +20,7 @@ type PlanArgument =
     | Seq of positions: int
     | Source of positions: int
     | Pack
+    | Vocab of tokens: int
     | Context of positions: int
     | Precision of Precision
     | Remat of Rematerialization
@@ -42,6 +44,7 @@ type PlanArgument =
             | Seq _ -> "positions a sequence (default: the model's context)"
             | Source _ -> "positions that an encoder reads, for models that have one (default: the model's context)"
             | Pack -> "plan rows whose documents don't see each other"
+            | Vocab _ -> "tokens in the vocabulary of a preset or of a script's model (default: a preset's own)"
             | Context _ -> "positions that the cache holds (default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (default: none)"
@@ -70,6 +73,8 @@ type PlanOptions = {
     /// None: the model's context.
     Source: int option
     Pack: bool
+    /// None: the model's own.
+    Vocabulary: int option
     /// None: the model's context.
     Context: int option
     Precision: Precision
@@ -90,6 +95,7 @@ let private defaults = {
     Sequence = None
     Source = None
     Pack = false
+    Vocabulary = None
     Context = None
     Precision = Precision.Fp32
     Rematerialization = Rematerialization.None
@@ -114,6 +120,7 @@ let private apply options argument =
     | Seq positions -> { options with Sequence = Some positions }
     | Source positions -> { options with Source = Some positions }
     | Pack -> { options with Pack = true }
+    | Vocab tokens -> { options with Vocabulary = Some tokens }
     | Context positions -> { options with Context = Some positions }
     | Precision precision -> { options with Precision = precision }
     | Remat policy -> { options with Rematerialization = policy }
@@ -140,11 +147,11 @@ let private onePurpose (arguments: PlanArgument list) =
     | _ -> fun _ -> None
 
 let private checks arguments options = [
-    Limits.given "MODEL" options.Model
     onePurpose arguments
     Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)
     Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" "cpu, cuda"
     Limits.atLeast 1 "--batch" options.Batch
+    Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--source" options.Source
     Limits.optional (Limits.atLeast 1) "--context" options.Context
@@ -224,8 +231,17 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     options.Save |> Option.iter (save model request)
     0
 
+let private withVocabulary options (source: ModelSource.Source) =
+    match options.Vocabulary, source.Folder with
+    | None, _ -> source
+    | Some size, None -> { source with Config = Families.withVocabulary size source.Config }
+    | Some _, Some folder ->
+        raise (LegatoException("a checkpoint's vocabulary is its own", folder, "leave --vocab out"))
+
 /// Plans the model of a preset or a checkpoint folder.
 let run (options: PlanOptions) : int =
+    Limits.given "MODEL" options.Model where |> Option.iter raise
+
     let define =
         match options.Purpose with
         | Purpose.Train
@@ -233,4 +249,4 @@ let run (options: PlanOptions) : int =
         | Purpose.Prefill
         | Purpose.Decode -> ModelSource.definition
 
-    runWith (ModelSource.find options.Model |> define) options
+    runWith (ModelSource.find options.Model |> withVocabulary options |> define) options

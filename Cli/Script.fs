@@ -47,19 +47,33 @@ type Script private () =
 
         GenerateRun.runWith choice options
 
-    // A run's folder tells how large the vocabulary is.
-    static let plan (fit: int -> ModelDef) (options: PlanVerb.PlanOptions) =
-        let tokenizer = Tokenizer.Load(checkpointOf options.Model)
-        PlanVerb.runWith (guarded (fun () -> fit tokenizer.VocabularySize)) options
+    // A run's folder tells how large the vocabulary is, and there needn't be one.
+    static let vocabulary (options: PlanVerb.PlanOptions) =
+        match options.Model, options.Vocabulary with
+        | "", Some size -> size
+        | "", None ->
+            let remedy = "give --vocab N, or the folder of a run"
+            raise (LegatoException("the script's model is one for any vocabulary", "the script's command line", remedy))
+        | _, Some _ -> noFlag "--vocab" "the run's folder tells how large the vocabulary is"
+        | folder, None -> Tokenizer.Load(checkpointOf folder).VocabularySize
 
-    static let perform fit =
+    static let planAny fit (options: PlanVerb.PlanOptions) =
+        PlanVerb.runWith (guarded (fun () -> fit (vocabulary options))) options
+
+    static let planOne (model: ModelDef) (options: PlanVerb.PlanOptions) =
+        if options.Model <> "" || options.Vocabulary.IsSome then
+            noFlag "MODEL or --vocab" "the script declares the model, its vocabulary too"
+
+        PlanVerb.runWith model options
+
+    static let perform fit plan =
         let name, words = words ()
-        let verbs: Program.ModelVerbs = { Train = train name fit; Generate = generate name fit; Plan = plan fit }
+        let verbs: Program.ModelVerbs = { Train = train name fit; Generate = generate name fit; Plan = plan }
         exit (Program.runWith verbs words)
 
     /// Gives the script the program's verbs.
     /// <param name="model">The model for a vocabulary of so many tokens: those of the tokenizer that it is trained with.</param>
-    static member run(model: int -> ModelDef) : unit = perform model
+    static member run(model: int -> ModelDef) : unit = perform model (planAny model)
 
     /// Gives the script the program's verbs; the tokenizer must have the model's vocabulary.
-    static member run(model: ModelDef) : unit = perform (fun _ -> model)
+    static member run(model: ModelDef) : unit = perform (fun _ -> model) (planOne model)

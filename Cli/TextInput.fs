@@ -6,6 +6,7 @@ open System.IO
 open System.Text
 open Legato.Runtime
 open Legato.Runtime.Data
+open Legato.Runtime.Text
 
 /// A text that can be opened, and the name that errors and tables call it by.
 [<NoEquality; NoComparison>]
@@ -61,13 +62,15 @@ let lines paths = sourcesOf ".jsonl" paths
 /// Its byte order mark is skipped, and anything that isn't UTF-8 throws.
 let private strict = UTF8Encoding(encoderShouldEmitUTF8Identifier = true, throwOnInvalidBytes = true)
 
-let private reader source =
+let private opened source =
     try
-        new StreamReader(source.Open(), strict, detectEncodingFromByteOrderMarks = false)
+        source.Open()
     with
     | :? IOException
     | :? UnauthorizedAccessException as error ->
         raise (LegatoException("the file can't be read", source.Name, "give a file that you may read", error))
+
+let private reader source = new StreamReader(opened source, strict, detectEncodingFromByteOrderMarks = false)
 
 let private guarded source (read: unit -> 'T) =
     try
@@ -79,6 +82,11 @@ let private guarded source (read: unit -> 'T) =
 let reading source (work: TextReader -> 'T) =
     use reader = reader source
     guarded source (fun () -> work reader)
+
+/// Opens the text for a while to read its lines; one that is no UTF-8 is a mistake of its own.
+let readingLines source (work: TextReader -> 'T) =
+    use lines = new Utf8Lines(opened source)
+    work lines
 
 /// What goes wrong with a text is told with its name.
 let within source (work: unit -> 'T) =

@@ -59,3 +59,11 @@ let ``a script's mistakes are reported like the program's`` () =
     let code, _, errors = script [ "train"; "llama-tiny" ]
     Assert.That(code, Is.EqualTo 2)
     Assert.That(errors, Does.Contain("MODEL is of no use here").And.Contain "remedy: ")
+
+[<Test; Category "Heavy">]
+let ``a script's model is planned from its declaration alone`` () =
+    let printed = succeed [ "plan"; "--train"; "--vocab"; "65"; "--batch"; "4"; "--seq"; "64" ]
+    Assert.That(printed, Does.Contain "parameters")
+    let code, _, errors = script [ "plan"; "--train" ]
+    Assert.That(code, Is.EqualTo 2)
+    Assert.That(errors, Does.Contain "--vocab N")

@@ -367,6 +367,27 @@ let ``bad input ends with 2 and says what and where`` (bytes: byte[] option) (wo
             Assert.That(outcome.Errors, Does.Contain part))
 
 [<Test>]
+let ``a line that is no UTF-8 has an error, and those behind it their answers`` () =
+    inFolder (fun folder ->
+        let path = Path.Combine(folder, "input")
+
+        File.WriteAllBytes(
+            path,
+            Array.concat [ "\"a\"\n\""B; [| 0xFFuy |]; "\"\n\""B; [| 0xC3uy; 0xA9uy |]; "\"\r\n\"b\""B ]
+        )
+
+        let words = [ "tokenize"; "encode"; "--jsonl"; path; "--tokenizer"; train folder "bytes" ]
+        let outcome = Invocation.legato words
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("no UTF-8").And.Contain "line 2")
+        let lines = outcome.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        Assert.That(lines.Length, Is.EqualTo 4)
+        Assert.That(lines[1], Does.StartWith("{\"error\":").And.Contain "UTF-8")
+
+        for i in [ 0; 2; 3 ] do
+            Assert.That(lines[i], Does.StartWith "{\"ids\":"))
+
+[<Test>]
 let ``a vocabulary that can't be learned leaves no folder behind`` () =
     inFolder (fun folder ->
         let out = Path.Combine(folder, "vocabulary")

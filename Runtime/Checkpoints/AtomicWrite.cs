@@ -17,6 +17,8 @@ public static partial class AtomicWrite
         string full = Path.GetFullPath(path);
         string folder = Path.GetDirectoryName(full)!;
         string temporary = Path.Combine(folder, TemporaryPrefix + Path.GetFileName(full));
+        if (Directory.Exists(full))
+            throw new LegatoException("can't write the file: a folder stands there", path, "choose another name");
         try
         {
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 1 << 16))
@@ -60,13 +62,18 @@ public static partial class AtomicWrite
         for (string? above = Path.GetFullPath(folder); above is not null; above = Path.GetDirectoryName(above))
             if (System.IO.File.Exists(above))
                 return $"{above} is a file";
-        return e switch
-        {
-            UnauthorizedAccessException => "you may not write there",
-            FileNotFoundException or DirectoryNotFoundException => "the file system takes none there",
-            _ => e.Message,
-        };
+        return e is FileNotFoundException or DirectoryNotFoundException ? "the file system takes none there" : Hindrance(e);
     }
+
+    // ENOSPC and EDQUOT, ERROR_DISK_FULL.
+    private static bool IsFull(Exception e) => e.HResult is 28 or 122 or unchecked((int)0x80070070);
+
+    private static string Hindrance(Exception e) => e switch
+    {
+        UnauthorizedAccessException => "you may not write there",
+        _ when IsFull(e) => "the disk is full",
+        _ => e.Message,
+    };
 
     /// <summary>
     /// Fills a folder through <paramref name="write"/>, which receives the temporary folder's path, and puts it in its
@@ -123,8 +130,8 @@ public static partial class AtomicWrite
         DirectoryNotFoundException when !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) =>
             new LegatoException("can't write: there is no such folder", path, "make the folder, or choose another", e),
         IOException or UnauthorizedAccessException => new LegatoException(
-            $"can't write: {e.Message}", path,
-            "free some disk space or choose a folder that you may write to; nothing that stood there was changed", e),
+            $"can't write: {Hindrance(e)}", path,
+            $"{(IsFull(e) ? "free some disk space" : "choose a folder that you may write to")}; nothing that stood there was changed", e),
         _ => e,
     };
 

@@ -84,13 +84,14 @@ public static class TokenizerLines
     private static LineMistakes ForEach(TextReader input, TextWriter output, Action<JsonElement, Utf8JsonWriter> answer)
     {
         var mistakes = new LineMistakes();
-        for (int number = 1; input.ReadLine() is { } line; number++)
+        for (int number = 1; ; number++)
         {
-            if (string.IsNullOrWhiteSpace(line))
-                continue;
             try
             {
-                output.WriteLine(Answer(line, answer));
+                if (input.ReadLine() is not { } line)
+                    return mistakes;
+                if (!string.IsNullOrWhiteSpace(line))
+                    output.WriteLine(Answer(line, answer));
             }
             catch (LegatoException error)
             {
@@ -104,7 +105,6 @@ public static class TokenizerLines
                 mistakes = new(mistakes.Count + 1, mistakes.First ?? new LegatoException(error.What, where, error.Remedy, error));
             }
         }
-        return mistakes;
     }
 
     private static string Answer(string line, Action<JsonElement, Utf8JsonWriter> answer)

@@ -104,6 +104,20 @@ public sealed class SafetensorsTests
     }
 
     [Test]
+    public void WhatStandsInTheWayOfAFileIsToldInWords()
+    {
+        Assert.That(
+            () => AtomicWrite.Text(folder.Path, "x"),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("a folder stands there").And.Message.Contains("remedy: choose another name"));
+        Assert.That(
+            () => AtomicWrite.File(folder.File("full"), _ => throw new IOException("No space left on device : '/x'", 28)),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("the disk is full").And.Message.Contains("remedy: free some disk space"));
+        Assert.That(
+            () => AtomicWrite.File(folder.File("kept"), _ => throw new UnauthorizedAccessException("Access to the path '/x' is denied.")),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("you may not write there").And.Message.Contains("remedy: choose a folder"));
+    }
+
+    [Test]
     public void AFailedWriteLeavesTheOldFile()
     {
         string path = folder.File("kept.safetensors");

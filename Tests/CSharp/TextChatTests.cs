@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Legato.Runtime;
 using Legato.Runtime.Text;
@@ -122,6 +123,29 @@ internal sealed class TextChatTests
         var learned = tokens.Ids.Where((_, i) => tokens.AssistantMask[i]).ToArray();
         Assert.That(tokenizer.Decode(learned).Replace("\n", ""), Is.EqualTo("one etatwo dlu"));
         Assert.That(learned.Count(id => id == tokenizer.IdOf("<|im_end|>")), Is.EqualTo(2));
+    }
+
+    [Test]
+    public void LinesAreThoseOfAReaderAndABadOneStandsAlone()
+    {
+        var random = new Random(3);
+        for (int round = 0; round < 200; round++)
+        {
+            string[] texts = [.. Enumerable.Range(0, random.Next(1, 6)).Select(_ => string.Concat(Enumerable.Repeat("é😀a", random.Next(0, round == 0 ? 20_000 : 5))))];
+            texts[^1] += "z";
+            string end = random.Next(2) == 0 ? "\n" : "\r\n";
+            byte[] bytes = [.. round % 3 == 0 ? Encoding.UTF8.Preamble.ToArray() : [], .. Encoding.UTF8.GetBytes(string.Join(end, texts))];
+            using var plain = new StreamReader(new MemoryStream(bytes));
+            using var lines = new Utf8Lines(new MemoryStream(bytes));
+            for (string? line = ""; line is not null;)
+                Assert.That(lines.ReadLine(), Is.EqualTo(line = plain.ReadLine()));
+        }
+        using var bad = new Utf8Lines(new MemoryStream([0x61, 0x0A, 0xFF, 0x0A, 0x0A, 0x62]));
+        Assert.That(bad.ReadLine(), Is.EqualTo("a"));
+        Assert.That(bad.ReadLine, Throws.TypeOf<LegatoException>().With.Message.Contains("no UTF-8"));
+        Assert.That(bad.ReadLine(), Is.EqualTo(""));
+        Assert.That(bad.ReadLine(), Is.EqualTo("b"));
+        Assert.That(bad.ReadLine(), Is.Null);
     }
 
     [Test]
