@@ -15,6 +15,8 @@ public sealed record Denoising(double Rate, double MeanSpan, int MaskToken, int 
 
     protected override int? Between => Separator;
 
+    protected override int ShortestText => 1;
+
     // A source is never longer than its text: a span of none is inserted only where another has made room.
     protected override (int Source, int Target) Sizes(int length) => (length, length);
 
@@ -30,7 +32,7 @@ public sealed record Denoising(double Rate, double MeanSpan, int MaskToken, int 
     {
         var ends = new List<int>();
         for (int i = 0; i < text.Length; i++)
-            if (i == text.Length - 1 || SentenceEnds.Contains(text[i]))
+            if (i == text.Length - 1 || SentenceEnds.Contains(TokenMarks.NumberOf(text[i])))
                 ends.Add(i + 1);
         int[] order = [.. Enumerable.Range(0, ends.Count)];
         for (int i = order.Length - 1; i > 0; i--)

@@ -27,6 +27,20 @@ public sealed record FillInTheMiddle(double Rate, double SuffixFirst, int Prefix
         System.Buffers.ArrayPool<int>.Shared.Return(rented);
     }
 
+    public override int FillDocument(ReadOnlySpan<int> text, ref RowRandom random, Row row)
+    {
+        int room = row.Tokens.Length + 1;
+        if (random.Uniform() >= Rate || room <= Marks)
+            return Begin(text[..Math.Min(text.Length, room)], 1, row);
+        text = text[..Math.Min(text.Length, room - Marks)];
+        int[] rented = System.Buffers.ArrayPool<int>.Shared.Rent(text.Length + Marks);
+        Span<int> sequence = rented.AsSpan(0, text.Length + Marks);
+        Rearrange(text, ref random, sequence);
+        int places = Begin(sequence, 1, row);
+        System.Buffers.ArrayPool<int>.Shared.Return(rented);
+        return places;
+    }
+
     private void Rearrange(ReadOnlySpan<int> text, ref RowRandom random, Span<int> row)
     {
         int a = random.Below(text.Length + 1), b = random.Below(text.Length + 1);

@@ -42,6 +42,26 @@ public abstract record Objective
     /// <param name="text">The row's text, of <see cref="TextLength"/> tokens.</param>
     public abstract void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row);
 
+    /// <summary>
+    /// Makes an example of a document, or of as much of its beginning as fits, at the beginning of what is left of a packed row, where
+    /// tokens are moved. Tokens may have marks (<see cref="TokenMarks"/>), which stay with them.
+    /// </summary>
+    /// <returns>Places that the example takes; 0: it doesn't fit.</returns>
+    public virtual int FillDocument(ReadOnlySpan<int> text, ref RowRandom random, Row row) =>
+        throw new InvalidOperationException("documents whose tokens stay are kept apart where they lie");
+
+    /// <summary>A sequence of at most one token more than the row has places, each telling the next from a place on.</summary>
+    /// <returns>Places taken.</returns>
+    protected static int Begin(ReadOnlySpan<int> sequence, int firstTold, Row row)
+    {
+        int places = Math.Min(sequence.Length, row.Tokens.Length);
+        sequence[..places].CopyTo(row.Tokens);
+        row.Labels[..places].Fill(Ignored);
+        if (firstTold < sequence.Length)
+            sequence[firstTold..].CopyTo(row.Labels[(firstTold - 1)..]);
+        return places;
+    }
+
     /// <summary>A sequence as tokens that each tell the next.</summary>
     protected static void Shift(ReadOnlySpan<int> sequence, Row row)
     {

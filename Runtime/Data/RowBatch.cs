@@ -23,6 +23,9 @@ public readonly ref struct Row
 
     /// <summary>At each place where its document starts in the row; empty where documents see each other.</summary>
     public Span<int> Starts { get; init; }
+
+    /// <summary>What is left of a decoder's row from a place on.</summary>
+    public Row From(int place) => this with { Tokens = Tokens[place..], Labels = Labels[place..], Starts = Starts[place..] };
 }
 
 /// <summary>Rows as a plan reads them: each array holds one row after another, and is empty where the shape has no such part.</summary>

@@ -8,7 +8,7 @@ internal sealed class RowMaker
     private readonly int[] text;
     // Of a packed row: the text with its marks.
     private readonly int[] marked;
-    private readonly int tells;
+    private readonly int? tells;
 
     /// <exception cref="LegatoException">The objective makes no sense of such rows.</exception>
     public RowMaker(Objective objective, RowShape shape)
@@ -20,8 +20,7 @@ internal sealed class RowMaker
         (this.objective, this.shape) = (objective, shape);
         text = new int[objective.TextLength(shape)];
         marked = shape.IsPacked ? new int[text.Length] : text;
-        tells = !shape.IsPacked ? 0 : objective.Tells ?? throw new LegatoException(
-            "this objective moves tokens, so that documents can't be kept apart in a row", remedy: "pack for causal or masked training only");
+        tells = objective.Tells;
     }
 
     /// <summary>From one row's text to the next one's: a row's last token is the next one's first.</summary>
@@ -44,23 +43,57 @@ internal sealed class RowMaker
             objective.Fill(text, ref random, row);
             return;
         }
+        if (tells is not { } behind)
+        {
+            Join(random, row);
+            return;
+        }
         for (int i = 0; i < text.Length; i++)
             text[i] = TokenMarks.NumberOf(marked[i]);
         objective.Fill(text, ref random, row);
-        KeepApart(row);
+        KeepApart(row, behind);
     }
 
     // The end of a document doesn't tell the beginning of the next.
-    private void KeepApart(Row row)
+    private void KeepApart(Row row, int behind)
     {
         int start = 0;
         for (int i = 0; i < row.Tokens.Length; i++)
         {
             start = TokenMarks.BeginsDocument(marked[i]) ? i : start;
             row.Starts[i] = start;
-            int told = marked[i + tells];
-            if (TokenMarks.IsGiven(told) || tells > 0 && TokenMarks.BeginsDocument(told))
+            int told = marked[i + behind];
+            if (TokenMarks.IsGiven(told) || behind > 0 && TokenMarks.BeginsDocument(told))
                 row.Labels[i] = Objective.Ignored;
+        }
+    }
+
+    // An example of each document, one behind another; what is left of the row is a document that tells nothing.
+    private void Join(RowRandom random, Row row)
+    {
+        int place = 0;
+        for (int begin = 0, end; begin < marked.Length && place < row.Tokens.Length; begin = end)
+        {
+            end = begin + 1;
+            while (end < marked.Length && !TokenMarks.BeginsDocument(marked[end]))
+                end++;
+            int taken = objective.FillDocument(marked.AsSpan(begin..end), ref random, row.From(place));
+            row.Starts.Slice(place, taken).Fill(place);
+            place += taken;
+        }
+        row.Tokens[place..].Clear();
+        row.Labels[place..].Fill(Objective.Ignored);
+        row.Starts[place..].Fill(place);
+        Unmark(row);
+    }
+
+    private static void Unmark(Row row)
+    {
+        for (int i = 0; i < row.Tokens.Length; i++)
+        {
+            row.Tokens[i] = TokenMarks.NumberOf(row.Tokens[i]);
+            if (row.Labels[i] >= 0)
+                row.Labels[i] = TokenMarks.IsGiven(row.Labels[i]) ? Objective.Ignored : TokenMarks.NumberOf(row.Labels[i]);
         }
     }
 }

@@ -22,6 +22,9 @@ public abstract record SourceAndTarget : Objective
     /// <summary>What stands between source and target in one row.</summary>
     protected virtual int? Between => null;
 
+    /// <summary>Tokens of the shortest text that can be damaged.</summary>
+    protected virtual int ShortestText => 2;
+
     protected string Frame => Start is null ? "" : $", start {Start}, end {End}";
 
     /// <summary>The most tokens of source and target that a text of so many tokens becomes; neither falls with a longer text.</summary>
@@ -43,24 +46,43 @@ public abstract record SourceAndTarget : Objective
     public override void Fill(ReadOnlySpan<int> text, ref RowRandom random, Row row)
     {
         text = text[..Text(new RowShape(row.Tokens.Length, row.Source.Length))];
-        (int mostSource, int mostTarget) = Sizes(text.Length);
-        int[] rented = ArrayPool<int>.Shared.Rent(mostSource + mostTarget);
-        Span<int> source = rented.AsSpan(0, mostSource), target = rented.AsSpan(mostSource, mostTarget);
-        (int sources, int targets) = Damage(text, ref random, source, target);
-        if (row.Source.IsEmpty)
-            Join(source[..sources], target[..targets], row);
+        int[] rented = ArrayPool<int>.Shared.Rent(DamagedSize(text.Length));
+        Damaged(text, ref random, rented, out ReadOnlySpan<int> left, out ReadOnlySpan<int> right);
+        if (!row.Source.IsEmpty)
+            Part(left, right, row);
         else
-            Part(source[..sources], target[..targets], row);
+        {
+            int places = Join(left, right, row);
+            row.Tokens[places..].Fill(right[^1]);
+            row.Labels[places..].Fill(Ignored);
+        }
         ArrayPool<int>.Shared.Return(rented);
+    }
+
+    public override int FillDocument(ReadOnlySpan<int> text, ref RowRandom random, Row row)
+    {
+        var shape = new RowShape(row.Tokens.Length);
+        if (text.Length < ShortestText || !Fits(ShortestText, shape))
+            return 0;
+        text = text[..Longest(text.Length, length => Fits(length, shape))];
+        int[] rented = ArrayPool<int>.Shared.Rent(DamagedSize(text.Length));
+        Damaged(text, ref random, rented, out ReadOnlySpan<int> left, out ReadOnlySpan<int> right);
+        int places = Join(left, right, row);
+        ArrayPool<int>.Shared.Return(rented);
+        return places;
     }
 
     private int Ending => End is null ? 0 : 1;
 
-    private int Text(RowShape shape) => shape.Source > 0
-        ? Longest(shape.Source + shape.Sequence, length =>
-            Sizes(length) is var (source, target) && source + Ending <= shape.Source && target + Ending <= shape.Sequence)
-        : Longest(shape.Sequence, length =>
-            Sizes(length) is var (source, target) && source + target + (Between is null ? 0 : 1) <= shape.Sequence + 1);
+    private int Text(RowShape shape) => Longest(shape.Source + shape.Sequence, length => Fits(length, shape));
+
+    private bool Fits(int length, RowShape shape)
+    {
+        (int source, int target) = Sizes(length);
+        return shape.Source > 0
+            ? source + Ending <= shape.Source && target + Ending <= shape.Sequence
+            : source + target + (Between is null ? 0 : 1) <= shape.Sequence + 1;
+    }
 
     /// <summary>The longest text, up to a bound, of which the condition holds, as of every shorter one.</summary>
     private static int Longest(int bound, Predicate<int> fits)
@@ -74,21 +96,29 @@ public abstract record SourceAndTarget : Objective
         return low;
     }
 
-    private void Join(ReadOnlySpan<int> source, ReadOnlySpan<int> target, Row row)
+    private int DamagedSize(int length) => Sizes(length).Source + Sizes(length).Target;
+
+    private void Damaged(ReadOnlySpan<int> text, ref RowRandom random, Span<int> into, out ReadOnlySpan<int> source, out ReadOnlySpan<int> target)
     {
-        // The sequence is one longer than a row: its last token is only told.
-        int[] rented = ArrayPool<int>.Shared.Rent(row.Tokens.Length + 1);
-        Span<int> sequence = rented.AsSpan(0, row.Tokens.Length + 1);
-        source.CopyTo(sequence);
+        (int mostSource, int mostTarget) = Sizes(text.Length);
+        Span<int> left = into[..mostSource], right = into.Slice(mostSource, mostTarget);
+        (int sources, int targets) = Damage(text, ref random, left, right);
+        source = left[..sources];
+        target = right[..targets];
+    }
+
+    // The sequence may be one longer than a row: its last token is only told then.
+    private int Join(ReadOnlySpan<int> source, ReadOnlySpan<int> target, Row row)
+    {
+        int[] rented = ArrayPool<int>.Shared.Rent(source.Length + 1 + target.Length);
+        source.CopyTo(rented);
         int first = source.Length;
         if (Between is { } between)
-            sequence[first++] = between;
-        target.CopyTo(sequence[first..]);
-        sequence[(first + target.Length)..].Fill(target[^1]);
-        Shift(sequence, row);
-        row.Labels[..(first - 1)].Fill(Ignored);
-        row.Labels[(first + target.Length - 1)..].Fill(Ignored);
+            rented[first++] = between;
+        target.CopyTo(rented.AsSpan(first));
+        int places = Begin(rented.AsSpan(0, first + target.Length), first, row);
         ArrayPool<int>.Shared.Return(rented);
+        return places;
     }
 
     private void Part(ReadOnlySpan<int> source, ReadOnlySpan<int> target, Row row)

@@ -176,7 +176,6 @@ public sealed class DataTests
         Assert.That(
             Rows(new MaskedObjective(1, 0, 10, [])).Labels,
             Is.EqualTo(new[] { 1, 2, 3, ignored, 5, ignored, 7, 8 }));
-        Assert.That(() => Rows(new FillInTheMiddle(1, 0.5, 5, 6, 7)), Throws.TypeOf<LegatoException>().With.Message.Contains("kept apart"));
     }
 
     [Test]

@@ -50,6 +50,48 @@ public sealed class ObjectiveTests
         Assert.That(batch.Labels.Any(l => l == Objective.Ignored), Is.EqualTo(objective is SourceAndTarget or MaskedObjective));
     }
 
+    private static readonly Objective[] Moving = [Spans, Denoise, Middle];
+
+    [TestCaseSource(nameof(Moving))]
+    public void APackedRowHoldsAnExampleOfEachDocument(Objective objective)
+    {
+        // A document's tokens lie in a hundred of its own; what the assistant didn't say is given.
+        int[] lengths = [1, 2, 30, 5, 40, 17, 60];
+        int[] text = [.. lengths.SelectMany((length, document) => Enumerable.Range(0, length).Select(i =>
+            100 * (document + 1) + i | (i == 0 ? TokenMarks.Begins : 0) | (i % 7 == 3 ? TokenMarks.Given : 0)))];
+        TokenRange range = TokenRange.All(TokenData.Of(text, Vocabulary, "hash"));
+        var shape = new RowShape(Length, IsPacked: true);
+        for (long seed = 0; seed < 50; seed++)
+        {
+            var batch = new RowBatch(1, shape);
+            new WindowBatches(range, 1, shape, seed, objective).Fill(0, batch);
+            int[] specials = [.. Sentinels, 3, 4, 5, 6, 7];
+            int told = 0;
+            for (int start = 0, end; start < Length; start = end)
+            {
+                end = start;
+                while (end < Length && batch.Starts[end] == start)
+                    end++;
+                Assert.That(end, Is.GreaterThan(start), "a start that no place has");
+                int[] tokens = batch.Tokens[start..end], labels = batch.Labels[start..end];
+                int[] own = [.. tokens.Except(specials).Select(token => token / 100).Distinct()];
+                Assert.That(own, Has.Length.LessThanOrEqualTo(1), "documents are mixed");
+                for (int i = 0; i < labels.Length; i++)
+                {
+                    if (labels[i] < 0)
+                        continue;
+                    told++;
+                    Assert.That(labels[i] % 100 % 7, Is.Not.EqualTo(3).Or.Matches<int>(_ => specials.Contains(labels[i])), "a given token is told");
+                    Assert.That(specials.Contains(labels[i]) || own.Length == 0 || labels[i] / 100 == own[0], "another document's token is told");
+                    if (i + 1 < labels.Length)
+                        Assert.That(labels[i], Is.EqualTo(tokens[i + 1]), "a label isn't the next token");
+                }
+                Assert.That(end == Length || labels[^1] == Objective.Ignored, "a document's end tells something");
+            }
+            Assert.That(told, Is.Positive);
+        }
+    }
+
     [Test]
     public void OfMaskedTokensTheSharesAreThoseOfThePaper()
     {
