@@ -38,7 +38,17 @@ let private plan name precision repeats (scope: Scope) updates =
 
 let private elaborate (layer: Layer<Tensor<'Pos, 'Feat> -> Tensor<'Pos, 'Feat>>) (dims: Dim list) =
     let one = Fixed 1L
-    let scope = Scope.Root { Batch = one; Sequence = one; Context = one; Source = None; Dropout = 0.0 }
+
+    let scope =
+        Scope.Root {
+            Batch = one
+            Sequence = one
+            Context = one
+            Source = None
+            Dropout = 0.0
+            IsCached = false
+        }
+
     let x = Node.input "x" dims Float
     scope, x, (layer.Elaborate scope (Tensor<'Pos, 'Feat> x)).Node
 

@@ -61,6 +61,7 @@ let private calls (request: PlanRequest) = {
     Context = Fixed request.Sequence
     Source = sourceOf request
     Dropout = if request.Purpose = Purpose.Train then request.Dropout else 0.0
+    IsCached = false
 }
 
 let private whereAsked value = If(Bin(Less, Arg 0, Int 0L), Num 0.0, value)
@@ -155,7 +156,8 @@ let private cachedSizes (request: PlanRequest) sequence = {
     Sequence = sequence
     Context = Fixed request.Context
     Source = sourceOf request
-    Dropout = if request.Purpose = Purpose.Train then request.Dropout else 0.0
+    Dropout = 0.0
+    IsCached = true
 }
 
 /// The caches that an encoder fills.
@@ -169,12 +171,18 @@ let private encode (model: ModelDef) (request: PlanRequest) =
         Parameters = call.Parameters
     }
 
+// Of a row without tokens in the call any place will do.
+let private place sequence last =
+    match sequence with
+    | Fixed _ -> last
+    | Dynamic _ -> Node.map1 (fun last -> Bin(Max, last, Int 0L)) last
+
 let private cached (model: ModelDef) (request: PlanRequest) sequence =
     let call = elaborated (cachedSizes request sequence) model |> afterEncoding
     let last = Node.input "last" [ { Name = "Batch"; Size = Dynamic "batch" } ] Integer
 
     {
-        Outputs = [ "logits", Simplify.pick "Seq" call.Logits last ]
+        Outputs = [ "logits", Simplify.pick "Seq" call.Logits (place sequence last) ]
         Updates = call.Updates
         Gradients = []
         Parameters = call.Parameters

@@ -12,6 +12,8 @@ type CallSizes = {
     Source: Size option
     /// The share of numbers that dropout drops: 0 in calls that don't train.
     Dropout: float
+    /// Whether caches keep what came before the call.
+    IsCached: bool
 }
 
 /// A parameter as elaborated: its full axes, those of `stack` and `routed` in front.

@@ -3,8 +3,12 @@ module Legato.Tests.AttentionKindTests
 
 open System
 open Legato.Compiler
+open Legato.Cli
 open Legato.Dsl
+open Legato.Runtime.Checkpoints
+open Legato.Runtime.Generation
 open Legato.Runtime.Plans
+open Legato.Runtime.Training
 open Legato.Tests.GraphValues
 open Legato.Tests.PassExecution
 open NUnit.Framework
@@ -237,12 +241,31 @@ let private decoder
     }
     |> GraphSamples.model
 
+let private summing =
+    let attention =
+        layer "attn" {
+            let! wq = weight "q" sizes.Embed (sizes.Heads ^* sizes.HeadDim)
+            and! wk = weight "k" sizes.Embed (sizes.KvHeads ^* sizes.HeadDim)
+            and! wv = weight "v" sizes.Embed (sizes.KvHeads ^* sizes.HeadDim)
+            and! wo = weight "o" (sizes.Heads ^* sizes.HeadDim) sizes.Embed
+            and! sum = runningSum "kv" sizes.KvHeads sizes.HeadDim sizes.HeadDim
+            return fun x -> x + sum.Attend(eluPlusOne (x *@ wq), eluPlusOne (x *@ wk), x *@ wv) *@ wo
+        }
+
+    layer "model" {
+        let! tokens = embedding "tokens" sizes.Vocab sizes.Embed
+        and! blocks = stack sizes.Layers attention
+        return fun ids -> tokens.Lookup ids |> blocks |> tokens.Unembed
+    }
+    |> GraphSamples.model
+
 let private decoders =
     Map.ofList [
         "strided", decoder (Layer.value (attend (causal &&& (window 2 ||| strided 2))))
         "fixed", decoder (Layer.value (attend (causal &&& blocked 2 1)))
         "sinks", decoder (vectorOf (Normal 1.0) "sinks" sizes.Heads |> Layer.map (attendWithSinks 0.5 causal))
         "linear", decoder (Layer.value (fun q k v -> attendLinear causal (eluPlusOne q) (eluPlusOne k) v))
+        "running sum", summing
     ]
 
 let private cachedNames = Map.keys decoders |> List.ofSeq
@@ -250,3 +273,67 @@ let private cachedNames = Map.keys decoders |> List.ofSeq
 [<TestCaseSource(nameof cachedNames)>]
 let ``over a cache it gives what it gives over the whole text`` (name: string) =
     GraphCallTests.cachingAgrees decoders[name]
+
+let private callOf' purpose context = Specialise.call summing (PlanRequest(purpose, 2L, 4L, context))
+
+[<Test>]
+let ``without earlier calls a running sum is linear attention over a cache`` () =
+    let logits model =
+        let call = Specialise.call model (PlanRequest(Purpose.Forward, 2L, 4L, 4L))
+
+        let parameters = [
+            for p in call.Parameters -> p.Parameter.Path, random p.Parameter.Path.Length (elements p.Node)
+        ]
+
+        let tokens = [ 3.0; 1.0; 4.0; 1.0; 5.0; 9.0; 2.0; 6.0 ]
+        evaluateWith [] (("tokens", tokens) :: parameters) (call.Outputs |> List.map snd) |> List.head
+
+    close 0.0 (logits decoders["linear"]) (logits summing)
+
+[<Test>]
+let ``a running sum keeps no positions, and a token costs the same in any context`` () =
+    for state, value in (callOf' Purpose.Decode 8L).Updates do
+        for node in Node.topological [ value ] do
+            Assert.That(Node.hasAxis "Context" node, Is.False, string node.Op)
+
+        Assert.That(Node.hasAxis "Context" state, Is.False)
+
+    let cost context =
+        let plan = Compile.plan summing (PlanRequest(Purpose.Decode, 2L, 1L, context))
+        plan.Steps |> Seq.map (fun step -> step.Cost.ToString()) |> String.concat "\n"
+
+    Assert.That(cost 8L, Is.EqualTo<string>(cost 4L))
+
+/// Rows of several lengths whose prompts are read in parts: what a device says next is what it says of the whole text.
+[<TestCase(1); TestCase(2); TestCase(3); TestCase(8)>]
+let ``padding and parts of prompts leave a running sum as it is`` (part: int) =
+    for name in [ "running sum"; "linear" ] do
+        let plans = CompiledModel decoders[name] :> IPlanSource
+        use device = cpu ()
+        use memory = new ModelMemory(device)
+        use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 8L, 8L)))
+        ParameterInitializer.Fill(plans.Model, (fun path -> memory.Parameter path), 5L)
+        let prompts = [| [| 3; 1; 4; 1; 5 |]; [| 9; 2 |]; [| 6 |] |]
+        let sizes = GeneratorSizes(prompts.Length, 8, part)
+        use generator = new Generator(plans, memory, sizes, null)
+
+        for twice in 1..2 do
+            let said = generator.Generate(prompts, GenerationOptions(3, Sampling = Sampling.Greedy))
+
+            for prompt, row in Array.zip prompts (Array.ofSeq said) do
+                let mutable text = prompt
+
+                for token in row.Tokens do
+                    let request = PlanRequest(Purpose.Forward, 1L, int64 text.Length, int64 text.Length)
+                    use whole = memory.Compile(plans.Plan request)
+                    let logits = VerifyInference.forward whole text
+                    let vocabulary = logits.Length / text.Length
+                    let last = logits[logits.Length - vocabulary ..]
+
+                    Assert.That(
+                        token,
+                        Is.EqualTo(Array.findIndex ((=) (Array.max last)) last),
+                        $"{name}, round {twice}"
+                    )
+
+                    text <- Array.append text [| token |]

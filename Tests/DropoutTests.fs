@@ -19,6 +19,7 @@ let private dropped share name seed =
         Context = Fixed(int64 length)
         Source = None
         Dropout = share
+        IsCached = false
     }
 
     let scope = Scope.Root call

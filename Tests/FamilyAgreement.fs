@@ -24,6 +24,7 @@ let logitsOf (config: string) (texts: int array list) : Values =
         Context = length
         Source = source
         Dropout = 0.0
+        IsCached = false
     }
 
     let call = ModelDef.elaborate sizes model

@@ -127,6 +127,7 @@ let smallDecoder () : (string * Node) list =
         Context = Fixed 16L
         Source = None
         Dropout = 0.0
+        IsCached = false
     }
 
     let call = ModelDef.elaborate calls (model (decoder sizes))

@@ -11,6 +11,7 @@ let private calls = {
     Context = Fixed 16L
     Source = None
     Dropout = 0.0
+    IsCached = false
 }
 
 let private told name (calls: CallSizes) (body: unit -> Layer<Tokens -> Tensor<Batch * Seq, Vocab>>) =

@@ -44,6 +44,7 @@ let private graph config =
         Context = Fixed 8L
         Source = None
         Dropout = 0.0
+        IsCached = false
     }
 
     operations [ (ModelDef.elaborate sizes (Families.ofConfig config)).Logits ]

@@ -119,6 +119,7 @@ let ``a page means what the reference computes`` (golden: string) =
         Context = Fixed 24L
         Source = Some(Fixed 24L)
         Dropout = 0.0
+        IsCached = false
     }
 
     let call = ModelDef.elaborate sizes model

@@ -51,6 +51,7 @@ let ``a preset gives logits over its vocabulary`` (name: string) =
         Context = Fixed 64L
         Source = Some(Fixed 16L)
         Dropout = 0.0
+        IsCached = false
     }
 
     let call = ModelDef.elaborate sizes model
@@ -89,6 +90,7 @@ let ``GPT-2's matrices into the residual stream start smaller, by the root of tw
         Context = Fixed 8L
         Source = None
         Dropout = 0.0
+        IsCached = false
     }
 
     let initial =

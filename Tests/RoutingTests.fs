@@ -84,6 +84,7 @@ let private sizes = {
     Context = Fixed 4L
     Source = None
     Dropout = 0.0
+    IsCached = false
 }
 
 let private tokens = [ 0.0; 3.0; 6.0; 1.0; 2.0; 2.0; 5.0; 4.0 ]

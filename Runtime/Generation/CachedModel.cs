@@ -39,7 +39,9 @@ public sealed class CachedModel : IDisposable
     /// <summary>Sets the inputs of the next run.</summary>
     /// <param name="inputs">[rows, sequence] tokens.</param>
     /// <param name="pasts">[rows]: tokens of the row that are in the cache already.</param>
-    /// <param name="lasts">[rows]: the place among the row's inputs whose logits are wanted.</param>
+    /// <param name="lasts">
+    /// [rows]: the place among the row's inputs of its last token, whose logits are wanted; −1 in a prefill: the row has none there.
+    /// </param>
     public void Set(int rows, int sequence, ReadOnlySpan<int> inputs, ReadOnlySpan<int> pasts, ReadOnlySpan<int> lasts)
     {
         tokens.Write(0, MemoryMarshal.AsBytes(inputs[..(rows * sequence)]));

@@ -175,7 +175,8 @@ public sealed class Generator : IDisposable
                 for (int i = 0; i < length; i++)
                     tokens[r * length + i] = start + i < prompt.Count ? prompt[start + i] : 0;
                 past[r] = start;
-                last[r] = Math.Clamp(prompt.Count - 1 - start, 0, length - 1);
+                // Below zero: the row has no token here.
+                last[r] = Math.Clamp(prompt.Count - 1 - start, -1, length - 1);
                 places[r] = start + last[r] + 1;
             }
             prefill.Set(rows.Length, length, tokens, past, last);
