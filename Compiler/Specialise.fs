@@ -50,7 +50,7 @@ let private firstRow = Node.input Dropout.firstRow [] Integer
 // The same, but that positions start where a packed row's documents do, and that a call of all rows starts at the first.
 let private uncachedRows (request: PlanRequest) roots =
     flat (if request.IsPacked then Some(rowsOf request) else None) roots
-    |> Linear.chunked Linear.chunk Linear.shortest
+    |> Linear.chunked Linear.chunk Linear.advantage
     |> if request.Accumulate = 1L then Node.substitute [ firstRow, zero ] else id
 
 let private sourceOf (request: PlanRequest) = if request.Source > 0L then Some(Fixed request.Source) else None

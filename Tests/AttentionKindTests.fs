@@ -196,7 +196,7 @@ let ``the gradient of attention with sinks keeps no scores`` () =
 
 [<TestCase("linear", 2L); TestCase("linear", 4L); TestCase("linear of all", 4L)>]
 let ``linear attention in chunks is the whole, and so is its gradient`` (name: string, size: int64) =
-    let cut = Linear.chunked size 1L [ trained name ] |> List.exactlyOne
+    let cut = Linear.chunked size 0.0 [ trained name ] |> List.exactlyOne
 
     Assert.That(
         Node.topological [ cut ]
@@ -312,7 +312,7 @@ let ``padding and parts of prompts leave a running sum as it is`` (part: int) =
         use device = cpu ()
         use memory = new ModelMemory(device)
         use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 8L, 8L)))
-        ParameterInitializer.Fill(plans.Model, (fun path -> memory.Parameter path), 5L)
+        InitialParameters(plans.Model, 5L).Write(fun path -> memory.Parameter path)
         let prompts = [| [| 3; 1; 4; 1; 5 |]; [| 9; 2 |]; [| 6 |] |]
         let sizes = GeneratorSizes(prompts.Length, 8, part)
         use generator = new Generator(plans, memory, sizes, null)
@@ -337,3 +337,40 @@ let ``padding and parts of prompts leave a running sum as it is`` (part: int) =
                     )
 
                     text <- Array.append text [| token |]
+
+/// Whether a model's call of so many tokens has attention in it.
+let private attends tokens size =
+    let head, context = axis<HeadDim> size, axis<Context> 4096
+
+    let attention =
+        layer "attn" {
+            let! w = weight "w" sizes.Embed (sizes.Heads ^* head)
+            and! o = weight "o" (sizes.Heads ^* head) sizes.Embed
+            and! sum = runningSum "kv" sizes.Heads head head
+            return fun x -> sum.Attend(eluPlusOne (x *@ w), eluPlusOne (x *@ w), x *@ w) *@ o
+        }
+
+    let model =
+        layer "model" {
+            let! table = embedding "tokens" sizes.Vocab sizes.Embed
+            and! attention = attention
+            return fun ids -> table.Lookup ids |> attention |> table.Unembed
+        }
+        |> ModelDef.create "sums" sizes.Vocab context
+
+    (Specialise.call model (PlanRequest(Purpose.Forward, 1L, tokens, tokens))).Outputs
+    |> List.map snd
+    |> Node.topological
+    |> List.exists (fun node ->
+        match node.Op with
+        | Op.Composite(Attend _) -> true
+        | _ -> false)
+
+[<Test>]
+let ``chunks take the place of attention where they multiply half as much`` () =
+    Assert.That(
+        List.map (fun tokens -> attends tokens 64) [ 256L; 767L; 768L; 4096L ],
+        Is.EqualTo<bool list> [ true; true; false; false ]
+    )
+
+    Assert.That(List.map (fun tokens -> attends tokens 128) [ 1023L; 1024L ], Is.EqualTo<bool list> [ true; false ])
