@@ -35,7 +35,9 @@ type Sizes = {
 }
 
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
+/// `completed` adds what is run with the plan.
 let private measure
+    (completed: Plan -> Plan)
     threads
     rounds
     (source: ModelSource.Source)
@@ -49,7 +51,7 @@ let private measure
     let target = PlanTarget.ofDevice device sizes.Precision
     use memory = new ModelMemory(device)
     let plan = plans.Plan request
-    use executable = memory.Compile plan
+    use executable = memory.Compile(completed plan)
     let parameter path = memory.Parameter path
 
     match source.Folder with
@@ -86,7 +88,7 @@ let train threads rounds source (sizes: Sizes) =
 
     PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
     |> fun request ->
-        measure threads rounds source sizes request (fun _ report executable ->
+        measure id threads rounds source sizes request (fun _ report executable ->
             let tokens = randomTokens executable.Plan (vocabulary source)
             let rows = RowBatch.Of(tokens, tokens)
             let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
@@ -123,7 +125,7 @@ let prefill threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds source sizes request (fun _ report executable ->
+    measure id threads rounds source sizes request (fun _ report executable ->
         let tokens = randomTokens executable.Plan (vocabulary source)
         write executable "tokens" tokens
         write executable "past" (Array.zeroCreate sizes.Batch)
@@ -167,7 +169,7 @@ let decode threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure threads rounds source sizes request (fun device _ executable ->
+    measure TokenChooser.Choosing threads rounds source sizes request (fun device _ executable ->
         let model = new CachedModel(device, executable)
         let tokens = randomTokens executable.Plan (vocabulary source)
         let past, last = Array.create sizes.Batch sizes.Context, Array.zeroCreate sizes.Batch

@@ -20,6 +20,9 @@ public sealed class CudaDevice : IDevice
     /// <summary>The stream of a GPU on paper: launches that are given to it are checked, and go nowhere.</summary>
     internal const nint PaperStream = -1;
 
+    /// <summary>Blocks of a cluster that every GPU with clusters takes.</summary>
+    internal const int LargestCluster = 8;
+
     private const int OldestArchitecture = 80, FirstOverlappingDriver = 12030, PaperAlignment = 256;
 
     /// <summary>Shared memory of each block that the system takes, and what a kernel may have beside what it asks for.</summary>
@@ -99,6 +102,9 @@ public sealed class CudaDevice : IDevice
 
     /// <summary>What machine code is made for; Hopper's own instructions are asked for by a letter.</summary>
     internal string Target => Architecture == 90 ? "90a" : Architecture.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+    /// <summary>Whether blocks may reach each other's shared memory.</summary>
+    internal bool HasClusters => Architecture >= 90;
 
     /// <summary>Whether a kernel may start while those ahead of it end, in graphs too.</summary>
     internal bool OverlapsLaunches { get; }

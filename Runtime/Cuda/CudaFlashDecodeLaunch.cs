@@ -11,9 +11,6 @@ internal sealed class CudaFlashDecodeLaunch : CudaLaunch
     /// <summary>Heads that share a key head, parts of a row, keys of a round of a block's warps: as the kernel has them.</summary>
     private const int LargestGroup = 16, MostSplits = 32, RoundKeys = 128;
 
-    /// <summary>Blocks of a cluster that every GPU with clusters takes.</summary>
-    private const int LargestCluster = 8, FirstWithClusters = 90;
-
     private const int LargestHead = 256, Words = 21, Warps = 4, Threads = 128;
 
     private readonly CudaFlashAttention attention;
@@ -32,7 +29,7 @@ internal sealed class CudaFlashDecodeLaunch : CudaLaunch
         attention = new CudaFlashAttention(step.Shape, extra, lowering);
         int group = (int)(step.Shape.Heads.Constant / step.Shape.KeyHeads.Constant), partFloats = attention.ValueSize + 2;
         int sharedBytes = Warps * group * partFloats * sizeof(float);
-        isClustered = lowering.Device.Architecture >= FirstWithClusters && Splits(lowering.Bounds(step.Shape.KeyLength).High) <= LargestCluster;
+        isClustered = lowering.Device.HasClusters && Splits(lowering.Bounds(step.Shape.KeyLength).High) <= CudaDevice.LargestCluster;
         string source = attention.Source(
             query.View.Type, output.View.Type,
             [("HEAD", attention.HeadSize), ("VALUE", attention.ValueSize), ("GROUP", group), ("CACHED", isCached ? 1 : 0), ("CLUSTERED", isClustered ? 1 : 0)],

@@ -17,6 +17,7 @@ public sealed class CachedModel : IDisposable
     private readonly IDeviceMemory last;
     private readonly IDeviceMemory? sourceLengths;
 
+    /// <param name="executable">Of a plan that <see cref="TokenChooser.Choosing"/> has made.</param>
     public CachedModel(IDevice device, IExecutable executable)
     {
         this.executable = executable;
@@ -56,7 +57,7 @@ public sealed class CachedModel : IDisposable
         if (hasSequence)
             executable.Bind("seq", sequence);
         executable.Queue();
-        Chooser.Start(rows);
+        Chooser.Start();
     }
 
     public void Dispose()

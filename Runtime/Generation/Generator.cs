@@ -40,13 +40,14 @@ public sealed class Generator : IDisposable
     {
         (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
         chunk = Math.Min(sizes.Chunk, sizes.Context);
-        IExecutable Compile(Purpose purpose, int sequence) => memory.Compile(plans.Plan(new PlanRequest(
+        Plan Of(Purpose purpose, int sequence) => plans.Plan(new PlanRequest(
             purpose, sizes.Batch, sequence, sizes.Context, sizes.Precision,
-            NarrowActivations: memory.Device.NarrowsActivations, Source: sizes.Source)));
-        prefill = new CachedModel(memory.Device, Compile(Purpose.Prefill, chunk));
-        decode = new CachedModel(memory.Device, Compile(Purpose.Decode, 1));
+            NarrowActivations: memory.Device.NarrowsActivations, Source: sizes.Source));
+        CachedModel Cached(Plan plan) => new(memory.Device, memory.Compile(TokenChooser.Choosing(plan)));
+        prefill = Cached(Of(Purpose.Prefill, chunk));
+        decode = Cached(Of(Purpose.Decode, 1));
         if (model.Task == ModelTask.SequenceToSequence)
-            reader = new SourceReader(Compile(Purpose.Encode, 1), sizes.Batch, sizes.Source);
+            reader = new SourceReader(memory.Compile(Of(Purpose.Encode, 1)), sizes.Batch, sizes.Source);
         tokens = new int[sizes.Batch * chunk];
         past = new int[sizes.Batch];
         last = new int[sizes.Batch];

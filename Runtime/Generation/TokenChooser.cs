@@ -6,32 +6,24 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Generation;
 
 /// <summary>
-/// Chooses each row's token where its logits lie, and puts it where the plan that made them takes its next input, with the row's next
+/// Follows a plan that chooses each row's token where its logits lie, and puts it where it takes its next input, with the row's next
 /// place beside it: so decoding goes on without the host. Allocates nothing after its construction.
 /// </summary>
 public sealed class TokenChooser : IDisposable
 {
     private static readonly Extent Rows = Extent.Dimension("batch");
 
-    private readonly IExecutable executable;
-    private readonly IDeviceMemory settings, streams, places, chosen;
+    private readonly IDeviceMemory settings, streams, places;
     private readonly IPendingRead[] reads;
     private readonly int[] words;
     private int started, finished;
 
-    /// <param name="cached">A prefill or decode plan; its logits are chosen from, its inputs set.</param>
-    public TokenChooser(IDevice device, IExecutable cached)
+    /// <param name="choosing">Of a plan that <see cref="Choosing"/> has made.</param>
+    public TokenChooser(IDevice device, IExecutable choosing)
     {
-        Plan plan = Choosing(cached.Plan);
-        var memories = new Dictionary<string, IDeviceMemory>
-        {
-            ["logits"] = cached.Memory(cached.Plan.Buffer(BufferClass.Output, "logits")),
-            ["tokens"] = cached.Memory(cached.Plan.Buffer(BufferClass.Input, "tokens")),
-            ["past"] = cached.Memory(cached.Plan.Buffer(BufferClass.Input, "past")),
-        };
-        IDeviceMemory Own(string name) => memories[name] = device.Allocate(plan.Maximum(plan.Buffer(BufferClass.Cache, name).Bytes));
-        (settings, streams, places, chosen) = (Own("settings"), Own("streams"), Own("places"), Own("chosen"));
-        executable = device.Compile(plan, memories);
+        IDeviceMemory Memory(BufferClass kind, string name) => choosing.Memory(choosing.Plan.Buffer(kind, name));
+        (settings, streams, places) = (Memory(BufferClass.Input, "settings"), Memory(BufferClass.Input, "streams"), Memory(BufferClass.Input, "places"));
+        IDeviceMemory chosen = Memory(BufferClass.Output, "chosen");
         reads = [.. Enumerable.Range(0, device.RunsAhead).Select(_ => device.PendingRead(chosen, (int)chosen.Bytes))];
         words = new int[streams.Bytes / sizeof(int)];
     }
@@ -56,13 +48,8 @@ public sealed class TokenChooser : IDisposable
     /// <summary>The rows' places in their sequences, from 0, of the tokens to be chosen next.</summary>
     public void Place(ReadOnlySpan<int> next) => places.Write(0, MemoryMarshal.AsBytes(next));
 
-    /// <summary>Has the tokens of the rows chosen from the logits of the run before.</summary>
-    public void Start(int rows)
-    {
-        executable.Bind("batch", rows);
-        executable.Queue();
-        reads[started++ % reads.Length].Start();
-    }
+    /// <summary>Takes note of a run of the plan, which has been queued: its tokens are on their way.</summary>
+    public void Start() => reads[started++ % reads.Length].Start();
 
     /// <summary>The tokens of the earliest choice that has not been finished yet.</summary>
     public void Finish(Span<int> tokens) => reads[finished++ % reads.Length].Finish(MemoryMarshal.AsBytes(tokens));
@@ -71,31 +58,33 @@ public sealed class TokenChooser : IDisposable
     {
         foreach (IPendingRead read in reads)
             read.Dispose();
-        executable.Dispose();
-        foreach (IDeviceMemory memory in new[] { settings, streams, places, chosen })
-            memory.Dispose();
     }
 
-    private static Plan Choosing(Plan cached)
+    /// <summary>A prefill or decode plan with the choice of each row's token after its steps.</summary>
+    public static Plan Choosing(Plan cached)
     {
-        Extent vocabulary = cached.Buffer(BufferClass.Output, "logits").Axes[^1].Size;
-        var buffers = new List<PlanBuffer>();
-        BufferView Buffer(string name, ScalarType type, params PlanAxis[] axes)
+        const long alignment = 256;
+        PlanBuffer logits = cached.Buffer(BufferClass.Output, "logits");
+        Extent vocabulary = logits.Axes[^1].Size;
+        List<PlanBuffer> buffers = [.. cached.Buffers];
+        long bytes = cached.ArenaBytes;
+        int id = buffers.Max(b => b.Id);
+        BufferView Add(BufferClass kind, string name, ScalarType type, params PlanAxis[] axes)
         {
-            buffers.Add(new PlanBuffer(buffers.Count, name, BufferClass.Cache, type, axes, -1, 0, 1));
-            return BufferView.Whole(buffers[^1].Id);
+            bytes = (bytes + alignment - 1) / alignment * alignment;
+            buffers.Add(new PlanBuffer(++id, name, kind, type, axes, bytes, 0, int.MaxValue));
+            bytes += cached.Maximum(buffers[^1].Bytes);
+            return BufferView.Whole(id);
         }
+        BufferView Given(string name) => BufferView.Whole(cached.Buffer(BufferClass.Input, name).Id);
         var batch = new PlanAxis("batch", Rows);
-        BufferView logits = Buffer("logits", ScalarType.F32, batch, new PlanAxis("vocab", vocabulary));
-        BufferView settings = Buffer("settings", ScalarType.F32, new PlanAxis("setting", 3));
-        BufferView streams = Buffer("streams", ScalarType.I32, batch, new PlanAxis("word", 2));
-        BufferView places = Buffer("places", ScalarType.I32, batch), chosen = Buffer("chosen", ScalarType.I32, batch);
-        BufferView tokens = Buffer("tokens", ScalarType.I32, batch), past = Buffer("past", ScalarType.I32, batch);
-        return new Plan(cached.Model, cached.Purpose, cached.Precision, [.. cached.Dimensions.Where(d => d.Name == "batch")], buffers, [], [],
-        [
-            new Step.Choose("choice", new Cost(Extent.Zero, Rows * vocabulary * sizeof(float)), Rows, vocabulary, logits, settings, streams, places, chosen),
-            new Step.Fused("next", new Cost(Extent.Zero, Rows * 5 * sizeof(int)), Next(), [chosen, places, tokens, past]),
-        ], 0);
+        BufferView settings = Add(BufferClass.Input, "settings", ScalarType.F32, new PlanAxis("setting", 3));
+        BufferView streams = Add(BufferClass.Input, "streams", ScalarType.I32, batch, new PlanAxis("word", 2));
+        BufferView places = Add(BufferClass.Input, "places", ScalarType.I32, batch), chosen = Add(BufferClass.Output, "chosen", ScalarType.I32, batch);
+        Step choice = new Step.Choose(
+            "choice", new Cost(Extent.Zero, Rows * vocabulary * sizeof(float)), Rows, vocabulary, BufferView.Whole(logits.Id), settings, streams, places, chosen);
+        Step next = new Step.Fused("next", new Cost(Extent.Zero, Rows * 5 * sizeof(int)), Next(), [chosen, places, Given("tokens"), Given("past")]);
+        return cached with { Buffers = buffers, Steps = [.. cached.Steps, choice, next], ArenaBytes = bytes };
     }
 
     // Where no token was chosen, the plan is given one that exists; the host learns of it by what was chosen.

@@ -12,7 +12,7 @@ public sealed class ChooseTests
 
     [Test]
     public void EveryDeviceChoosesTheSame(
-        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(1, 37, 5000, 128_256)] int width, [Values(0, 0.02, 0.8, 30)] double temperature)
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(1, 37, 1025, 5000, 50_257, 128_256)] int width, [Values(0, 0.02, 0.8, 30)] double temperature)
     {
         using IDevice device = TestDevices.Open(name);
         using var interpreter = new InterpreterDevice();
@@ -48,6 +48,25 @@ public sealed class ChooseTests
         PlanFixture fixture = Settings(temperature, 0, 1, rows: 4).Given("logits", 12, ScalarType.F32, logits);
         using IDevice device = TestDevices.Open(name);
         Assert.That(Tokens(fixture, device, 3, rows: 4), Is.EqualTo(new double[] { Step.Choose.None, Step.Choose.None, Step.Choose.None, 1 }));
+    }
+
+    /// <summary>The same in rows that many blocks share: one NaN or infinity anywhere, and equals far apart.</summary>
+    [Test]
+    public void WhatStandsAnywhereInALongRowCounts([ValueSource(typeof(TestDevices), nameof(TestDevices.All))] string name, [Values(0, 1)] double temperature)
+    {
+        const int width = 9001, rows = 5;
+        double[] logits = [.. Enumerable.Range(0, rows * width).Select(i => -(double)(i % 7))];
+        logits[width - 1] = double.NaN;
+        logits[width + 4500] = double.PositiveInfinity;
+        Array.Fill(logits, double.NegativeInfinity, 2 * width, width);
+        Array.Fill(logits, double.NegativeInfinity, 3 * width, width);
+        logits[3 * width + 8123] = -2;
+        Array.Fill(logits, -100, 4 * width, width);
+        (logits[4 * width + 7000], logits[4 * width + 3000], logits[4 * width + 8999]) = (50, temperature == 0 ? 50 : -100, temperature == 0 ? 50 : -100);
+        PlanFixture fixture = Settings(temperature, 0, 1, rows).Given("logits", rows * width, ScalarType.F32, logits);
+        using IDevice device = TestDevices.Open(name);
+        double[] expected = [Step.Choose.None, Step.Choose.None, Step.Choose.None, 8123, temperature == 0 ? 3000 : 7000];
+        Assert.That(Tokens(fixture, device, width, rows), Is.EqualTo(expected));
     }
 
     private static PlanFixture Normal(int width, int rows, double temperature, int top, double share)

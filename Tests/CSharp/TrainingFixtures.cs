@@ -83,47 +83,54 @@ internal sealed class BigramDevice(OptimizerSettings optimizer) : IDevice
     }
 
     public IExecutable Compile(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent) =>
-        plan.Steps.Any(s => s is Step.Choose) ? new BorrowingExecutable(plan, persistent) : new BigramExecutable(this, plan, persistent);
+        plan.Steps.Count > 0 ? new ChoosingExecutable(this, plan, persistent) : new BigramExecutable(this, plan, persistent);
 
     public void Dispose()
     {
     }
 }
 
-/// <summary>A plan over memory of another device, which the interpreter runs on copies.</summary>
-internal sealed class BorrowingExecutable : IExecutable
+/// <summary>A plan whose model is computed here, and whose steps, which come after it, the interpreter runs on copies of all buffers.</summary>
+internal sealed class ChoosingExecutable : IExecutable
 {
     private readonly InterpreterDevice interpreter = new();
-    private readonly IReadOnlyDictionary<string, IDeviceMemory> owners;
-    private readonly Dictionary<string, IDeviceMemory> copies;
-    private readonly IExecutable executable;
+    private readonly BigramExecutable model;
+    private readonly Dictionary<PlanBuffer, IDeviceMemory> copies;
+    private readonly IExecutable steps;
 
-    public BorrowingExecutable(Plan plan, IReadOnlyDictionary<string, IDeviceMemory> owners)
+    public ChoosingExecutable(BigramDevice device, Plan plan, IReadOnlyDictionary<string, IDeviceMemory> persistent)
     {
-        this.owners = owners;
-        copies = owners.ToDictionary(m => m.Key, m => interpreter.Allocate(m.Value.Bytes));
-        executable = interpreter.Compile(plan, copies);
+        model = new BigramExecutable(device, plan, persistent);
+        copies = plan.Buffers.ToDictionary(b => b, b => interpreter.Allocate(plan.Maximum(b.Bytes)));
+        Plan apart = plan with { Buffers = [.. plan.Buffers.Select(b => b with { Class = BufferClass.Cache })] };
+        steps = interpreter.Compile(apart, copies.ToDictionary(c => c.Key.Name, c => c.Value));
     }
 
-    public Plan Plan => executable.Plan;
+    public Plan Plan => model.Plan;
 
-    public void Bind(string dimension, long value) => executable.Bind(dimension, value);
+    public void Bind(string dimension, long value)
+    {
+        model.Bind(dimension, value);
+        steps.Bind(dimension, value);
+    }
 
-    public IDeviceMemory Memory(PlanBuffer buffer) => owners[buffer.Name];
+    public IDeviceMemory Memory(PlanBuffer buffer) => model.Memory(buffer);
 
     public void Run()
     {
-        foreach ((string name, IDeviceMemory copy) in copies)
-            Copy(owners[name], copy);
-        executable.Run();
-        foreach ((string name, IDeviceMemory copy) in copies)
-            Copy(copy, owners[name]);
+        model.Run();
+        foreach ((PlanBuffer buffer, IDeviceMemory copy) in copies)
+            Copy(Memory(buffer), copy);
+        steps.Run();
+        foreach ((PlanBuffer buffer, IDeviceMemory copy) in copies)
+            Copy(copy, Memory(buffer));
     }
 
     public void Dispose()
     {
-        executable.Dispose();
+        steps.Dispose();
         interpreter.Dispose();
+        model.Dispose();
     }
 
     private static void Copy(IDeviceMemory source, IDeviceMemory target)
