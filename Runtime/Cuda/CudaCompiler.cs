@@ -49,10 +49,10 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 
     private CudaModule Make(string source)
     {
-        if (device.IsOnPaper)
-            return CudaModule.OnPaper(device);
         if (DebugLevel.ShowsKernels)
             Console.Error.WriteLine(source);
+        if (device.IsOnPaper)
+            return CudaModule.OnPaper(device);
         string key = $"{device.Architecture}\n{version.Value}\n{source}";
         device.MakeCurrent();
         if (CubinCache.Find(key) is { } kept && CudaModule.TryLoad(device, kept) is { } module)

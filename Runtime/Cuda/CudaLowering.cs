@@ -20,11 +20,13 @@ internal sealed class CudaLowering
     private readonly HashSet<string> wanted = [];
     private readonly ProductRuns runs;
     private readonly ConcurrentDictionary<string, nint> functions = new();
+    private readonly ILookup<int, int> uses;
 
     private CudaLowering(CudaResources resources)
     {
         this.resources = resources;
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
+        uses = resources.Plan.Setup.Concat(resources.Plan.Steps).SelectMany(step => step.Buffers()).ToLookup(buffer => buffer);
         runs = new ProductRuns((x, y) => View(x).Overlaps(View(y)));
         Size = extent => extent.Evaluate(name => resources.Bindings[name]);
         Gathered = new CudaGatheredRows(this);
@@ -90,6 +92,15 @@ internal sealed class CudaLowering
     }
 
     public ScalarType TypeOf(BufferView view) => buffers[view.Buffer].Type;
+
+    /// <summary>Bytes of the buffer that a view lies in, at most.</summary>
+    public long BytesOf(BufferView view) => resources.Plan.Maximum(buffers[view.Buffer].Bytes);
+
+    public bool IsParameter(BufferView view) => buffers[view.Buffer].Class == BufferClass.Parameter;
+
+    /// <summary>Whether what lies in a view's buffer is written by one step for a number of reads, and nothing else uses it.</summary>
+    public bool IsPassed(BufferView view, int reads) => view.Equals(BufferView.Whole(view.Buffer))
+        && buffers[view.Buffer].Class is BufferClass.Activation or BufferClass.Workspace && uses[view.Buffer].Count() == 1 + reads;
 
     public CudaView[] Views(IReadOnlyList<BufferView> views) => [.. views.Select(View)];
 
@@ -160,6 +171,8 @@ internal sealed class CudaLowering
         for (int i = 0; i < steps.Count; i++)
             if (runs.At(steps, i) is { } run && AddSkinny(run, [.. steps.Skip(i + run.Length)]) is { } followers)
                 i += run.Length + followers - 1;
+            else if (i + 1 < steps.Count && steps[i] is Step.Fused before && runs.At(steps, i + 1) is { } made && AddSkinny(made, [.. steps.Skip(i + 1 + made.Length)], before) is { } last)
+                i += made.Length + last;
             else if (i + 1 < steps.Count && AddWithGelu(steps[i], steps[i + 1]))
                 i++;
             else if (!StartsKernelsEarly && steps.Skip(i).TakeWhile(s => s is Step.Fused).Count() is var neighbours and > 1)
@@ -232,10 +245,14 @@ internal sealed class CudaLowering
     /// Adds products of few rows as one launch, if its kernel takes them, and the kernels after them that go through their
     /// elements: the number of those, or null.
     /// </summary>
-    private int? AddSkinny(ProductRun run, IReadOnlyList<Step> following)
+    /// <param name="before">A kernel that makes their left operand, as part of the launch; null where they are to have none.</param>
+    private int? AddSkinny(ProductRun run, IReadOnlyList<Step> following, Step.Fused? before = null)
     {
         CudaSkinnyProduct?[][] products = [.. run.Chains.Select(chain => chain.Select(step => CudaSkinnyProduct.Of(step, this)).ToArray())];
         if (products.Any(chain => chain.Contains(null) || chain.Length != products[0].Length))
+            return null;
+        CudaSkinnyPrologue? prologue = before is null ? null : CudaSkinnyPrologue.Of(before, run, CudaSkinnyLaunch.Threads, this);
+        if (before is not null && prologue is null)
             return null;
         CudaSkinnyChain[] chains = Chains(), plain = Chains();
         int followers = following.TakeWhile(step => step is Step.Fused fused && chains.Any(chain => chain.TryFollow(fused, IsFree))).Count();
@@ -243,8 +260,10 @@ internal sealed class CudaLowering
         if (distance > 0 && !chains.All(chain => chain.TryPair(distance)))
             (chains, followers) = (plain, 0);
         bool prefetches = resources.Plan.Purpose != Purpose.Train
-            && run.Chains.All(chain => chain.All(step => buffers[step.Right.View.Buffer].Class == BufferClass.Parameter));
-        Add(new CudaSkinnyLaunch(chains, prefetches, this));
+            && run.Chains.All(chain => chain.All(step => IsParameter(step.Right.View)));
+        if (prologue is not null && prologue.Reads.Any(view => !IsFree(view, Access.Read)))
+            return null;
+        Add(new CudaSkinnyLaunch(chains, prologue, prefetches, this));
         return followers;
 
         CudaSkinnyChain[] Chains() => [.. products.Select(chain => new CudaSkinnyChain(chain!, this))];
@@ -350,7 +369,7 @@ internal sealed class CudaLowering
     private static Kernel Whole(Kernel epilogue, Extent rows, Extent columns) =>
         epilogue.Applied([new Expr.Integer(0), SizeOf(rows), new Expr.Integer(0), SizeOf(columns)]);
 
-    private static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
+    public static Expr SizeOf(Extent extent) => extent.IsConstant ? new Expr.Integer(extent.Constant) : new Expr.Size(extent);
 
     private void AddAttention(Step.Attention step)
     {

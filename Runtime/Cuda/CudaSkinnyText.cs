@@ -41,11 +41,12 @@ internal sealed record CudaSkinnyText(IReadOnlyList<KernelOperand> Operands, IRe
         return Of(kernel, elements.Body, expressions);
     }
 
-    /// <summary>All that the chains of a launch do, and the function finish for a chain's sums.</summary>
-    public static string Of(IReadOnlyList<CudaSkinnyChain> chains)
+    /// <summary>All that the chains of a launch do, the function finish for a chain's sums, and the prologue.</summary>
+    public static string Of(IReadOnlyList<CudaSkinnyChain> chains, CudaSkinnyPrologue? prologue)
     {
         CudaSkinnyPart[] parts = [.. chains.SelectMany(c => c.Parts)];
         var text = new CudaText();
+        prologue?.Write(text);
         for (int i = 0; i < parts.Length; i++)
             parts[i].Text.Write(text, i);
         text.Open("struct Epilogues");

@@ -14,7 +14,7 @@ internal static class PlanCheck
             if (!buffer.IsPersistent && (buffer.Offset < 0 || buffer.Offset > plan.ArenaBytes - Maximum(plan, buffer.Bytes)))
                 throw new FormatException($"buffer '{buffer.Name}' lies outside the arena of {plan.ArenaBytes} bytes");
         }
-        foreach (int buffer in plan.Setup.Concat(plan.Steps).SelectMany(Views))
+        foreach (int buffer in plan.Setup.Concat(plan.Steps).SelectMany(s => s.Buffers()))
             if (!ids.Contains(buffer))
                 throw new FormatException($"a step uses buffer {buffer}, which is not declared");
         return plan;
@@ -22,27 +22,4 @@ internal static class PlanCheck
 
     private static long Maximum(Plan plan, Extent extent) => extent.Evaluate(name =>
         plan.Dimensions.FirstOrDefault(d => d.Name == name)?.Maximum ?? throw new FormatException($"a size depends on '{name}', which is no dimension"));
-
-    private static IEnumerable<int> Views(Step step)
-    {
-        IEnumerable<BufferView?> views = step switch
-        {
-            Step.Fused s => [.. s.Operands],
-            Step.MatrixProduct s => [s.Left.View, s.Right.View, s.Output.View, .. s.EpilogueOperands],
-            Step.Attention s => [s.Query.View, s.Key.View, s.Value.View, s.Output.View, s.LogSumExp, s.Past, .. s.Extra],
-            Step.AttentionGradient s =>
-            [
-                s.Query.View, s.Key.View, s.Value.View, s.Output.View, s.LogSumExp, s.OutputGradient.View, s.QueryGradient.View,
-                s.KeyGradient.View, s.ValueGradient.View, s.RowDot, .. s.Extra,
-            ],
-            Step.TopK s => [s.Input, s.Values, s.Indices],
-            Step.Choose s => [s.Logits, s.Settings, s.Streams, s.Places, s.Tokens],
-            Step.Dispatch s => [s.Index, s.Rows.Offsets, s.Rows.Order],
-            Step.GroupedProduct s => [s.Rows.Offsets, s.Rows.Order, s.Left.View, s.Right.View, s.Output.View, .. s.EpilogueOperands],
-            Step.GroupedGradient s => [s.Rows.Offsets, s.Rows.Order, s.Left.View, s.Right.View, s.Output.View],
-            _ => [],
-        };
-        IEnumerable<int> own = views.Where(v => v is not null).Select(v => v!.Buffer);
-        return step is Step.Loop loop ? own.Concat(loop.Body.SelectMany(Views)) : own;
-    }
 }

@@ -2,9 +2,11 @@
 // those once. Left and right have their k contiguous. The blocks share the columns of all products evenly; the warps of a
 // block split k between them, in the same way whatever m is, and their sums are added in order. Each warp streams its part
 // through a ring of shared memory of its own. Products form chains of MEMBERS, and a thread finishes an element in all of
-// a chain's: they are products of one shape, or the members are columns of one product at some distance. Which k an operand's fragment holds is free as long as both operands agree,
-// so a lane reads 16 contiguous bytes of a row, enough for two products.
-// The compiler's text before: struct Epilogues, and finish(epilogues, chain, m, n, sums) for the members' sums.
+// a chain's: they are products of one shape, or the members are columns of one product at some distance (PAIRED). Which k an
+// operand's fragment holds is free as long as both operands agree, so a lane reads 16 contiguous bytes of a row, enough for two
+// products.
+// The compiler's text before: struct Epilogues, and finish(epilogues, chain, m, n, sums) for the members' sums; where each block makes
+// the rows of left for itself (PREPARES), struct Prologue, expect(prologue) and prepare(prologue, rows, m, start).
 // CHAINS; MEMBERS; TILES: groups of 8 columns in hand, MEMBERS at least; WARPS; SLOTS of a ring; PREFETCHES: whether
 // right operands are there before the kernels ahead have ended.
 
@@ -14,7 +16,7 @@ struct Right
     i64 stride, columns, distance;
 
     /// The column of a number in the chain: that of the first member, where members are columns at a distance.
-    DEVICE int column(int number) const { return number + number / (int)distance * (int)distance; }
+    DEVICE int column(int number) const { return PAIRED ? number + number / (int)distance * (int)distance : number; }
 };
 
 struct SkinnyArgs
@@ -22,6 +24,9 @@ struct SkinnyArgs
     const Element* left;
     i64 leftStride, m, k;
     Right rights[CHAINS * MEMBERS];
+#if PREPARES
+    Prologue prologue;
+#endif
     Epilogues epilogues;
 };
 
@@ -44,12 +49,12 @@ struct Pass
 
     DEVICE Pass(const SkinnyArgs& args)
     {
-        i64 groups = 0;
+        u32 groups = 0;
 #pragma unroll
         for (int chain = 0; chain < CHAINS; chain++)
             groups += groups_of(args, chain);
-        group = (int)(groups * blockIdx.x / gridDim.x);
-        last = (int)(groups * (blockIdx.x + 1) / gridDim.x);
+        group = groups * blockIdx.x / gridDim.x;
+        last = groups * (blockIdx.x + 1) / gridDim.x;
         begin(args);
     }
 
@@ -125,14 +130,14 @@ struct LeftRows
 {
     uint4 upper[Steps], lower[ROWS > 8 ? Steps : 1];
 
-    DEVICE void load(const SkinnyArgs& args, int window)
+    DEVICE void load(const SkinnyArgs& args, const Element* left, int window)
     {
         int row = lane_index() / 4;
 #pragma unroll
         for (int s = 0; s < Steps; s++)
         {
             int k = window * Window + 32 * s + 8 * (lane_index() & 3);
-            const Element* from = args.left + row * args.leftStride + k;
+            const Element* from = left + row * args.leftStride + k;
             upper[s] = row < args.m && k < args.k ? *(const uint4*)from : make_uint4(0, 0, 0, 0);
             if (ROWS > 8)
                 lower[s] = row + 8 < args.m && k < args.k ? *(const uint4*)(from + 8 * args.leftStride) : make_uint4(0, 0, 0, 0);
@@ -161,23 +166,31 @@ extern "C" __global__ void __launch_bounds__(Threads, 2) skinny_product(const __
     int first = min(warp * share, windows), end = min(first + share, windows), slot = 0;
     uint4* ring = memory + warp * SLOTS * ItemChunks;
     Fetch fetch(args, first, end);
-    if (!PREFETCHES)
-        await_inputs();
+#if PREPARES
+    expect(args.prologue);
+#endif
+    int start = PREFETCHES ? 0 : await_inputs();
 #pragma unroll 1
     for (int i = 0; i < SLOTS - 1; i++)
         fetch.start(args, ring + i * ItemChunks);
     if (PREFETCHES)
-        await_inputs();
+        start = await_inputs();
+#if PREPARES
+    Element* left = (Element*)(memory + WARPS * SLOTS * ItemChunks);
+    prepare(args.prologue, left, (int)args.m, start);
+#else
+    const Element* left = args.left + start;
+#endif
 
     LeftRows now, following;
-    now.load(args, first);
+    now.load(args, left, first);
     int buffer = 0;
     for (Pass pass(args); !pass.is_over(); pass.next(args), buffer ^= 1)
     {
         float sums[TILES][4] = {};
         for (int window = first; window < end; window++)
         {
-            following.load(args, window + 1 < end ? window + 1 : first);
+            following.load(args, left, window + 1 < end ? window + 1 : first);
 #pragma unroll
             for (int tile = 0; tile < TILES; tile++)
                 if (tile < pass.count * MEMBERS)
