@@ -102,7 +102,7 @@ let rows (model: ModelDescription) (objective: Objective) isPacked (length: int)
     match objective with
     | :? SourceAndTarget when model.Task = ModelTask.SequenceToSequence && isPacked ->
         let what =
-            $"{model.Name} reads a source and writes a target, so that documents can't be kept apart in a row"
+            $"{model.Name} reads a source and writes a target: their rows hold a document at different places, and attention from one to the other tells documents apart in neither"
 
         raise (LegatoException(what, "--pack", "leave --pack out, and train on plain text"))
     | :? SourceAndTarget as apart when model.Task = ModelTask.SequenceToSequence -> apart.Beside length

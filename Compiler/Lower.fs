@@ -402,7 +402,7 @@ let call (purpose: Purpose) (precision: Precision.Precision) (graph: Specialise.
             if MasterWeights.IsMaster name then
                 state.Label(node, name.Substring MasterWeights.Prefix.Length)
         | Op.State(name, dims) ->
-            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Cache, precision.Activations, dims)
+            placed[node.Id] <- state.Buffers.Add(name, BufferClass.Cache, state.Storage node, dims)
         | _ -> ()
 
     let output (name, node: Node) =

@@ -71,6 +71,9 @@ let rec private isStatistic (node: Node) =
         | _ -> false
     | _ -> false
 
+/// Running sums: added to at every position, they would stand still in a narrow type.
+let private isSum (node: Node) = Node.hasAxis sumFeature node && not (Node.hasAxis "Seq" node)
+
 /// What choices are made by, in loops too: rounding would choose otherwise.
 let rec private deciding (roots: Node list) : int list =
     Node.topological roots
@@ -89,7 +92,7 @@ let storage (precision: Precision) (roots: Node list) : Node -> ScalarType =
 
         if node.Type <> Float then
             ScalarType.I32
-        elif not (isPerToken node) || isStatistic whole || decides.Contains whole.Id then
+        elif not (isPerToken node) || isSum node || isStatistic whole || decides.Contains whole.Id then
             ScalarType.F32
         else
             precision.Activations

@@ -124,7 +124,8 @@ module Attention =
     /// Linear attention of queries and keys that a feature map, such as eluPlusOne, has made positive: a key weighs φ(q)·φ(k)
     /// over the sum of all that the query sees (Katharopoulos et al. 2020, equation 4). A softmax of the products'
     /// logarithms, so that masks, caches and shared key heads are attention's. Over long texts without a cache, causal or of all
-    /// keys, it is computed as sums (the compiler's Linear.fs); else its cost is attention's too.
+    /// keys, it is computed as sums (the compiler's Linear.fs); else its cost is attention's too. `runningSum` keeps sums instead of a
+    /// cache.
     let attendLinear
         (mask: Mask)
         (q: Tensor<'B * Seq, 'H * 'D>)

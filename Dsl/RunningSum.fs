@@ -19,6 +19,9 @@ type RunningSum<'Heads, 'Key, 'Value> internal (grow: (string -> Node -> Node ->
 module RunningSums =
     let private one<'Axis> = List.exactlyOne axisNames<'Axis>
 
+    /// The axis of a key's features in the sums.
+    let sumFeature = "Sum.Feature"
+
     // A key and its value may have features of one name, and a query meets the keys of its own call.
     let private summed, private key = "Sum.Value", "Sum.Key"
 
@@ -28,14 +31,17 @@ module RunningSums =
     /// The sum for each query, and the total that it is a share of.
     let private growing name (heads: Axis<'Heads>) (keys: Axis<'Key>) (values: Axis<'Value>) (scope: Scope) =
         let batch = { Name = "Batch"; Size = scope.Sizes.Batch }
-        let rows = batch :: heads.Dims @ keys.Dims
+        let rows = batch :: heads.Dims @ [ { keys.Dims.Head with Name = sumFeature } ]
         let sums, tellSums = scope.State(name + "_sum", rows @ [ { values.Dims.Head with Name = summed } ])
         let totals, tellTotals = scope.State(name + "_total", rows)
+
+        let featured = Node.rename [ one<'Key>, sumFeature ]
 
         fun (q: Node) (k: Node) (v: Node) ->
             let past, last = Node.input "past" [ batch ] Integer, Node.input "last" [ batch ] Integer
             // Behind a row's last token stands padding.
             let isText = Bin(LessOrEqual, Arg 0, Arg 1)
+            let q, k = featured q, featured k
             let k = Node.map (If(isText, Arg 2, Num 0.0)) [ Node.iota (Node.dim "Seq" k); last; k ]
             let v = Node.rename [ one<'Value>, summed ] v
             let earlier, earlierTotal = before past sums, before past totals
@@ -45,7 +51,7 @@ module RunningSums =
 
             tellSums (Node.broadcast sums.Dims all)
             tellTotals (Node.broadcast totals.Dims allTotal)
-            let read = Node.contract [ one<'Key> ] q
+            let read = Node.contract [ sumFeature ] q
 
             match scope.Sizes.Sequence with
             | Fixed 1L -> read all, read allTotal

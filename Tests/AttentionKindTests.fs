@@ -304,6 +304,22 @@ let ``a running sum keeps no positions, and a token costs the same in any contex
 
     Assert.That(cost 8L, Is.EqualTo<string>(cost 4L))
 
+[<Test>]
+let ``a running sum is kept in float32 where caches are narrow`` () =
+    let kept name =
+        let request = PlanRequest(Purpose.Decode, 2L, 1L, 8L, Precision = "bf16", NarrowActivations = true)
+        let plan = Compile.plan decoders[name] request
+
+        [
+            for buffer in plan.Buffers do
+                if buffer.Name.Contains ".kv_" then
+                    buffer.Type
+        ]
+        |> List.distinct
+
+    Assert.That(kept "running sum" |> List.map string, Is.EqualTo<string list> [ "F32" ])
+    Assert.That(kept "linear" |> List.map string, Is.EqualTo<string list> [ "BF16" ])
+
 /// Rows of several lengths whose prompts are read in parts: what a device says next is what it says of the whole text.
 [<TestCase(1); TestCase(2); TestCase(3); TestCase(8)>]
 let ``padding and parts of prompts leave a running sum as it is`` (part: int) =

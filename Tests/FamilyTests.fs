@@ -31,6 +31,30 @@ let private rotary interleaved theta turned i x =
     let turn = turnHeads interleaved theta turned 4
     attend 4 causal (turn q) (turn k) v |> output i
 
+let private activations = [
+    "silu", silu
+    "gelu", gelu
+    "gelu_new", geluTanh
+    "relu", relu
+    "relu2", (fun x -> relu x * relu x)
+]
+
+let private activationNames = List.map fst activations
+
+[<TestCaseSource(nameof activationNames)>]
+let ``LLaMA with each activation`` (name: string) =
+    let _, f = activations |> List.find (fst >> (=) name)
+
+    let block i x =
+        let h = plus x (rotary false 10000.0 4 i (rms 1e-6 (layer i "input_layernorm") x))
+        plus h (gated f i (rms 1e-6 (layer i "post_attention_layernorm") h))
+
+    embedded
+    |> layers 3 block
+    |> rms 1e-6 "model.norm"
+    |> scores "lm_head"
+    |> agree (llamaLike "llama" $", \"hidden_act\": \"{name}\"")
+
 [<Test>]
 let ``Gemma`` () =
     let norm name x = rmsOf 1.0 1e-6 name x
