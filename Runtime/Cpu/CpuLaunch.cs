@@ -61,7 +61,9 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     {
     }
 
-    /// <summary>Of a step that <see cref="Prefetches"/>, the next one that does; known once all are bound.</summary>
+    public virtual bool IsProduct => false;
+
+    /// <summary>What <see cref="Prefetches"/> after this product and before the next one; known once all are bound.</summary>
     public CpuLaunch? Following { get; set; }
 
     /// <summary>Whether sharing wouldn't pay. A step that states no cost is taken for a large one.</summary>

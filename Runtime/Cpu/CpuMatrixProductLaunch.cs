@@ -46,6 +46,8 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
 
     public override bool Claims => true;
 
+    public override bool IsProduct => true;
+
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);

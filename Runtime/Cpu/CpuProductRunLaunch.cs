@@ -24,6 +24,8 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
 
     public override bool Claims => true;
 
+    public override bool IsProduct => true;
+
     private MatrixProductSkinnyRun SkinnyRun => new(args, chains);
 
     public override void Bind(ReadOnlySpan<long> dimensions)

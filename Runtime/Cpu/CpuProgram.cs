@@ -82,13 +82,15 @@ internal sealed class CpuProgram
 
     private void PlacePrefetches()
     {
-        CpuLaunch? following = null;
-        for (int i = launches.Length - 1; i >= 0; i--)
-            if (launches[i].Prefetches)
-            {
-                launches[i].Following = following;
-                following = launches[i];
-            }
+        CpuLaunch? product = null;
+        foreach (CpuLaunch launch in launches)
+        {
+            launch.Following = null;
+            if (launch.Prefetches && product is not null)
+                product.Following = launch;
+            if (launch.IsProduct)
+                product = launch;
+        }
     }
 
     private void PlaceWeights()
@@ -122,7 +124,7 @@ internal sealed class CpuProgram
             else if (launch.Claims)
                 worker.NextClaims();
             launch.Run(worker);
-            // While a short step computes, memory is busy with the one after.
+            // Only now: what a product reads drives all else out of the cache.
             launch.Following?.Prefetch(worker);
         }
     }

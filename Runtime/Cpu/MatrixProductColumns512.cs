@@ -13,7 +13,7 @@ internal static unsafe class MatrixProductColumns512
 {
     public const int MaxRows = 8;
     public const int Columns = 16;
-    private const int Line = 64;
+    internal const int Line = 64;
 
     public static delegate*<nint, float*, nint, byte*, nint, in ColumnFetch, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
     [
@@ -29,7 +29,7 @@ internal static unsafe class MatrixProductColumns512
         nint depth, float* a, nint aStride, byte* b, nint bStride, in ColumnFetch fetch, float* c, nint cStride, bool add)
         where TElement : struct, IColumnWords where T : struct, ITileHeight
     {
-        byte* near = fetch.Near, middle = fetch.Middle, far = fetch.Far;
+        byte* first = fetch.First, second = fetch.Second, third = fetch.Third, fourth = fetch.Fourth;
         for (; depth > 0; depth -= MatrixProduct.DepthBlock, add = true)
         {
             nint steps = Math.Min(depth, MatrixProduct.DepthBlock);
@@ -39,25 +39,26 @@ internal static unsafe class MatrixProductColumns512
             Vector512<float> c6 = Vector512<float>.Zero, c7 = Vector512<float>.Zero;
             for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, b += Line, a += TElement.LineSteps)
             {
-                Quads(b, bStride, near, middle, far, 0, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
-                Quads(b + 4 * bStride, bStride, near, middle, far, 1, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
-                Quads(b + 8 * bStride, bStride, near, middle, far, 2, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
-                Quads(b + 12 * bStride, bStride, near, middle, far, 3, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
-                near += Columns * Line;
-                middle += Columns * Line;
-                far += Columns * Line;
+                Quads<TElement>(b, bStride, first, second, third, 0, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
+                Quads<TElement>(b + 4 * bStride, bStride, first, second, third, 1, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
+                Quads<TElement>(b + 8 * bStride, bStride, first, second, third, 2, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
+                Quads<TElement>(b + 12 * bStride, bStride, first, second, third, 3, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
                 Cross(ref w0, ref w4, ref w8, ref w12);
                 Cross(ref w1, ref w5, ref w9, ref w13);
                 Cross(ref w2, ref w6, ref w10, ref w14);
                 Cross(ref w3, ref w7, ref w11, ref w15);
-                c0 = Add<TElement>(c0, a, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 1) c1 = Add<TElement>(c1, a + aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 2) c2 = Add<TElement>(c2, a + 2 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 3) c3 = Add<TElement>(c3, a + 3 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 4) c4 = Add<TElement>(c4, a + 4 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 5) c5 = Add<TElement>(c5, a + 5 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 6) c6 = Add<TElement>(c6, a + 6 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 7) c7 = Add<TElement>(c7, a + 7 * aStride, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                c0 = Add<TElement, FetchBetween<TElement>>(c0, a, first, second, third, fourth, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 1) c1 = Add<TElement, NoFetch>(c1, a + aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 2) c2 = Add<TElement, NoFetch>(c2, a + 2 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 3) c3 = Add<TElement, NoFetch>(c3, a + 3 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 4) c4 = Add<TElement, NoFetch>(c4, a + 4 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 5) c5 = Add<TElement, NoFetch>(c5, a + 5 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 6) c6 = Add<TElement, NoFetch>(c6, a + 6 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                if (T.Rows > 7) c7 = Add<TElement, NoFetch>(c7, a + 7 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                first += Columns * Line;
+                second += Columns * Line;
+                third += Columns * Line;
+                fourth += Columns * Line;
             }
             for (; steps > 0; steps--, b += TElement.Size, a++)
             {
@@ -94,17 +95,18 @@ internal static unsafe class MatrixProductColumns512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store(float* c, Vector512<float> sum, bool add) => (add ? Vector512.Load(c) + sum : sum).Store(c);
 
-    /// <summary>
-    /// Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns
-    /// each. Fetches as many lines on the way: a few at a time, since the processor drops those beyond what it can have open.
-    /// </summary>
+    /// <summary>Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns each.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Quads(
-        byte* b, nint stride, byte* near, byte* middle, byte* far, int quad, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
+    private static void Quads<TElement>(
+        byte* b, nint stride, byte* first, byte* second, byte* third, int quad, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
+        where TElement : struct, IColumnWords
     {
-        Fetch(near + quad * 4 * Line);
-        Fetch(middle + quad * 4 * Line);
-        Fetch(far + quad * 4 * Line);
+        if (!TElement.FetchesBetweenSums)
+        {
+            FetchFour(first + quad * 4 * Line);
+            FetchFour(second + quad * 4 * Line);
+            FetchFour(third + quad * 4 * Line);
+        }
         Vector512<float> v0 = Vector512.Load((float*)b), v1 = Vector512.Load((float*)(b + stride));
         Vector512<float> v2 = Vector512.Load((float*)(b + 2 * stride)), v3 = Vector512.Load((float*)(b + 3 * stride));
         Vector512<double> low01 = Avx512F.UnpackLow(v0, v1).AsDouble(), low23 = Avx512F.UnpackLow(v2, v3).AsDouble();
@@ -116,7 +118,7 @@ internal static unsafe class MatrixProductColumns512
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Fetch(byte* lines)
+    private static void FetchFour(byte* lines)
     {
         Sse.Prefetch1(lines);
         Sse.Prefetch1(lines + Line);
@@ -136,41 +138,89 @@ internal static unsafe class MatrixProductColumns512
         w3 = Avx512F.Shuffle4x128(high01, high23, 0xDD);
     }
 
-    /// <summary>Adds a line's words in ascending order.</summary>
+    /// <summary>
+    /// Adds a line's words in ascending order, and may fetch lines between them: of many at once the processor drops those that it
+    /// can't have open.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Add<TElement>(
-        Vector512<float> sum, float* a, Vector512<float> w0, Vector512<float> w1, Vector512<float> w2, Vector512<float> w3,
+    private static Vector512<float> Add<TElement, TFetch>(
+        Vector512<float> sum, float* a, byte* first, byte* second, byte* third, byte* fourth, Vector512<float> w0, Vector512<float> w1, Vector512<float> w2, Vector512<float> w3,
         Vector512<float> w4, Vector512<float> w5, Vector512<float> w6, Vector512<float> w7, Vector512<float> w8, Vector512<float> w9,
         Vector512<float> w10, Vector512<float> w11, Vector512<float> w12, Vector512<float> w13, Vector512<float> w14, Vector512<float> w15)
-        where TElement : struct, IColumnWords
+        where TElement : struct, IColumnWords where TFetch : struct, ILineFetch
     {
         int word = TElement.LineSteps / 16;
+        TFetch.Fetch(first, second, third, fourth, 0);
         sum = TElement.Add(sum, w0, a);
+        TFetch.Fetch(first, second, third, fourth, 1 * Line);
         sum = TElement.Add(sum, w1, a + word);
+        TFetch.Fetch(first, second, third, fourth, 2 * Line);
         sum = TElement.Add(sum, w2, a + 2 * word);
+        TFetch.Fetch(first, second, third, fourth, 3 * Line);
         sum = TElement.Add(sum, w3, a + 3 * word);
+        TFetch.Fetch(first, second, third, fourth, 4 * Line);
         sum = TElement.Add(sum, w4, a + 4 * word);
+        TFetch.Fetch(first, second, third, fourth, 5 * Line);
         sum = TElement.Add(sum, w5, a + 5 * word);
+        TFetch.Fetch(first, second, third, fourth, 6 * Line);
         sum = TElement.Add(sum, w6, a + 6 * word);
+        TFetch.Fetch(first, second, third, fourth, 7 * Line);
         sum = TElement.Add(sum, w7, a + 7 * word);
+        TFetch.Fetch(first, second, third, fourth, 8 * Line);
         sum = TElement.Add(sum, w8, a + 8 * word);
+        TFetch.Fetch(first, second, third, fourth, 9 * Line);
         sum = TElement.Add(sum, w9, a + 9 * word);
+        TFetch.Fetch(first, second, third, fourth, 10 * Line);
         sum = TElement.Add(sum, w10, a + 10 * word);
+        TFetch.Fetch(first, second, third, fourth, 11 * Line);
         sum = TElement.Add(sum, w11, a + 11 * word);
+        TFetch.Fetch(first, second, third, fourth, 12 * Line);
         sum = TElement.Add(sum, w12, a + 12 * word);
+        TFetch.Fetch(first, second, third, fourth, 13 * Line);
         sum = TElement.Add(sum, w13, a + 13 * word);
+        TFetch.Fetch(first, second, third, fourth, 14 * Line);
         sum = TElement.Add(sum, w14, a + 14 * word);
+        TFetch.Fetch(first, second, third, fourth, 15 * Line);
         return TElement.Add(sum, w15, a + 15 * word);
     }
 }
 
-/// <summary>
-/// Addresses of what is read one, two and three stretches later. The processor drops what it can't fetch at once; so every line
-/// is asked for three times, and what was dropped from afar comes at a second try.
-/// </summary>
-internal readonly unsafe struct ColumnFetch(byte* near, byte* middle, byte* far)
+/// <summary>Fetches a line from each of four addresses into the L2 cache, or none.</summary>
+internal unsafe interface ILineFetch
 {
-    public readonly byte* Near = near, Middle = middle, Far = far;
+    static abstract void Fetch(byte* first, byte* second, byte* third, byte* fourth, nint offset);
+}
+
+internal readonly unsafe struct NoFetch : ILineFetch
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(byte* first, byte* second, byte* third, byte* fourth, nint offset)
+    {
+    }
+}
+
+/// <summary>Of words that want it so.</summary>
+internal readonly unsafe struct FetchBetween<TElement> : ILineFetch where TElement : struct, IColumnWords
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(byte* first, byte* second, byte* third, byte* fourth, nint offset)
+    {
+        if (!TElement.FetchesBetweenSums)
+            return;
+        Sse.Prefetch1(first + offset);
+        Sse.Prefetch1(second + offset);
+        Sse.Prefetch1(third + offset);
+        Sse.Prefetch1(fourth + offset);
+    }
+}
+
+/// <summary>
+/// Addresses of what is read one stretch later, and a little after that. The processor drops what it can't fetch at once; so a
+/// line is asked for several times, and what was dropped comes at a later try.
+/// </summary>
+internal readonly unsafe struct ColumnFetch(byte* first, byte* second, byte* third, byte* fourth)
+{
+    public readonly byte* First = first, Second = second, Third = third, Fourth = fourth;
 }
 
 /// <summary>How the 32-bit words of columns turn into steps of k.</summary>
@@ -180,6 +230,12 @@ internal unsafe interface IColumnWords
 
     /// <summary>Steps of k in a cache line.</summary>
     static abstract int LineSteps { get; }
+
+    /// <summary>
+    /// Whether lines are asked for one by one between the sums, four times each. Where a line's sums take as long as memory, which
+    /// leaves no room for that, three times and four at once, before the sums.
+    /// </summary>
+    static abstract bool FetchesBetweenSums { get; }
 
     static abstract float Load(byte* source);
 
@@ -191,6 +247,7 @@ internal readonly unsafe struct ColumnWordsFloat32 : IColumnWords
 {
     public static int Size => sizeof(float);
     public static int LineSteps => 16;
+    public static bool FetchesBetweenSums => true;
     public static float Load(byte* source) => *(float*)source;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -202,6 +259,7 @@ internal readonly unsafe struct ColumnWordsBFloat16 : IColumnWords
 {
     public static int Size => sizeof(ushort);
     public static int LineSteps => 32;
+    public static bool FetchesBetweenSums => false;
     public static float Load(byte* source) => StoredBFloat16.Load(source);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -10,7 +10,7 @@ namespace Legato.Runtime.Cpu;
 internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains)
 {
     /// <summary>The part of the columns that isn't claimed, in eighths; all where a narrower piece of rows would be read at half the speed.</summary>
-    private const int OwnColumnsEighths = 6, OwnRowsEighths = 8;
+    private const int OwnColumnsEighths = 7, OwnRowsEighths = 8;
 
     private readonly ReadOnlySpan<MatrixProductArgs> members = members;
     private readonly ReadOnlySpan<int> chains = chains;
