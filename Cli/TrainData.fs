@@ -97,18 +97,18 @@ let private required folder (tokenizer: Tokenizer) =
     TrainingState.RequireTokenizer(folder, tokenizer)
     tokenizer
 
-/// The tokenizer that the options ask for, learned from the text where it is to be.
+/// The tokenizer that the options ask for, learned from the text where it is to be; elsewhere it doesn't wait for the text.
 /// <param name="checkpoint">The folder that training starts or goes on from.</param>
 /// <exception cref="LegatoException">The checkpoint's tokenizer is not the one that it was trained with.</exception>
-let tokenizer (options: TrainOptions) (checkpoint: string option) text : Tokenizer =
+let tokenizer (options: TrainOptions) (checkpoint: string option) (text: unit -> Text) : Tokenizer =
     match options.Tokenizer with
     | TokenizerSource.Own ->
         checkpoint
         |> Option.bind (fun folder -> own folder |> Option.map (required folder))
-        |> Option.defaultWith (fun () -> characters options text)
-    | TokenizerSource.Characters -> characters options text
-    | TokenizerSource.Bytes -> learn TokenizerKind.Byte options text
-    | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options text
+        |> Option.defaultWith (fun () -> characters options (text ()))
+    | TokenizerSource.Characters -> characters options (text ())
+    | TokenizerSource.Bytes -> learn TokenizerKind.Byte options (text ())
+    | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options (text ())
     | TokenizerSource.Saved path -> Tokenizer.Load path
 
 let tokensFile folder = Path.Combine(folder, "tokens.bin")

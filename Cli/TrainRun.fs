@@ -4,6 +4,7 @@ module Legato.Cli.TrainRun
 open System
 open System.IO
 open System.Text.Json.Nodes
+open System.Threading.Tasks
 open Legato.Cli.ModelSource
 open Legato.Cli.Train
 open Legato.Runtime
@@ -366,10 +367,12 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
     let place = place options (Path.GetFileName choice.Name)
-    let text = TrainData.find options
+    let finding = Task.Run(fun () -> TrainData.find options)
+    let found () = finding.GetAwaiter().GetResult()
     let start = checkpoint place choice
-    let tokenizer = TrainData.tokenizer (tokenizerOf place options) start text
-    Timeline.Mark "tokenizer made"
+    let tokenizer = TrainData.tokenizer (tokenizerOf place options) start found
+    let text = found ()
+    Timeline.Mark "text and tokenizer found"
     let plans = ShownPlans.ofModel (choice.Fit tokenizer)
     start |> Option.iter (LaterLayers.require plans.Model)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)

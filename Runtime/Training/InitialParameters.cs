@@ -15,33 +15,52 @@ public sealed class InitialParameters
 {
     private const int PieceElements = 1 << 18;
 
-    /// <summary>Pieces that wait for the memory that they go to: 1 GiB.</summary>
-    private const int MostAhead = 1 << 10;
+    /// <summary>Pieces that wait for the memory that they go to: 1 GiB less one.</summary>
+    private const int MostAhead = (1 << 10) - 1;
 
-    private readonly Lazy<float[]>?[] values;
     private readonly Piece[] pieces;
+    private readonly Lazy<bool>[] made;
+    private float[]? ahead;
 
     public InitialParameters(ModelDescription model, long seed)
     {
         // All parameters' pieces together: those of one small parameter would occupy few threads.
         pieces = [.. model.Parameters.SelectMany(p => PiecesOf(p, seed))];
-        values = [.. pieces.Select(piece => new Lazy<float[]>(() => Make(piece)))];
-        _ = Task.Run(() => Parallel.For(0, Math.Min(pieces.Length, MostAhead), i => _ = values[i]?.Value));
+        int count = Math.Min(pieces.Length, MostAhead);
+        // One array: many would have the garbage collector stop those that compile meanwhile.
+        float[] values = GC.AllocateUninitializedArray<float>(count * PieceElements);
+        ahead = values;
+        made = [.. Enumerable.Range(0, count).Select(i => new Lazy<bool>(() => Make(pieces[i], Part(values, i))))];
+        var some = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, Environment.ProcessorCount / 2) };
+        _ = Task.Run(() => Parallel.For(0, count, some, i => _ = made[i].Value));
     }
 
     /// <summary>Writes them, once.</summary>
     public void Write(Func<string, ParameterMemory> parameter)
     {
         Dictionary<string, ParameterMemory> targets = pieces.Select(p => p.Declared.Path).Distinct().ToDictionary(path => path, parameter);
+        float[] values = Interlocked.Exchange(ref ahead, null) ?? throw new InvalidOperationException("first values are written once");
         Parallel.For(0, pieces.Length, i =>
         {
-            float[] made = values[i]!.Value;
-            Write(pieces[i], targets[pieces[i].Declared.Path], made.AsSpan(0, pieces[i].Count));
-            ArrayPool<float>.Shared.Return(made);
-            values[i] = null;
+            ParameterMemory target = targets[pieces[i].Declared.Path];
+            if (i < made.Length && made[i].Value)
+                Write(pieces[i], target, Part(values, i));
+            else
+                MakeAndWrite(pieces[i], target);
         });
         Timeline.Mark("parameters initialised");
     }
+
+    // Rented: the pieces of a large model would be garbage by the gigabyte.
+    private static void MakeAndWrite(Piece piece, ParameterMemory target)
+    {
+        float[] rented = ArrayPool<float>.Shared.Rent(PieceElements);
+        _ = Make(piece, rented);
+        Write(piece, target, rented);
+        ArrayPool<float>.Shared.Return(rented);
+    }
+
+    private static Span<float> Part(float[] values, int index) => values.AsSpan(index * PieceElements, PieceElements);
 
     private static IEnumerable<Piece> PiecesOf(PlanParameter declared, long seed)
     {
@@ -50,12 +69,10 @@ public sealed class InitialParameters
             yield return new Piece(declared, random, start, (int)Math.Min(PieceElements, declared.Elements - start));
     }
 
-    private static float[] Make(Piece piece)
+    private static bool Make(Piece piece, Span<float> room)
     {
         (PlanParameter parameter, CounterRandom random, long start, int count) = piece;
-        // Rented: the pieces of a large model would be garbage by the gigabyte.
-        float[] rented = ArrayPool<float>.Shared.Rent(PieceElements);
-        Span<float> values = rented.AsSpan(0, count);
+        Span<float> values = room[..count];
         (InitializerKind kind, float value) = (parameter.Initializer.Kind, (float)parameter.Initializer.Value);
         switch (kind)
         {
@@ -70,19 +87,19 @@ public sealed class InitialParameters
                 values.Fill(kind == InitializerKind.Zeros ? 0 : kind == InitializerKind.Ones ? 1 : value);
                 break;
         }
-        return rented;
+        return true;
     }
 
     private static void Write(Piece piece, ParameterMemory target, ReadOnlySpan<float> values)
     {
-        ReadOnlySpan<byte> wide = MemoryMarshal.AsBytes(values);
+        ReadOnlySpan<byte> wide = MemoryMarshal.AsBytes(values[..piece.Count]);
         if (target.Type == ScalarType.F32)
         {
             target.Memory.Write(piece.Start * sizeof(float), wide);
             return;
         }
         byte[] rented = ArrayPool<byte>.Shared.Rent(PieceElements * sizeof(float));
-        Span<byte> narrow = rented.AsSpan(0, values.Length * target.Type.Size());
+        Span<byte> narrow = rented.AsSpan(0, piece.Count * target.Type.Size());
         ElementConversion.Convert(TensorType.F32, wide, target.Type, narrow);
         target.Memory.Write(piece.Start * target.Type.Size(), narrow);
         ArrayPool<byte>.Shared.Return(rented);
