@@ -34,7 +34,9 @@ internal sealed class CudaGatherCall
             matrix.Columns(dimensions) / elements, matrix.Stride(dimensions) / elements, matrix.Share,
         ];
         arguments.CopyTo(call.Value.Arguments);
-        call.Value.BlocksX = (gathered + Threads / Warp - 1) / (Threads / Warp);
+        // A warp a row, as many for each group.
+        long warps = (gathered + rows.Groups - 1) / rows.Groups * rows.Groups;
+        call.Value.BlocksX = (warps + Threads / Warp - 1) / (Threads / Warp);
     }
 
     public void Enqueue(nint stream)

@@ -114,22 +114,48 @@ public class GroupedStepTests
         [ValueSource(nameof(RoutingNames))] string routing, [Values(40, 500)] int rows, [Values(1, 2)] int share, [Values] bool byColumns,
         [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type)
     {
+        (PlanFixture fixture, Step.GroupedProduct product, Step.GroupedGradient gradient) = NarrowRows(routing, rows, share, byColumns, type);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), product);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), gradient);
+    }
+
+    /// <summary>A gradient gathers the rows that a product beside it then needn't pick.</summary>
+    [Test]
+    public void ProductsBesideAGradientOnTheGpu([ValueSource(nameof(RoutingNames))] string routing, [Values] bool byColumns, [Values] bool after)
+    {
+        const int rows = 40;
+        (PlanFixture fixture, Step.GroupedProduct product, Step.GroupedGradient gradient) = NarrowRows(routing, rows, 2, byColumns, ScalarType.BF16);
+        AgreesWithInterpreter("cuda", fixture, after ? [Dispatch(fixture, rows), gradient, product] : [Dispatch(fixture, rows), product, gradient]);
+    }
+
+    /// <summary>So many columns that the rows are gathered before the product; pairs of tiles, and an odd one of columns and rows.</summary>
+    [Test]
+    public void ManyColumnsOnTheGpu([ValueSource(nameof(RoutingNames))] string routing, [Values] bool byColumns)
+    {
+        const int rows = 136, n = 8328, k = 16, share = 2;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k, ScalarType.BF16).Random("right", Groups * n * k, ScalarType.BF16).Random("output", rows * n);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
+    }
+
+    /// <summary>So many rows that one group's are two bands of tiles, with an odd tile at the end; the groups of others end in odd tiles too.</summary>
+    [Test]
+    public void ManyRowsOnTheGpu([Values("mixed", "all to one")] string routing, [Values] bool byColumns)
+    {
+        const int rows = 3100, n = 520, k = 16;
+        PlanFixture fixture = Routed(routing, rows).Random("left", rows * k, ScalarType.BF16).Random("right", Groups * n * k, ScalarType.BF16).Random("output", rows * n);
+        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns));
+    }
+
+    private static (PlanFixture Fixture, Step.GroupedProduct Product, Step.GroupedGradient Gradient) NarrowRows(
+        string routing, int rows, int share, bool byColumns, ScalarType type)
+    {
         const int n = 328, k = 200;
         PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k, type).Random("right", Groups * n * k, type).Random("output", rows * n)
             .Random("gradient", rows * n, type).Random("matrices", Groups * n * k);
         Matrix output = byColumns ? new Matrix(fixture.View("matrices"), 1, k) : new Matrix(fixture.View("matrices"), n, 1);
-        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns), new Step.GroupedGradient(
+        return (fixture, Product(fixture, rows, n, k, share, byColumns), new Step.GroupedGradient(
             "gradient", Cost.Zero, Rows(fixture, rows), k, n, new GroupedMatrix(fixture.View("left"), k, share),
             new GroupedMatrix(fixture.View("gradient"), n, 1), output, n * k));
-    }
-
-    /// <summary>So many columns that the rows are gathered before the product.</summary>
-    [Test]
-    public void ManyColumnsOnTheGpu([ValueSource(nameof(RoutingNames))] string routing, [Values(1, 2)] int share, [Values] bool byColumns)
-    {
-        const int rows = 40, n = 8328, k = 72;
-        PlanFixture fixture = Routed(routing, rows).Random("left", rows / share * k, ScalarType.BF16).Random("right", Groups * n * k, ScalarType.BF16).Random("output", rows * n);
-        AgreesWithInterpreter("cuda", fixture, Dispatch(fixture, rows), Product(fixture, rows, n, k, share, byColumns));
     }
 
     private static PlanFixture Routed(string routing, int rows) =>
