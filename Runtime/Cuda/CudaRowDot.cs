@@ -30,7 +30,7 @@ internal sealed class CudaRowDot
 
     public void Bind(ReadOnlySpan<long> dimensions, in CudaFlashAttention.Sizes sizes)
     {
-        long positions = logSumExp is null ? sizes.Queries : (sizes.Queries + TileRows - 1) / TileRows * TileRows, rows = sizes.Batch * positions * sizes.Heads;
+        long heads = sizes.Batch * sizes.Heads, rows = heads * sizes.Queries;
         Span<long> arguments = call.Value.Arguments;
         output.Bind(arguments, dimensions);
         outputGradient.Bind(arguments[4..], dimensions);
@@ -38,7 +38,7 @@ internal sealed class CudaRowDot
         arguments[9] = target.Address(dimensions);
         arguments[10] = CudaFlashAttention.Pair(rows, sizes.Queries);
         arguments[11] = CudaFlashAttention.Pair(sizes.Heads, valueSize);
-        call.Value.BlocksX = (rows * lanes + Threads - 1) / Threads;
+        call.Value.BlocksX = logSumExp is null ? (rows * lanes + Threads - 1) / Threads : heads * ((sizes.Queries + TileRows - 1) / TileRows);
     }
 
     public void Enqueue(nint stream) => call.Value.Enqueue(stream);

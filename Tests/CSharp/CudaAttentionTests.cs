@@ -13,6 +13,8 @@ public class CudaAttentionTests(bool portable)
 {
     private const int Batch = 2;
 
+    private static readonly string[] Gradients = ["dq", "dk", "dv"];
+
     private static readonly Expr Causal = Op(Operation.LessOrEqual, V("k"), V("q"));
 
     private static readonly Expr Window = Op(Operation.And, Causal, Op(Operation.Less, Sub(V("q"), V("k")), new Expr.Size(Extent.Dimension("reach"))));
@@ -49,26 +51,31 @@ public class CudaAttentionTests(bool portable)
         [Values("all", "causal", "window", "corner", "capped", "biased")] string meaning, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type,
         [Values(32, 40, 64, 128, 256)] int headSize, [Values(2, 150)] int length)
     {
-        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, type, headSize, 4, length);
+        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, type, headSize, 4, 2, length);
         Agree(fixture, plan, type, [("reach", 37)], "o", "dq", "dk", "dv");
     }
 
-    /// <summary>Long enough for many blocks to add to the gradient of one query.</summary>
+    /// <summary>
+    /// Long enough for many blocks to add to the gradient of one query, with enough heads for both orders that they do it in: the same bits every
+    /// time, and the gradients of the kernels that sum within a block.
+    /// </summary>
     [Test]
-    public void LongGradientsHaveTheSameBitsEveryTime([Values("all", "causal", "window")] string meaning, [Values(64, 128)] int headSize)
+    public void LongGradientsHaveTheSameBitsEveryTime([Values("all", "causal", "window")] string meaning, [Values(64, 128)] int headSize, [Values(2, 36)] int keyHeads)
     {
         if (!CudaMachine.IsUsable)
             Assert.Ignore("this machine has no GPU");
-        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, ScalarType.BF16, headSize, 6, 1100);
+        (PlanFixture fixture, Plan plan) = ThereAndBack(meaning, ScalarType.BF16, headSize, Math.Max(6, keyHeads), keyHeads, 1100);
         using var cuda = new CudaDevice(new CudaDeviceOptions(Portable: portable));
-        Dictionary<string, double[]> first = fixture.Run(cuda, plan, ("reach", 64));
-        for (int run = 0; run < 4; run++)
+        using var other = new CudaDevice(new CudaDeviceOptions(Portable: true));
+        Dictionary<string, double[]> first = fixture.Run(cuda, plan, ("reach", 64)), expected = fixture.Run(other, plan, ("reach", 64));
+        for (int run = 0; run < 3; run++)
         {
             Dictionary<string, double[]> again = fixture.Run(cuda, plan, ("reach", 64));
-            foreach (string name in new[] { "dq", "dk", "dv" })
-                Assert.That(again[name], Is.EqualTo(first[name]), name);
+            foreach (string name in Gradients)
+                Assert.That(again[name].AsSpan().SequenceEqual(first[name]), name);
         }
-        Assert.That(first["dq"].Count(x => x == 0 || !double.IsFinite(x)), Is.LessThan(first["dq"].Length / 100));
+        foreach (string name in Gradients)
+            Assert.That(Norm([.. first[name].Zip(expected[name], (x, y) => x - y)]) / Norm(expected[name]), Is.LessThan(8e-3), name);
     }
 
     [Test]
@@ -94,10 +101,9 @@ public class CudaAttentionTests(bool portable)
         Agree(fixture, fixture.Plan(step), ScalarType.BF16, [("context", used), ("reach", 37)], "o");
     }
 
-    /// <summary>Attention and its gradient, of a batch in which two query heads or more share one of two key heads.</summary>
-    private static (PlanFixture Fixture, Plan Plan) ThereAndBack(string meaning, ScalarType type, int headSize, int heads, int length)
+    /// <summary>Attention and its gradient.</summary>
+    private static (PlanFixture Fixture, Plan Plan) ThereAndBack(string meaning, ScalarType type, int headSize, int heads, int keyHeads, int length)
     {
-        const int keyHeads = 2;
         PlanFixture fixture = Operands(type, headSize, heads, keyHeads, length, length).Zeros("lse", Batch * heads * length).Zeros("dot", Batch * heads * length);
         long queries = Batch * length * heads * headSize, keys = Batch * length * keyHeads * headSize;
         fixture.Random("do", queries, type).Zeros("dq", queries, type).Zeros("dk", keys, type).Zeros("dv", keys, type);

@@ -70,9 +70,9 @@ struct QueryTiles : KeyTile
             h++;
             walk = TileWalk();
         }
+        query = 0;
         if (any)
             return false;
-        query = 0;
         return some = any = true;
     }
 };
