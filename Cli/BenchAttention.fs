@@ -101,17 +101,18 @@ let backward shape headed (view: string -> BufferView) : Step =
         [||]
     )
 
+/// Normally distributed.
+let private normals =
+    lazy
+        (let random = Random 1
+
+         Array.init (1 <<< 20) (fun _ ->
+             float32 (sqrt (-2.0 * log (1.0 - random.NextDouble())) * cos (2.0 * Math.PI * random.NextDouble()))))
+
 /// Fills a memory with normally distributed numbers, in pieces that repeat: what lies far apart needn't differ.
 let fill (element: ScalarType) (target: IDeviceMemory) =
-    let random = Random 1
-
-    let normal () = sqrt (-2.0 * log (1.0 - random.NextDouble())) * cos (2.0 * Math.PI * random.NextDouble())
-
-    let piece =
-        Array.init (int (min (1L <<< 20) (target.Bytes / int64 (element.Size())))) (fun _ -> float32 (normal ()))
-
-    let bytes = Array.zeroCreate<byte>(piece.Length * element.Size())
-    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan piece), element, Span bytes)
+    let bytes = Array.zeroCreate<byte>(normals.Value.Length * element.Size())
+    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan normals.Value), element, Span bytes)
 
     for start in 0L .. int64 bytes.Length .. target.Bytes - 1L do
         let count = min (int64 bytes.Length) (target.Bytes - start)

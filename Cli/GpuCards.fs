@@ -80,21 +80,28 @@ let speed (precision: string) (card: Card) : DeviceSpeed =
     let points shares = [ for work, share in shares -> { Work = work; PerSecond = share * flops } ]
 
     {
-        Products = points [ 2.1e9, 0.25; 17e9, 0.57; 137e9, 0.7; 1.1e12, 0.75 ]
-        ProductBytes = DeviceSpeed.always (0.88 * card.Bandwidth)
+        Products = points [ 2.1e9, 0.41; 17e9, 0.65; 137e9, 0.66; 1.1e12, 0.7 ]
+        ProductBytes = [
+            { Work = 1.0; PerSecond = 0.9 * card.Bandwidth }
+            { Work = 16.0; PerSecond = 0.84 * card.Bandwidth }
+        ]
         Attention = [
             {
                 HeadSize = 64L
-                Forward = points [ 1024.0, 0.27; 8192.0, 0.42 ]
-                Backward = points [ 1024.0, 0.21; 8192.0, 0.35 ]
+                Forward = points [ 1024.0, 0.28; 8192.0, 0.4 ]
+                Backward = points [ 1024.0, 0.22; 8192.0, 0.34 ]
             }
             {
                 HeadSize = 128L
-                Forward = points [ 1024.0, 0.4; 8192.0, 0.58 ]
-                Backward = points [ 1024.0, 0.3; 8192.0, 0.43 ]
+                Forward = points [ 1024.0, 0.44; 8192.0, 0.6 ]
+                Backward = points [ 1024.0, 0.3; 8192.0, 0.44 ]
             }
         ]
+        CacheBytes = [
+            { Work = 2e6; PerSecond = 0.14 * card.Bandwidth }
+            { Work = 34e6; PerSecond = 0.35 * card.Bandwidth }
+        ]
         Kernels = 0.5 * card.Float32
-        Bandwidth = 0.75 * card.Bandwidth
-        LaunchSeconds = 2.5e-6
+        Bandwidth = 0.86 * card.Bandwidth
+        LaunchSeconds = 2.2e-6
     }

@@ -53,15 +53,19 @@ let private product
     )
 
 /// Runs in a row last so long.
-let private leastSeconds = 0.02
+let private enough = 0.03
 
-let private rounds = 3
+/// The same for products: what draws most power slows the card down after a tenth of a second.
+let private enoughForProducts = 0.15
 
-/// Seconds of a run among others: the least of a few rounds.
-let private seconds (device: IDevice) element plan =
+/// Seconds of a run among others, after as many that aren't counted.
+let private seconds (device: IDevice) element least (plan: Plan) =
     use memory = new ModelMemory(device)
     use executable: IExecutable = memory.Compile plan
-    plan.Buffers |> Seq.iter (fun b -> BenchAttention.fill element (memory.Parameter b.Name).Memory)
+
+    for buffer in plan.Buffers do
+        if buffer.Type = element then
+            BenchAttention.fill element (memory.Parameter buffer.Name).Memory
 
     let time runs =
         let watch = Stopwatch.StartNew()
@@ -74,8 +78,9 @@ let private seconds (device: IDevice) element plan =
 
     // The first loads code, the second is captured.
     time 2 |> ignore
-    let runs = max 2 (int (leastSeconds / time 1))
-    List.init rounds (fun _ -> time runs) |> List.min
+    let runs = max 2 (int (least / time 1))
+    time runs |> ignore
+    time runs
 
 /// Square products, from those that leave multiprocessors idle up to what the power limit bounds.
 let private products device precision =
@@ -86,7 +91,11 @@ let private products device precision =
         let count = int (max 1L (8192L / size))
 
         let steps view = List.replicate count (product view size size size ("left", "right", "output"))
-        let taken = seconds device element (plan Purpose.Train precision element matrices steps) / float count
+
+        let taken =
+            seconds device element enoughForProducts (plan Purpose.Train precision element matrices steps)
+            / float count
+
         let work = 2.0 * float size ** 3.0
         { Work = work; PerSecond = work / taken }
 
@@ -112,7 +121,7 @@ let private chained device precision rows size count =
             product view rows size size names
     ]
 
-    let taken = seconds device element (plan Purpose.Decode precision element matrices steps)
+    let taken = seconds device element enough (plan Purpose.Decode precision element matrices steps)
     taken / float count, float (size * size * int64 (element.Size()))
 
 /// What two sizes tell apart: seconds of a launch, and bytes a second.
@@ -151,39 +160,111 @@ let private bandwidth device precision =
 
     let matrices = [ "in", (rows, columns); "out", (rows, columns) ]
     let bytes = float (2L * rows * columns * int64 (element.Size()))
-    bytes / seconds device element (plan Purpose.Train precision element matrices steps)
+    bytes / seconds device element enough (plan Purpose.Train precision element matrices steps)
 
 /// Causal attention of short and of long rows; operations counted as plans count them: half of all pairs.
 let private attention device precision =
     let element = elementOf precision
 
-    let speed (headSize: int64) =
-        let point factor step positions =
-            let shape: BenchAttention.Shape = {
-                HeadSize = headSize
-                Positions = positions
-                Batch = max 1L (4096L / positions)
-                Heads = 16L
-            }
+    let shape headSize positions : BenchAttention.Shape = {
+        HeadSize = headSize
+        Positions = positions
+        Batch = 16384L / positions
+        Heads = 16L
+    }
 
-            let work = factor * 2.0 * float (shape.Batch * shape.Heads * positions * positions * headSize)
+    let plan shape step = BenchAttention.plan element shape "attention" (step shape)
+    let sizes, lengths = [ 64L; 128L ], [ 1024L; 8192L ]
+
+    // Compiled beside each other first.
+    [
+        for size in sizes do
+            plan (shape size 1024L) BenchAttention.forward
+            plan (shape size 1024L) BenchAttention.backward
+    ]
+    |> Array.ofList
+    |> Array.Parallel.iter (fun plan ->
+        use memory = new ModelMemory(device)
+        use _ = memory.Compile plan
+        ())
+
+    let curve size factor step = [
+        for positions in lengths do
+            let shape = shape size positions
+            let work = factor * 2.0 * float (shape.Batch * shape.Heads * positions * positions * size)
 
             {
                 Work = float positions
-                PerSecond = work / seconds device element (BenchAttention.plan element shape "attention" (step shape))
+                PerSecond = work / seconds device element enough (plan shape step)
             }
+    ]
 
-        let curve factor step = [ 1024L; 8192L ] |> List.map (point factor step)
+    [
+        for size in sizes ->
+            {
+                HeadSize = size
+                Forward = curve size 1.0 BenchAttention.forward
+                Backward = curve size 2.5 BenchAttention.backward
+            }
+    ]
 
-        {
-            HeadSize = headSize
-            Forward = curve 1.0 BenchAttention.forward
-            Backward = curve 2.5 BenchAttention.backward
-        }
+/// Attention of one query a row over 512 keys, of one row and of sixteen, each time over others, as from layer to layer.
+let private caches device precision launch =
+    let element = elementOf precision
+    let heads, keyHeads, size, keys, count = 32L, 8L, 128L, 512L, 8
 
-    [ 64L; 128L ] |> List.map speed
+    let point batch =
+        let headed view rows heads =
+            HeadTensor(view, Extent.Of(rows * heads * size), Extent.Of(heads * size), Extent.Of size)
 
-let private key (gpu: CudaGpu) precision = $"speed, 1st form\n{gpu.Name}\n{CudaMachine.DriverVersion()}\n{precision}"
+        let shape =
+            AttentionShape(
+                Extent.Of batch,
+                Extent.Of heads,
+                Extent.Of keyHeads,
+                Extent.One,
+                Extent.Of keys,
+                Extent.Of size,
+                Extent.Of size,
+                1.0 / sqrt (float size),
+                null,
+                null
+            )
+
+        let matrices =
+            [ "query", (batch, heads * size); "output", (batch, heads * size) ]
+            @ [
+                for i in 1..count do
+                    $"key{i}", (batch * keys, keyHeads * size)
+                    $"value{i}", (batch * keys, keyHeads * size)
+            ]
+
+        let steps (view: string -> BufferView) : Step list = [
+            for i in 1..count ->
+                Step.Attention(
+                    "attention",
+                    Cost.Zero,
+                    shape,
+                    headed (view "query") 1L heads,
+                    headed (view $"key{i}") keys keyHeads,
+                    headed (view $"value{i}") keys keyHeads,
+                    headed (view "output") 1L heads,
+                    null,
+                    null,
+                    [||]
+                )
+        ]
+
+        let bytes = float (2L * batch * keys * keyHeads * size * int64 (element.Size()))
+
+        let taken =
+            seconds device element enough (plan Purpose.Decode precision element matrices steps) / float count
+
+        { Work = bytes; PerSecond = bytes / max 1e-7 (taken - launch) }
+
+    [ point 1L; point 16L ]
+
+let private key (gpu: CudaGpu) precision = $"speed, 2nd form\n{gpu.Name}\n{CudaMachine.DriverVersion()}\n{precision}"
 
 /// Measures, and keeps what was found. `kernels`: float32 operations a second, by the card's data sheet.
 let measure (device: CudaDevice) precision kernels : DeviceSpeed =
@@ -194,6 +275,7 @@ let measure (device: CudaDevice) precision kernels : DeviceSpeed =
         Products = products device precision
         ProductBytes = [ { Work = 1.0; PerSecond = perSecond }; { Work = 16.0; PerSecond = perSecondOfMany } ]
         Attention = attention device precision
+        CacheBytes = caches device precision launch
         Kernels = kernels
         Bandwidth = bandwidth device precision
         LaunchSeconds = launch
@@ -244,6 +326,8 @@ let figures precision (limits: Rounds.Limits) (speed: DeviceSpeed) : Rounds.Figu
                         "FLOP"
                         point.PerSecond
                         (Some limits.Flops)
+        for point in speed.CacheBytes do
+            figure $"attention of a query, {Units.bytes (int64 point.Work)}" "B" point.PerSecond (Some limits.Read)
         figure "copy" "B" speed.Bandwidth (Some limits.Read)
         figure "launches" "" (1.0 / speed.LaunchSeconds) None
     ]

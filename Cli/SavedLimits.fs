@@ -50,6 +50,7 @@ let private speed flops bandwidth =
         Products = DeviceSpeed.always (0.85 * flops)
         ProductBytes = DeviceSpeed.always bandwidth
         Attention = [ { HeadSize = 64L; Forward = attention; Backward = attention } ]
+        CacheBytes = DeviceSpeed.always bandwidth
         Kernels = 0.25 * flops
         Bandwidth = bandwidth
         LaunchSeconds = 0.0

@@ -16,6 +16,8 @@ type DeviceSpeed = {
     ProductBytes: SpeedPoint list
     /// By head size, from small to large.
     Attention: AttentionSpeed list
+    /// Bytes a second of attention of one query a row, by the bytes of its keys and values.
+    CacheBytes: SpeedPoint list
     /// float32 operations a second of other kernels.
     Kernels: float
     /// Bytes a second of other kernels.
@@ -56,7 +58,9 @@ module DeviceSpeed =
                     |> List.tryFind (fun known -> known.HeadSize >= size)
                     |> Option.defaultWith (fun () -> List.last speed.Attention)
 
-                at (curve nearest) (float (maximum shape.KeyLength)), speed.Bandwidth
+                let isDecoding = maximum shape.QueryLength = 1L
+                let memory = if isDecoding then at speed.CacheBytes bytes else speed.Bandwidth
+                at (curve nearest) (float (maximum shape.KeyLength)), memory
 
             match step with
             | :? Step.MatrixProduct as p -> product (float (maximum p.M)) 1.0

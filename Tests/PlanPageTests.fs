@@ -15,6 +15,7 @@ let private speed =
         Products = DeviceSpeed.always 80e9
         ProductBytes = DeviceSpeed.always 10e9
         Attention = [ { HeadSize = 64L; Forward = attention; Backward = attention } ]
+        CacheBytes = DeviceSpeed.always 10e9
         Kernels = 25e9
         Bandwidth = 10e9
         LaunchSeconds = 0.0

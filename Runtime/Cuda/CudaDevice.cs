@@ -33,6 +33,7 @@ public sealed class CudaDevice : IDevice
     private readonly Lazy<CudaProducts> products;
     private readonly CudaStaging? staging;
     private long bytesAllocated, nextAddress = PaperAlignment;
+    private Task loading = Task.CompletedTask;
     private bool disposed;
 
     /// <exception cref="LegatoException">There is no such GPU, it is too old, or a library that it takes is missing.</exception>
@@ -40,7 +41,7 @@ public sealed class CudaDevice : IDevice
     {
         options ??= new CudaDeviceOptions();
         // Loading them takes as long as starting the driver and making the context.
-        Task loading = CudaLibraries.LoadAll();
+        Task libraries = CudaLibraries.LoadAll();
         Information = CudaMachine.Gpu(options.Index);
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
@@ -52,7 +53,7 @@ public sealed class CudaDevice : IDevice
         staging = new CudaStaging(this);
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
-        loading.Wait();
+        libraries.Wait();
         foreach (CudaLibrary library in CudaLibrary.All)
             CudaLibraries.Require(library);
         CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
@@ -160,6 +161,7 @@ public sealed class CudaDevice : IDevice
         disposed = true;
         if (IsOnPaper)
             return;
+        FinishLoading();
         MakeCurrent();
         if (products.IsValueCreated)
             products.Value.Dispose();
@@ -175,6 +177,23 @@ public sealed class CudaDevice : IDevice
         if (!IsOnPaper)
             CudaError.Check(Driver.ContextSetCurrent(context), "entering the GPU's context");
     }
+
+    /// <summary>Has code loaded in the background, after what was asked for before.</summary>
+    internal void BeginLoading(Action load)
+    {
+        if (!IsOnPaper)
+            loading = loading.ContinueWith(
+                _ =>
+                {
+                    MakeCurrent();
+                    load();
+                    Timeline.Mark("library's kernels loaded");
+                },
+                TaskScheduler.Default);
+    }
+
+    /// <summary>Waits until all code is loaded: the stream is then left to whom it belongs.</summary>
+    internal void FinishLoading() => loading.GetAwaiter().GetResult();
 
     internal void Synchronize(string doing)
     {

@@ -37,6 +37,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
                 device.Finish();
             }
             program = Prepare(plan.Steps, device.MeasuresSteps);
+            device.BeginLoading(program.Load);
         }
         catch
         {
@@ -65,6 +66,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
     public void Queue()
     {
         ObjectDisposedException.ThrowIf(disposed, this);
+        resources.Device.FinishLoading();
         foreach (CudaMemory memory in persistentMemories)
             _ = memory.Address;
         resources.Device.MakeCurrent();
@@ -81,6 +83,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
         if (disposed)
             return;
         disposed = true;
+        resources.Device.FinishLoading();
         if (DebugLevel.ShowsTimes)
             Console.Error.WriteLine(StepTimeTable.Format($"{Plan.Purpose.ToString().ToLowerInvariant()} {Plan.Model}", StepTimes));
         resources.Device.MakeCurrent();

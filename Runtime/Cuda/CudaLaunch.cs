@@ -21,6 +21,14 @@ internal abstract class CudaLaunch(string name, Cost cost, CudaLowering lowering
         Bytes = bytes.Evaluate(dimensions);
     }
 
+    /// <summary>
+    /// Has the driver load code that it would load at the first launch, while the host does other things: nothing has run yet, and what
+    /// is computed is of no use.
+    /// </summary>
+    public virtual void Load()
+    {
+    }
+
     /// <summary>Gives the work to the stream; allocates nothing, waits for nothing, so that it can be captured.</summary>
     public abstract void Enqueue(nint stream);
 }

@@ -26,6 +26,9 @@ internal sealed class CudaMemory : IDeviceMemory
 
     public long Bytes { get; private set; }
 
+    /// <summary>Whether it is a range of another's.</summary>
+    public bool IsPart => whole is not null;
+
     public nint Address => whole is not null
         ? whole.Address + (nint)offset
         : address != 0 ? address : throw new ObjectDisposedException(nameof(CudaMemory));

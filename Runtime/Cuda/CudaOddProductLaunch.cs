@@ -17,6 +17,12 @@ internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductL
         inParts = parts.Sum(part => part.Seconds) < whole.Seconds;
     }
 
+    public override void Load()
+    {
+        foreach (CudaProductLaunch launch in inParts ? parts : [whole])
+            launch.Load();
+    }
+
     public override void Enqueue(nint stream)
     {
         if (!inParts)

@@ -19,6 +19,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private readonly List<Call> calls = [];
     private readonly CudaHopperDense? own;
     private CudaProduct? product;
+    private ProductShape shape;
     private ProductChoice? choice;
     private nint? added;
     private CudaPortableProduct? portable;
@@ -62,8 +63,9 @@ internal sealed class CudaProductLaunch : CudaLaunch
         AddCalls(dimensions);
         if (calls.Count == 0)
             return;
-        if (Shape(dimensions) is { } shape)
+        if (Shape(dimensions) is { } found)
         {
+            shape = found;
             if (lowering.Device.IsOnPaper)
             {
                 // Its workspace is part of the memory foretold.
@@ -96,6 +98,13 @@ internal sealed class CudaProductLaunch : CudaLaunch
                 m.Evaluate(dimensions), n.Evaluate(dimensions), k.Evaluate(dimensions), leftStrides.At(dimensions), rightStrides.At(dimensions),
                 outputStrides.At(dimensions), Inner(dimensions));
         }
+    }
+
+    // Only into memory that nothing outlives a run in.
+    public override void Load()
+    {
+        if (choice is { Library: { } algorithm } && calls.Count > 0 && output.Memory.IsPart && lowering.Device.Products.TakeUnloaded(shape))
+            _ = lowering.Device.Products.Multiply(product!, algorithm, calls[0].Right, calls[0].Left, added ?? calls[0].Output, calls[0].Output, lowering.Device.Stream);
     }
 
     public override void Enqueue(nint stream)

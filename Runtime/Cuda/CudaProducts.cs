@@ -40,6 +40,7 @@ internal sealed unsafe class CudaProducts : IDisposable
 
     private readonly CudaDevice device;
     private readonly ConcurrentDictionary<ProductShape, ProductChoice?> chosen = new();
+    private readonly ConcurrentDictionary<ProductShape, bool> unloaded = new();
     private readonly CudaMemory workspace;
     private readonly nint handle;
 
@@ -60,12 +61,19 @@ internal sealed unsafe class CudaProducts : IDisposable
     {
         string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()}\n{own?.Key}";
         if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
+        {
+            unloaded[shape] = true;
             return choice;
+        }
+        device.FinishLoading();
         if (Measured(shape, product, own) is not { } best)
             return null;
         CubinCache.Keep(key, best.ToBytes());
         return best;
     });
+
+    /// <summary>Whether nobody has launched yet what is chosen for a shape; true once.</summary>
+    public bool TakeUnloaded(ProductShape shape) => unloaded.TryRemove(shape, out _);
 
     /// <summary>Starts d = a · b, or where the product accumulates a · b + c; c may be d. Zero for success.</summary>
     public int Multiply(CudaProduct product, in ProductAlgorithm algorithm, nint a, nint b, nint c, nint d, nint stream)

@@ -34,6 +34,13 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
             BindLaunches(dimensions);
     }
 
+    /// <summary>As <see cref="CudaLaunch.Load"/>, of all launches.</summary>
+    public void Load()
+    {
+        foreach (CudaLaunch launch in launches)
+            launch.Load();
+    }
+
     /// <summary>Gives all launches to the stream.</summary>
     public void Run()
     {
