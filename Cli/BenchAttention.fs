@@ -134,7 +134,7 @@ let private figures (device: IDevice) element measure (shape: Shape) =
         Unit = "calls"
         Units = 1.0
         Bound = Rounds.Bound.Arithmetic(factor * operations)
-        Run = executable.Run
+        Run = [ executable.Run ]
     }
 
     measure [ subject "forward" 1.0 ahead; subject "backward" 2.5 back ]

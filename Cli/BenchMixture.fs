@@ -193,7 +193,7 @@ let measure threads rounds (sizes: Sizes) =
         Unit = "tokens"
         Units = float sizes.Tokens
         Bound = Rounds.Bound.Arithmetic(products * flops sizes)
-        Run = executable.Run
+        Run = [ executable.Run ]
     }
 
     try

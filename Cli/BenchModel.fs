@@ -99,10 +99,11 @@ let train threads rounds source (sizes: Sizes) =
                 Unit = "tokens"
                 Units = float tokens.Length
                 Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
-                Run =
+                Run = [
                     fun () ->
                         step.Run(done', rows, 1e-4) |> ignore
                         done' <- done' + 1L
+                ]
             })
 
 let private isOnGpu (sizes: Sizes) = sizes.Device = Device.Cuda
@@ -136,7 +137,7 @@ let prefill threads rounds source (sizes: Sizes) =
             Unit = "tokens"
             Units = float tokens.Length
             Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
-            Run = executable.Run
+            Run = [ executable.Run ]
         })
 
 /// Numbers between 1/8 and 2 of either sign, in every type: their last byte holds sign and exponent.
@@ -156,6 +157,30 @@ let private fillCaches (executable: IExecutable) =
 
                 let count = int (min (int64 piece.Length) (bytes - start))
                 executable.Memory(buffer).Write(start, ReadOnlySpan(piece, 0, count))
+
+/// Bytes of the caches that a token reads, on average over the tokens of a run: the rows before it and its own; all of what keeps no rows.
+let private cacheBytesRead (sizes: Sizes) (plan: Plan) =
+    let rows = int64 (sizes.Context + sizes.Tokens)
+    let read = (float sizes.Context + float (sizes.Tokens + 1) / 2.0) / float rows
+
+    plan.Buffers
+    |> Seq.filter (fun buffer -> buffer.Class = BufferClass.Cache)
+    |> Seq.sumBy (fun buffer ->
+        let keepsRows = buffer.Axes |> Seq.exists (fun axis -> plan.Maximum axis.Size = rows)
+        float (plan.Maximum buffer.Bytes) * (if keepsRows then read else 1.0))
+
+/// Bytes of a part of a run, some 50 to 100 ms on a processor.
+let private partBytes = 4e9
+
+/// Into how many equal parts a run is cut; on a GPU, which runs ahead of the host, it stays whole.
+let private parts (sizes: Sizes) bytesPerStep =
+    let steps =
+        if isOnGpu sizes then
+            sizes.Tokens
+        else
+            min sizes.Tokens (max 1 (int (partBytes / bytesPerStep)))
+
+    sizes.Tokens / Seq.find (fun size -> sizes.Tokens % size = 0) (seq { steps .. -1 .. 1 })
 
 /// One token a row after another, each the likeliest after the one before, in tokens a second.
 let decode threads rounds source (sizes: Sizes) =
@@ -178,23 +203,29 @@ let decode threads rounds source (sizes: Sizes) =
 
         let finish () = model.Chooser.Finish(Span chosen)
 
+        let bytes = float (PlanReport.parameterBytesRead executable.Plan) + cacheBytesRead sizes executable.Plan
+
+        let count = parts sizes bytes
+
+        let part index () =
+            if index = 0 then
+                model.Chooser.Begin(Sampling.Greedy, ReadOnlySpan [||])
+                model.Set(sizes.Batch, 1, ReadOnlySpan tokens, ReadOnlySpan past, ReadOnlySpan last)
+                model.Chooser.Place(ReadOnlySpan next)
+
+            for _ in 1 .. sizes.Tokens / count do
+                if model.Chooser.IsBusy then
+                    finish ()
+
+                model.Start(sizes.Batch, 1)
+
+            while not model.Chooser.IsIdle do
+                finish ()
+
         {
             Name = "decode"
             Unit = "tokens"
             Units = float (sizes.Batch * sizes.Tokens)
-            Bound = Rounds.Bound.Reading(float (PlanReport.parameterBytesRead executable.Plan) / float sizes.Batch)
-            Run =
-                fun () ->
-                    model.Chooser.Begin(Sampling.Greedy, ReadOnlySpan [||])
-                    model.Set(sizes.Batch, 1, ReadOnlySpan tokens, ReadOnlySpan past, ReadOnlySpan last)
-                    model.Chooser.Place(ReadOnlySpan next)
-
-                    for _ in 1 .. sizes.Tokens do
-                        if model.Chooser.IsBusy then
-                            finish ()
-
-                        model.Start(sizes.Batch, 1)
-
-                    while not model.Chooser.IsIdle do
-                        finish ()
+            Bound = Rounds.Bound.Reading(bytes / float sizes.Batch)
+            Run = List.init count part
         })

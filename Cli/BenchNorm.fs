@@ -52,7 +52,7 @@ let measure threads rounds (sizes: Sizes) =
             Unit = "rows"
             Units = float (repeats * sizes.Rows)
             Bound = Rounds.Bound.Reading(float (tensors * sizes.Features * x.Type.Size()))
-            Run = executable.Run
+            Run = [ executable.Run ]
         },
         executable
 

@@ -72,7 +72,7 @@ let measure (threads: int option) (rounds: int) (size: int) =
         Unit = "products"
         Units = 1.0
         Bound = Rounds.Bound.Arithmetic(2.0 * float size ** 3.0)
-        Run = executable.Run
+        Run = [ executable.Run ]
     }
 
     try

@@ -48,7 +48,7 @@ let measure (threads: int) (rounds: int) (path: string option) (file: string opt
         Unit = "bytes"
         Units = float (Encoding.UTF8.GetByteCount over)
         Bound = Rounds.Bound.None
-        Run = run
+        Run = [ run ]
     }
 
     let encoding name (over: string) = subject name over (fun () -> tokenizer.EncodeIds(over, options) |> ignore)

@@ -1,5 +1,6 @@
 /// Measures what shares a machine with others: every round takes the machine's own limits and then each subject, so that
-/// what disturbs one disturbs the other.
+/// what disturbs one disturbs the other. What memory bounds is measured in slices, between two of which memory is read: its share
+/// is that of the reads just before and after.
 module Legato.Cli.Rounds
 
 open System
@@ -23,13 +24,15 @@ type Subject = {
     /// How many of them one run does.
     Units: float
     Bound: Bound
-    Run: unit -> unit
+    /// A run's parts, equally many units each, in order.
+    Run: (unit -> unit) list
 }
 
 /// Over all rounds.
 type Spread = { Median: float; Best: float }
 
-/// A subject's speed, in units a second, and as a share of what the machine allows: medians over medians, bests over bests.
+/// A subject's speed, in units a second, and as a share of what the machine allows: medians over medians, bests over bests; of
+/// memory on the CPU the median of all slices, and the best round's.
 type Figure = {
     Name: string
     Unit: string
@@ -71,15 +74,40 @@ let private combine operation (a: Spread) (b: Spread) = {
 /// A run shorter than this is repeated.
 let private leastSeconds = 0.3
 
+let private runWhole (subject: Subject) =
+    for part in subject.Run do
+        part ()
+
 let private rateOf (subject: Subject) =
     let watch = Stopwatch.StartNew()
     let mutable runs = 0
 
     while watch.Elapsed.TotalSeconds < leastSeconds do
-        subject.Run()
+        runWhole subject
         runs <- runs + 1
 
     float runs * subject.Units / watch.Elapsed.TotalSeconds
+
+/// What a round found of a subject: units a second, and of each slice its share of the reads around it.
+type private Round = { Rate: float; Shares: float list }
+
+let private readSlice = TimeSpan.FromMilliseconds 50.0
+
+/// Each part of a run between two slices of reads.
+let private inSlices (reads: MachineLimitsBandwidth) (bytes: float) (subject: Subject) =
+    let units = subject.Units / float subject.Run.Length
+    let mutable before, seconds, shares = reads.Rate readSlice, 0.0, []
+
+    for part in subject.Run do
+        let watch = Stopwatch.StartNew()
+        part ()
+        let taken = watch.Elapsed.TotalSeconds
+        let after = reads.Rate readSlice
+        shares <- bytes * units / taken / ((before + after) / 2.0) :: shares
+        seconds <- seconds + taken
+        before <- after
+
+    { Rate = subject.Units / seconds; Shares = shares }
 
 let private limitsOf (measured: MachineLimits list) =
     let first = List.head measured
@@ -110,8 +138,8 @@ let private limitsOf (measured: MachineLimits list) =
             )
     }
 
-let private figure (limits: Limits) (subject: Subject) rates =
-    let perSecond = spread rates
+let private figure (limits: Limits) (subject: Subject) (rounds: Round list) =
+    let perSecond = rounds |> List.map _.Rate |> spread
     let times (each: float) = { Median = each * perSecond.Median; Best = each * perSecond.Best }
 
     let unit, work, limit =
@@ -120,31 +148,45 @@ let private figure (limits: Limits) (subject: Subject) rates =
         | Bound.Reading bytes -> "B", Some(times bytes), limits.Read
         | Bound.None -> "", None, limits.Flops
 
+    let share =
+        if rounds |> List.forall _.Shares.IsEmpty then
+            work |> Option.map (fun work -> combine (/) work limit)
+        else
+            Some {
+                Median = (rounds |> List.collect _.Shares |> spread).Median
+                Best = rounds |> List.map (fun round -> (spread round.Shares).Median) |> List.max
+            }
+
     {
         Name = subject.Name
         Unit = subject.Unit
         PerSecond = perSecond
         WorkUnit = unit
         Work = work
-        Share = work |> Option.map (fun work -> combine (/) work limit)
+        Share = share
     }
+
+let private whole subject = { Rate = rateOf subject; Shares = [] }
 
 /// Each subject runs once before anything is measured, so that code is compiled and memory is there.
 let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limits * Figure list =
     use team = new Team(TeamOptions(threads |> Option.defaultValue 0))
+    subjects |> List.iter runWhole
 
-    for subject in subjects do
-        subject.Run()
+    let round subject =
+        match subject.Bound with
+        | Bound.Reading bytes ->
+            use reads = new MachineLimitsBandwidth(team)
+            inSlices reads bytes subject
+        | _ -> whole subject
 
-    let all = [ for _ in 1..rounds -> MachineLimits.Measure team, subjects |> List.map rateOf ]
+    let all = [ for _ in 1..rounds -> MachineLimits.Measure team, subjects |> List.map round ]
     let limits = all |> List.map fst |> limitsOf
     let rates = all |> List.map snd |> List.transpose
     limits, List.map2 (figure limits) subjects rates
 
 /// The same under limits that are known.
 let measureUnder (limits: Limits) (rounds: int) (subjects: Subject list) : Limits * Figure list =
-    for subject in subjects do
-        subject.Run()
-
-    let rates = [ for _ in 1..rounds -> subjects |> List.map rateOf ] |> List.transpose
+    subjects |> List.iter runWhole
+    let rates = [ for _ in 1..rounds -> subjects |> List.map whole ] |> List.transpose
     limits, List.map2 (figure limits) subjects rates

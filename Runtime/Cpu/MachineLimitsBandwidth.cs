@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
@@ -10,7 +11,7 @@ namespace Legato.Runtime.Cpu;
 /// side with prefetch, as matrix kernels read weights. The buffer is twice the largest cache, so that memory is what is read, on
 /// huge pages where the system grants them.
 /// </summary>
-internal static unsafe partial class MachineLimitsBandwidth
+public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
 {
     private const long LeastBytes = 256L << 20;
     private const long MostBytes = 4L << 30;
@@ -21,27 +22,52 @@ internal static unsafe partial class MachineLimitsBandwidth
     private const int HugePageBytes = 2 << 20;
     private const int AdviseHugePages = 14;
 
-    public static double Measure(Team team, int threads)
+    private static readonly Reader[] Ways = [(from, bytes) => ReadLinear(from, bytes, 0), (from, bytes) => ReadLinear(from, bytes, PrefetchBytes), ReadStreams];
+
+    private readonly Team team;
+    private readonly long total;
+    private readonly Reader best;
+    private byte* buffer;
+
+    /// <summary>Takes the memory, and finds out which way is the best here for all threads of the team.</summary>
+    public MachineLimitsBandwidth(Team team)
     {
-        long total = Math.Clamp(2 * LargestCache(), LeastBytes, MostBytes) / HugePageBytes * HugePageBytes;
-        byte* buffer = (byte*)NativeMemory.AlignedAlloc((nuint)total, HugePageBytes);
-        try
+        this.team = team;
+        total = Math.Clamp(2 * LargestCache(), LeastBytes, MostBytes) / HugePageBytes * HugePageBytes;
+        buffer = (byte*)NativeMemory.AlignedAlloc((nuint)total, HugePageBytes);
+        // Advice that the system may refuse, at the cost of a lower measurement.
+        if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)total, AdviseHugePages);
+        team.Run(worker =>
         {
-            // Advice that the system may refuse, at the cost of a lower measurement.
-            if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)total, AdviseHugePages);
-            team.Run(worker =>
-            {
-                while (worker.TryClaim((int)(total / HugePageBytes), out int page))
-                    new Span<byte>(buffer + (long)page * HugePageBytes, HugePageBytes).Clear();
-            });
-            double linear = Rate(team, threads, buffer, total, (from, bytes) => ReadLinear(from, bytes, 0));
-            double prefetched = Rate(team, threads, buffer, total, (from, bytes) => ReadLinear(from, bytes, PrefetchBytes));
-            return Math.Max(Math.Max(linear, prefetched), Rate(team, threads, buffer, total, ReadStreams));
-        }
-        finally
+            while (worker.TryClaim((int)(total / HugePageBytes), out int page))
+                new Span<byte>(buffer + (long)page * HugePageBytes, HugePageBytes).Clear();
+        });
+        best = Ways.MaxBy(way => Rate(team.Count, Rounds, way))!;
+    }
+
+    /// <summary>Bytes a second that all threads read, the best way, over the whole buffer once or more, for at least so long.</summary>
+    public double Rate(TimeSpan least)
+    {
+        long start = Stopwatch.GetTimestamp();
+        double bytes = 0;
+        do
         {
-            NativeMemory.AlignedFree(buffer);
-        }
+            team.Run(worker => Read(worker, best));
+            bytes += total / ChunkBytes * ChunkBytes;
+        } while (Stopwatch.GetElapsedTime(start) < least);
+        return bytes / Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(buffer);
+        buffer = null;
+    }
+
+    internal static double Measure(Team team, int threads)
+    {
+        using var memory = new MachineLimitsBandwidth(team);
+        return Ways.Max(way => memory.Rate(threads, Rounds, way));
     }
 
     private delegate int Reader(byte* from, nint bytes);
@@ -56,14 +82,15 @@ internal static unsafe partial class MachineLimitsBandwidth
             .Max(size => size.EndsWith('K') && long.TryParse(size[..^1], out long kilobytes) ? kilobytes << 10 : 0);
     }
 
-    private static double Rate(Team team, int threads, byte* buffer, long total, Reader read) =>
-        MachineLimits.BestRate(team, threads, Rounds, worker =>
-        {
-            double bytes = 0;
-            while (worker.TryClaim((int)(total / ChunkBytes), out int chunk))
-                bytes += ChunkBytes + read(buffer + (long)chunk * ChunkBytes, ChunkBytes);
-            return bytes;
-        });
+    private double Rate(int threads, int rounds, Reader read) => MachineLimits.BestRate(team, threads, rounds, worker => Read(worker, read));
+
+    private double Read(Worker worker, Reader read)
+    {
+        double bytes = 0;
+        while (worker.TryClaim((int)(total / ChunkBytes), out int chunk))
+            bytes += ChunkBytes + read(buffer + (long)chunk * ChunkBytes, ChunkBytes);
+        return bytes;
+    }
 
     /// <summary>Returns zero for a buffer of zeros, which depends on all of it, so that no load is left out.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
