@@ -13,7 +13,10 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Finish">Joins them; its operands are the plan's partial results, then the smaller ones.</param>
 /// <param name="Sums">The operands that hold the plan's partial results.</param>
 /// <param name="PieceElements">Elements of the smaller parts' partial results, for each of <paramref name="Sums"/>.</param>
-internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int> Sums, IReadOnlyList<Extent> PieceElements)
+/// <param name="Parts">The plan's, each cut into <paramref name="Each"/> pieces.</param>
+/// <param name="AreAdded">Whether all of them are sums, and not maxima.</param>
+internal sealed record ColumnSums(
+    Kernel Fold, Kernel Finish, IReadOnlyList<int> Sums, IReadOnlyList<Extent> PieceElements, long Parts, long Each, bool AreAdded)
 {
     /// <summary>Rows that a piece has at least, so that it isn't all beginning and end.</summary>
     private const long FewestRows = 8;
@@ -25,6 +28,9 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
     private const long Elements = 1 << 20;
 
     private const string Part = "part", Chunk = "chunk", Row = "row", Piece = "piece";
+
+    /// <summary>Columns of one of the sums.</summary>
+    public long Columns(int sum) => PieceElements[sum].Constant / (Parts * Each);
 
     /// <summary>Null for other kernels, and where the parts need no cutting.</summary>
     /// <param name="largest">The largest value of a size.</param>
@@ -54,7 +60,9 @@ internal sealed record ColumnSums(Kernel Fold, Kernel Finish, IReadOnlyList<int>
             Operands = [.. kernel.Operands, .. sums.Select(s => new KernelOperand("pieces", ScalarType.F32, Access.ReadWrite))],
             Body = [grid with { To = new Expr.Integer(pieces), Body = [chunk with { Value = smaller }, .. clears.Select(redirect.Of), redirect.Of(rows)] }],
         };
-        return new ColumnSums(fold, FinishOf(kernel, clears, rows, sums, parts.Value, each), sums, [.. sums.Select(s => Extent.Of(pieces * sizes[s]))]);
+        bool areAdded = sums.All(s => JoinOf(rows, s) == Operation.Add);
+        return new ColumnSums(
+            fold, FinishOf(kernel, clears, rows, sums, parts.Value, each), sums, [.. sums.Select(s => Extent.Of(pieces * sizes[s]))], parts.Value, each, areAdded);
     }
 
     /// <summary>The number of all rows: the bound that the last part ends at.</summary>

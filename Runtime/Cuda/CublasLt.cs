@@ -28,10 +28,13 @@ internal static unsafe partial class CublasLt
     public const int Float32 = 68, Float32ByTf32 = 77;
 
     /// <summary>Attributes of descriptions.</summary>
-    public const int TransposeA = 3, TransposeB = 4, Epilogue = 7, BiasPointer = 8, InputPointer = 11, InputLeading = 12, BatchCount = 5, BatchStride = 6, MaxWorkspaceBytes = 1;
+    public const int TransposeA = 3, TransposeB = 4, Epilogue = 7, BiasPointer = 8, InputPointer = 11, InputLeading = 12, BatchCount = 5, BatchStride = 6, MaxWorkspaceBytes = 1, ReductionSchemes = 3;
 
     /// <summary>Values of cublasLtEpilogue_t: add a vector to each column; GELU, its input stored; multiply by GELU's slopes at its input.</summary>
     public const int AddsBias = 4, Gelu = 160, GeluOfBiased = 164, GeluSlope = 192;
+
+    /// <summary>Values of cublasLtReductionScheme_t: partial sums are added in place or in the type of computation, and not in the output's.</summary>
+    public const uint ReducesExactly = 1 | 2;
 
     private const string Library = CudaLibrary.ProductsName;
 

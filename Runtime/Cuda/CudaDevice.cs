@@ -7,7 +7,8 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Index">Which of the machine's GPUs.</param>
 /// <param name="MeasureSteps">Whether executables time their steps, which forgoes graphs.</param>
 /// <param name="Portable">Whether kernels of Hopper's own instructions are passed over, as where there is no Hopper.</param>
-public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false, bool Portable = false);
+/// <param name="MeasureProducts">Whether the fastest way to compute a product is measured; else a kernel of our own takes what it can.</param>
+public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false, bool Portable = false, bool MeasureProducts = true);
 
 /// <summary>What a run of a plan takes of a GPU.</summary>
 /// <param name="WorkingBytes">Beside the plan's buffers.</param>
@@ -45,6 +46,7 @@ public sealed class CudaDevice : IDevice
         Information = CudaMachine.Gpu(options.Index);
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
+        MeasuresProducts = options.MeasureProducts;
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
@@ -123,6 +125,8 @@ public sealed class CudaDevice : IDevice
     internal CudaProducts Products => products.Value;
 
     internal bool MeasuresSteps { get; }
+
+    internal bool MeasuresProducts { get; }
 
     /// <summary>Bytes of shared memory that a block may ask for where a multiprocessor is to have two of them.</summary>
     internal int SharedBytesOfHalf => (Information.SharedBytes + SharedBytesOfSystem) / 2 - SharedBytesOfSystem - SharedBytesBeside;

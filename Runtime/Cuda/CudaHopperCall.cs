@@ -3,8 +3,8 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
-/// A launch of one of the persistent attention kernels on Hopper: as many blocks as multiprocessors draw work from a
-/// counter that the kernel itself sets back. Its parameters are tensor maps, then a structure.
+/// A launch of one of the persistent kernels on Hopper: as many blocks as multiprocessors share the work, which they may draw from a
+/// counter that the kernel itself sets back. Its parameters are tensor maps, then a structure; or one structure of all that.
 /// </summary>
 internal sealed unsafe class CudaHopperCall
 {
@@ -67,6 +67,7 @@ internal sealed unsafe class CudaHopperCall
         fixed (long* start = values)
         {
             // One by one: in a buffer of all parameters, those that are aligned to more than 16 bytes would have to lie as the compiler chose.
+            // The driver reads as many as the kernel has.
             void** parameters = stackalloc void*[maps + 1];
             for (int i = 0; i <= maps; i++)
                 parameters[i] = start + i * CudaTensorMap.Words;

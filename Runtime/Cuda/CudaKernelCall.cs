@@ -5,6 +5,9 @@ namespace Legato.Runtime.Cuda;
 /// <summary>A kernel over its operands, before it is spelled.</summary>
 internal sealed record CudaKernelCall(string Name, Cost Cost, Kernel Kernel, CudaView[] Views)
 {
+    /// <summary>Where the sums of its parts go, by the operand that holds the parts: nothing else is done with those.</summary>
+    public IReadOnlyDictionary<int, CudaView>? Results { get; init; }
+
     /// <summary>Whether it touches what another writes, or writes what another touches.</summary>
     public bool Conflicts(CudaKernelCall other)
     {

@@ -173,12 +173,14 @@ internal sealed class CudaLowering
                 i += run.Length + followers - 1;
             else if (i + 1 < steps.Count && steps[i] is Step.Fused before && runs.At(steps, i + 1) is { } made && AddSkinny(made, [.. steps.Skip(i + 1 + made.Length)], before) is { } last)
                 i += made.Length + last;
+            else if (AddJoined(steps, i) is { } products)
+                i += products - 1;
             else if (i + 1 < steps.Count && AddWithGelu(steps[i], steps[i + 1]))
                 i++;
             else if (!StartsKernelsEarly && steps.Skip(i).TakeWhile(s => s is Step.Fused).Count() is var neighbours and > 1)
             {
                 Begin();
-                AddKernels(steps.Skip(i).Take(neighbours).Cast<Step.Fused>().Select(Call));
+                AddKernels(Calls([.. steps.Skip(i).Take(neighbours).Cast<Step.Fused>()]));
                 i += neighbours - 1;
             }
             else
@@ -194,6 +196,45 @@ internal sealed class CudaLowering
     }
 
     private CudaKernelCall Call(Step.Fused step) => new(step.Name, step.Cost, step.Kernel, Views(step.Operands));
+
+    /// <summary>The kernels of neighbouring steps; one that sums parts takes over the steps that add those up.</summary>
+    private List<CudaKernelCall> Calls(Step.Fused[] steps)
+    {
+        var calls = new List<CudaKernelCall>();
+        var taken = new HashSet<int>();
+        for (int i = 0; i < steps.Length; i++)
+            if (!taken.Contains(i))
+            {
+                Dictionary<int, int>? followers = Followers(i);
+                taken.UnionWith(followers?.Values ?? Enumerable.Empty<int>());
+                calls.Add(Call(steps[i]) with { Results = followers?.ToDictionary(f => f.Key, f => View(steps[f.Value].Operands[1])) });
+            }
+        return calls;
+
+        // By operand, the step that adds up its parts; null where one has none, or they cannot be computed at once.
+        Dictionary<int, int>? Followers(int first)
+        {
+            if (ColumnSums.Of(steps[first].Kernel, e => Bounds(e).High) is not { AreAdded: true, Parts: <= CudaColumnSumsLaunch.MostParts } sums)
+                return null;
+            var followers = new Dictionary<int, int>();
+            for (int i = 0; i < sums.Sums.Count; i++)
+            {
+                int operand = sums.Sums[i];
+                BufferView parts = steps[first].Operands[operand];
+                int at = Array.FindIndex(steps, first + 1, s => s.Operands.Count == 2 && s.Operands[0].Equals(parts));
+                if (at < 0 || SumOfParts.Of(steps[at].Kernel) != new SumOfParts(sums.Parts, sums.Columns(i)) || !IsPassing(parts, at - first))
+                    return null;
+                followers[operand] = at;
+            }
+            CudaView[] results = [.. followers.Values.Select(at => View(steps[at].Operands[1]))];
+            IEnumerable<Step.Fused> before = steps.Take(followers.Values.Max()).Skip(first).Where((_, k) => !followers.ContainsValue(first + k));
+            return before.SelectMany(s => Views(s.Operands)).Any(view => results.Any(view.Overlaps)) ? null : followers;
+        }
+    }
+
+    /// <summary>Whether what a step writes is last read so many steps after it, and nowhere but in the plan.</summary>
+    private bool IsPassing(BufferView view, int steps) =>
+        buffers[view.Buffer] is { Class: BufferClass.Activation or BufferClass.Workspace } buffer && buffer.LastStep == buffer.FirstStep + steps;
 
     private void Add(Step step)
     {
@@ -270,6 +311,28 @@ internal sealed class CudaLowering
 
         bool IsFree(CudaView view, Access access) => !chains.SelectMany(chain => chain.Touched)
             .Any(touched => (access != Access.Read || touched.Access != Access.Read) && touched.View.Overlaps(view));
+    }
+
+    /// <summary>Adds products as one launch, if a kernel of our own may compute them so: their number, or null.</summary>
+    private int? AddJoined(IReadOnlyList<Step> steps, int first)
+    {
+        if (runs.At(steps, first) is not { } run)
+            return null;
+        JoinedProducts? products = JoinedProducts.Beside(run) ?? JoinedProducts.Summed(steps.Skip(first), view => IsPassing(view, 1), (x, y) => View(x).Overlaps(View(y)));
+        if (products is null || products.Steps.Any(p => CudaSkinnyProduct.Of(p, this) is not null || AlignedProducts.Of(p, TypeOf(p.Left.View)).Count() > 1))
+            return null;
+        CudaProductLaunch?[] apart = [.. products.Steps.Select(Apart)];
+        if (apart.Contains(null) || CudaJoinedProductLaunch.Of(products, apart!, this) is not { } launch)
+            return null;
+        Begin();
+        Add(launch);
+        return products.Steps.Count;
+
+        CudaProductLaunch? Apart(Step.MatrixProduct p)
+        {
+            CudaView left = View(p.Left.View), right = View(p.Right.View), output = View(p.Output.View);
+            return p.Epilogue is null ? new CudaProductLaunch(p, left, right, output, this) : Ended(p, left, right, [output, .. Views(p.EpilogueOperands)]);
+        }
     }
 
     private void AddProduct(Step.MatrixProduct product)
@@ -418,6 +481,12 @@ internal sealed class CudaLowering
                 stages = new CudaKernelStages();
                 Add(() => new CudaScatterLaunch(spread.Name, spread.Cost, spread.Kernel, scatter, spread.Views, this));
             }
+            else if (spread.Results is { } results && ColumnSums.Of(spread.Kernel, e => Bounds(e).High) is { } sums)
+            {
+                AddStages(stages);
+                stages = new CudaKernelStages();
+                AddSums(spread, sums, results);
+            }
             else
             {
                 foreach (CudaKernelCall part in Parts(spread))
@@ -440,6 +509,17 @@ internal sealed class CudaLowering
                 Add(() => new CudaKernelLaunch(call.Name, call.Cost, call.Kernel, call.Views, this));
             }
         }
+    }
+
+    /// <summary>A kernel that sums rows in pieces, and their sums.</summary>
+    private void AddSums(CudaKernelCall call, ColumnSums sums, IReadOnlyDictionary<int, CudaView> results)
+    {
+        CudaView[] pieces = [.. sums.PieceElements.Select(Workspace)], all = [.. call.Views, .. pieces];
+        _ = Write(sums.Fold, all);
+        Add(() => new CudaKernelLaunch(call.Name, call.Cost, sums.Fold, all, this));
+        PiecesOfSum[] finished = [.. sums.Sums.Select((operand, i) => new PiecesOfSum(pieces[i], results[operand], sums.Columns(i)))];
+        Want(CudaColumnSumsLaunch.Source(finished.Length));
+        Add(new CudaColumnSumsLaunch(call.Name + " sum", Cost.Zero, finished, sums.Parts, sums.Each, this));
     }
 
     /// <summary>A kernel in as many launches as spread it over the GPU.</summary>

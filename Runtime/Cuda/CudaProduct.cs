@@ -4,7 +4,15 @@ namespace Legato.Runtime.Cuda;
 
 /// <summary>A matrix as cuBLASLt sees it: columns lie together, or rows where it is transposed.</summary>
 /// <param name="Leading">Elements from one column (row, if transposed) to the next.</param>
-internal readonly record struct ProductOperand(ScalarType Type, bool Transposed, long Leading, long BatchStride);
+internal readonly record struct ProductOperand(ScalarType Type, bool Transposed, long Leading, long BatchStride)
+{
+    /// <summary>From the first to the last byte of a matrix of so many rows and columns, or of a batch of them.</summary>
+    public long Bytes(long rows, long columns, long batch)
+    {
+        (long stored, long lines) = Transposed ? (columns, rows) : (rows, columns);
+        return ((batch - 1) * BatchStride + (lines - 1) * Leading + stored) * Type.Size();
+    }
+}
 
 /// <summary>
 /// A product of columns-first matrices: C[rows, columns] = A · B, for each of a batch, plus what C or another matrix like it
@@ -39,7 +47,7 @@ internal sealed unsafe class CudaProduct : IDisposable
         A = Layout(shape.A, shape.Rows, shape.Depth, shape.Batch);
         B = Layout(shape.B, shape.Depth, shape.Columns, shape.Batch);
         C = Layout(shape.C, shape.Rows, shape.Columns, shape.Batch);
-        Bytes = (Span(shape.A, shape.Rows, shape.Depth, shape.Batch), Span(shape.B, shape.Depth, shape.Columns, shape.Batch), Span(shape.C, shape.Rows, shape.Columns, shape.Batch));
+        Bytes = (shape.A.Bytes(shape.Rows, shape.Depth, shape.Batch), shape.B.Bytes(shape.Depth, shape.Columns, shape.Batch), shape.C.Bytes(shape.Rows, shape.Columns, shape.Batch));
     }
 
     public nint Description { get; }
@@ -92,11 +100,5 @@ internal sealed unsafe class CudaProduct : IDisposable
             CublasLt.Check(CublasLt.LayoutSetAttribute(layout, CublasLt.BatchStride, &stride, sizeof(long)), "describing a batch");
         }
         return layout;
-    }
-
-    private static long Span(ProductOperand operand, long rows, long columns, long batch)
-    {
-        (long stored, long lines) = operand.Transposed ? (columns, rows) : (rows, columns);
-        return ((batch - 1) * operand.BatchStride + (lines - 1) * operand.Leading + stored) * operand.Type.Size();
     }
 }

@@ -17,7 +17,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
     private readonly ProductEnd? end;
     private readonly CudaLowering lowering;
     private readonly List<Call> calls = [];
-    private readonly CudaHopperDense? own;
+    private readonly CudaOwnProduct? own;
     private CudaProduct? product;
     private ProductShape shape;
     private ProductChoice? choice;
@@ -45,8 +45,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
         accumulate = step.Accumulate;
         byTf32 = lowering.Resources.Plan.Precision == "tf32";
         this.lowering = lowering;
-        var form = new HopperProductForm(this.left.Type, output.Type, !a.ColumnStride.Equals(Extent.One), b.ColumnStride.Equals(Extent.One), accumulate || end?.Addend is not null, end?.Bias is not null, ProductGrouping.None);
-        own = end is null or { Activation: ProductActivation.None } ? CudaHopperDense.Of(form, a, b, this.right.Type, Name, lowering) : null;
+        own = CudaOwnProduct.Of(a, b, this.left.Type, this.right.Type, output.Type, accumulate, end, Name, lowering);
     }
 
     /// <summary>Whether a kernel of our own may compute it, which takes odd sizes as they are.</summary>
@@ -55,11 +54,14 @@ internal sealed class CudaProductLaunch : CudaLaunch
     /// <summary>That it took when it was measured; not a number where it wasn't, as of a kernel that takes all.</summary>
     public double Seconds => choice?.Seconds ?? double.NaN;
 
+    /// <summary>The shape and the places that it was bound to; null where it is no single product that cuBLASLt takes.</summary>
+    public (ProductShape Shape, ProductAddresses At)? Bound { get; private set; }
+
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
         product?.Dispose();
-        (product, choice) = (null, null);
+        (product, choice, Bound) = (null, null, null);
         AddCalls(dimensions);
         if (calls.Count == 0)
             return;
@@ -76,7 +78,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
             product = new CudaProduct(shape);
             added = end?.Addend?.Address(dimensions);
             Call first = calls[0];
-            HopperAddresses addresses = new(first.Left, first.Right, first.Output, added ?? first.Output, end?.Bias?.Address(dimensions) ?? 0);
+            ProductAddresses addresses = new(first.Left, first.Right, first.Output, added ?? first.Output, end?.Bias?.Address(dimensions) ?? 0);
+            Bound = calls.Count == 1 ? (shape, addresses) : null;
             bool isTaken = own is not null && calls.Count == 1 && own.Takes(shape, addresses);
             choice = lowering.Device.Products.Choose(shape, product, isTaken ? own : null);
             if (choice is { Library: null })

@@ -41,6 +41,7 @@ internal sealed unsafe class CudaProducts : IDisposable
     private readonly CudaDevice device;
     private readonly ConcurrentDictionary<ProductShape, ProductChoice?> chosen = new();
     private readonly ConcurrentDictionary<ProductShape, bool> unloaded = new();
+    private readonly ConcurrentDictionary<string, double> together = new();
     private readonly CudaMemory workspace;
     private readonly nint handle;
 
@@ -57,9 +58,11 @@ internal sealed unsafe class CudaProducts : IDisposable
 
     /// <summary>How to compute a shape; null where cuBLASLt has no algorithm, and there is no kernel of our own.</summary>
     /// <param name="own">Our own, where it computes that shape.</param>
-    public ProductChoice? Choose(ProductShape shape, CudaProduct product, CudaHopperDense? own) => chosen.GetOrAdd(shape, _ =>
+    public ProductChoice? Choose(ProductShape shape, CudaProduct product, CudaOwnProduct? own) => chosen.GetOrAdd(shape, _ =>
     {
-        string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()}\n{own?.Key}";
+        if (own is not null && !device.MeasuresProducts)
+            return new ProductChoice(null, double.NaN);
+        string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()} {CublasLt.ReducesExactly}\n{own?.Key}";
         if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
         {
             unloaded[shape] = true;
@@ -74,6 +77,22 @@ internal sealed unsafe class CudaProducts : IDisposable
 
     /// <summary>Whether nobody has launched yet what is chosen for a shape; true once.</summary>
     public bool TakeUnloaded(ProductShape shape) => unloaded.TryRemove(shape, out _);
+
+    /// <summary>That products take as one, on memory of their own; not a number where there is no room to measure.</summary>
+    public double Seconds(CudaDeferredProduct joined, IReadOnlyList<DeferredPart> parts)
+    {
+        string key = $"{string.Join('\n', parts.Select(p => p.Shape))}\n{device.Information.Name}\n{joined.Key}";
+        return together.GetOrAdd(key, _ =>
+        {
+            if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
+                return choice.Seconds;
+            device.FinishLoading();
+            double seconds = Measured(joined, parts);
+            if (!double.IsNaN(seconds))
+                CubinCache.Keep(key, new ProductChoice(null, seconds).ToBytes());
+            return seconds;
+        });
+    }
 
     /// <summary>Starts d = a · b, or where the product accumulates a · b + c; c may be d. Zero for success.</summary>
     public int Multiply(CudaProduct product, in ProductAlgorithm algorithm, nint a, nint b, nint c, nint d, nint stream)
@@ -92,7 +111,7 @@ internal sealed unsafe class CudaProducts : IDisposable
     }
 
     /// <summary>The fastest of the proposals and our own kernel, on memory of its own; the first where there is no room to measure.</summary>
-    private ProductChoice? Measured(ProductShape shape, CudaProduct product, CudaHopperDense? own)
+    private ProductChoice? Measured(ProductShape shape, CudaProduct product, CudaOwnProduct? own)
     {
         List<ProductChoice> choices = [.. Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN))];
         if (own is not null)
@@ -107,7 +126,7 @@ internal sealed unsafe class CudaProducts : IDisposable
         using var stopwatch = new CudaStopwatch(1);
         if (input is not null)
             product.SetInput(input.Address);
-        own?.Bind(shape, new HopperAddresses(b.Address, a.Address, c.Address, c.Address, a.Address));
+        own?.Bind(shape, new ProductAddresses(b.Address, a.Address, c.Address, c.Address, a.Address));
         if (shape.HasBias)
             product.SetBias(a.Address);
         bool Start(ProductChoice choice)
@@ -125,12 +144,43 @@ internal sealed unsafe class CudaProducts : IDisposable
         return choices[at] with { Seconds = best };
     }
 
+    private double Measured(CudaDeferredProduct joined, IReadOnlyList<DeferredPart> parts)
+    {
+        (long Left, long Right, long Output)[] bytes = [.. parts.Select(p => (
+            p.Shape.B.Bytes(p.Shape.Depth, p.Shape.Columns, 1), p.Shape.A.Bytes(p.Shape.Rows, p.Shape.Depth, 1), p.Shape.C.Bytes(p.Shape.Rows, p.Shape.Columns, 1)))];
+        if (bytes.Sum(b => b.Left + b.Right + b.Output) > device.BytesFree / 2)
+            return double.NaN;
+        List<CudaMemory> memory = [];
+        try
+        {
+            nint Place(long size)
+            {
+                memory.Add(Filled(size));
+                return memory[^1].Address;
+            }
+            joined.Bind([.. parts.Select((p, i) => p with { Left = Place(bytes[i].Left), Right = Place(bytes[i].Right), Output = Place(bytes[i].Output), Bias = Place(bytes[i].Right) })]);
+            using var stopwatch = new CudaStopwatch(1);
+            bool Start()
+            {
+                joined.Enqueue(device.Stream);
+                return true;
+            }
+            return Time(stopwatch, Start) ?? double.NaN;
+        }
+        finally
+        {
+            memory.ForEach(m => m.Dispose());
+        }
+    }
+
     private ProductAlgorithm[] Proposed(CudaProduct product)
     {
         ProductProposal* proposals = stackalloc ProductProposal[Proposals];
         CublasLt.Check(CublasLt.PreferenceCreate(out nint preference), "describing a preference");
         nuint most = (nuint)WorkspaceBytes;
         CublasLt.Check(CublasLt.PreferenceSetAttribute(preference, CublasLt.MaxWorkspaceBytes, &most, (nuint)sizeof(nuint)), "describing a preference");
+        uint schemes = CublasLt.ReducesExactly;
+        CublasLt.Check(CublasLt.PreferenceSetAttribute(preference, CublasLt.ReductionSchemes, &schemes, sizeof(uint)), "describing a preference");
         int status = CublasLt.Propose(
             handle, product.Description, product.A, product.B, product.C, product.C, preference, Proposals, proposals, out int given);
         _ = CublasLt.PreferenceDestroy(preference);

@@ -4,6 +4,7 @@ using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
 using NUnit.Framework;
 using static Legato.Tests.KernelLanguage;
+using static Legato.Tests.TanhGeluExpressions;
 
 namespace Legato.Tests;
 
@@ -93,12 +94,4 @@ public class CudaGeluTests
         "epilogue", [InOut("c", type), In(operand, type)], ["m0", "m1", "n0", "n1"],
         [new Statement.Loop(LoopKind.Grid, "m", V("m0"), V("m1"), [new Statement.Loop(LoopKind.Vector, "n", V("n0"), V("n1"),
             [Let("v", value), Store(0, At("m", columns, "n"), V("v"))])])]);
-
-    private static Expr Tanh(Expr x) => Op(Operation.Tanh, Mul(F(0.7978845608028654), Add(x, Mul(F(0.044715), Mul(x, Mul(x, x))))));
-
-    private static Expr Gelu(Expr x) => Mul(Mul(F(0.5), x), Add(F(1), Tanh(x)));
-
-    private static Expr Slope(Expr x) => Add(
-        Mul(F(0.5), Add(F(1), Tanh(x))),
-        Mul(Mul(F(0.5), x), Mul(Sub(F(1), Mul(Tanh(x), Tanh(x))), Mul(F(0.7978845608028654), Add(F(1), Mul(F(3 * 0.044715), Mul(x, x)))))));
 }

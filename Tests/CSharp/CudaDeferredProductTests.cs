@@ -1,0 +1,176 @@
+using Legato.Runtime.Cuda;
+using Legato.Runtime.Devices;
+using Legato.Runtime.Interpreter;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+using static Legato.Tests.KernelLanguage;
+
+namespace Legato.Tests;
+
+/// <summary>Products of our own kernel for 16-bit results: what else is done with the sums, by it or by others, and those that it computes as one.</summary>
+[TestFixture]
+public class CudaDeferredProductTests
+{
+    private static readonly string[] Endings = ["nothing", "bias", "matrix", "both", "gelu", "biased gelu", "slope"];
+
+    [Test]
+    public void EveryEndingAndLayoutAgreesWithTheInterpreter(
+        [ValueSource(nameof(Endings))] string ending, [Values] bool rightByColumns, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type)
+    {
+        // Tiles that end in the midst, of rows, columns and depth.
+        PlanFixture fixture = Operands(type, 201, 520, 152);
+        using var interpreter = new InterpreterDevice();
+        Plan plan = fixture.Plan(Steps(fixture, type, ending, rightByColumns, 201, 520, 152));
+        Agrees(fixture.Run(interpreter, plan), OnOurOwn(fixture, plan), type);
+    }
+
+    /// <summary>More tiles than multiprocessors: what waits in registers is stored during the next tile.</summary>
+    [Test]
+    public void ManyTilesAgreeWithOtherKernels([ValueSource(nameof(Endings))] string ending, [Values(40, 1000)] int depth)
+    {
+        PlanFixture fixture = Operands(ScalarType.BF16, 2100, 2056, depth);
+        Plan plan = fixture.Plan(Steps(fixture, ScalarType.BF16, ending, rightByColumns: true, 2100, 2056, depth));
+        Agrees(OnOthers(fixture, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+    }
+
+    [Test]
+    public void OddColumnsAreStoredOneByOne()
+    {
+        PlanFixture fixture = new PlanFixture().Random("a", 300 * 72, ScalarType.BF16).Random("b", 267 * 72, ScalarType.BF16).Random("c", 300 * 272, ScalarType.BF16);
+        Plan plan = fixture.Plan(new Step.MatrixProduct(
+            "product", Cost.Zero, 300, 267, 70, Rows(fixture, "a", 72), Columns(fixture, "b", 72), Rows(fixture, "c", 272), Accumulate: false, [], null, []));
+        using var interpreter = new InterpreterDevice();
+        Agrees(fixture.Run(interpreter, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+    }
+
+    [Test]
+    public void ProductsOfOneLeftMatrixAreOneLaunch([Values] bool hasBias, [Values] bool rightByColumns, [Values(130, 3000)] int rows)
+    {
+        (string Name, int Columns)[] outputs = [("q", 520), ("k", 264), ("v", 264)];
+        const int depth = 152;
+        PlanFixture fixture = new PlanFixture().Random("x", rows * depth, ScalarType.BF16);
+        foreach ((string name, int columns) in outputs)
+            _ = fixture.Random($"weight {name}", columns * depth, ScalarType.BF16).Random($"bias {name}", columns, ScalarType.BF16).Zeros(name, rows * columns, ScalarType.BF16);
+        Plan plan = fixture.Plan([.. outputs.Select(o => Product(
+            fixture, o.Name, "x", $"weight {o.Name}", rightByColumns, rows, o.Columns, depth, hasBias ? Epilogue(ScalarType.BF16, o.Columns, Sum(o.Columns, Load(1, At("n"))), "bias") : null, $"bias {o.Name}"))]);
+        Assert.That(JoinedProducts.Beside(new ProductRuns((a, b) => a.Buffer == b.Buffer).At(plan.Steps, 0)!)?.Steps.Count, Is.EqualTo(3));
+        Agrees(OnOthers(fixture, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+    }
+
+    [Test]
+    public void ASumOfProductsIsOneLaunch([Values] bool rightByColumns, [Values(130, 3000)] int rows)
+    {
+        (PlanFixture fixture, Plan plan) = Summed(rows, rightByColumns);
+        Assert.That(JoinedProducts.Summed(plan.Steps, _ => true, SameBuffer)?.Steps.Count, Is.EqualTo(3));
+        Dictionary<string, double[]> expected = OnOthers(fixture, plan), actual = OnOurOwn(fixture, plan);
+        Agrees(new() { ["sum"] = expected["sum"] }, actual, ScalarType.BF16, size: 3 * Math.Sqrt(152));
+    }
+
+    [Test]
+    public void WhatElseIsReadEndsASum()
+    {
+        (PlanFixture fixture, Plan plan) = Summed(130, rightByColumns: true);
+        Step.MatrixProduct[] steps = [.. plan.Steps.Cast<Step.MatrixProduct>()];
+        Assert.That(JoinedProducts.Summed(steps, view => !view.Equals(fixture.View("first")), SameBuffer), Is.Null, "the first is read elsewhere");
+        Assert.That(JoinedProducts.Summed(steps, view => !view.Equals(fixture.View("second")), SameBuffer)?.Steps.Count, Is.EqualTo(2));
+        Assert.That(JoinedProducts.Summed([steps[0] with { Accumulate = true }, steps[1]], _ => true, SameBuffer), Is.Null, "it adds to what was there");
+        Assert.That(JoinedProducts.Summed([steps[0], steps[2]], _ => true, SameBuffer), Is.Null, "another is added");
+        Step.MatrixProduct inPlace = steps[1] with { Output = steps[0].Left };
+        Assert.That(JoinedProducts.Summed([steps[0], inPlace], _ => true, SameBuffer), Is.Null, "the sum would overwrite what it is made of");
+    }
+
+    private static bool SameBuffer(BufferView a, BufferView b) => a.Buffer == b.Buffer;
+
+    private static (PlanFixture Fixture, Plan Plan) Summed(int rows, bool rightByColumns)
+    {
+        const int columns = 520;
+        int[] depths = [152, 72, 72];
+        string[] outputs = ["first", "second", "sum"];
+        var fixture = new PlanFixture();
+        for (int i = 0; i < depths.Length; i++)
+            _ = fixture.Random($"x{i}", rows * depths[i], ScalarType.BF16).Random($"weight {i}", columns * depths[i], ScalarType.BF16).Zeros(outputs[i], rows * columns, ScalarType.BF16);
+        Kernel add = Epilogue(ScalarType.BF16, columns, Sum(columns, Load(1, At("m", columns, "n"))), "addend");
+        Plan plan = fixture.Plan([.. outputs.Select((name, i) => Product(
+            fixture, name, $"x{i}", $"weight {i}", rightByColumns, rows, columns, depths[i], i == 0 ? null : add, i == 0 ? "x0" : outputs[i - 1]))]);
+        PlanBuffer Passing(PlanBuffer buffer, int step) => buffer with { FirstStep = step, LastStep = step + 1 };
+        return (fixture, plan with
+        {
+            Buffers = [.. plan.Buffers.Select(b => b.Name == "first" ? Passing(b, 0) : b.Name == "second" ? Passing(b, 1) : b)],
+        });
+    }
+
+    /// <summary>By our own kernel, without asking whether it is the fastest; twice, for the same bits.</summary>
+    private static Dictionary<string, double[]> OnOurOwn(PlanFixture fixture, Plan plan)
+    {
+        using CudaDevice device = Open(new CudaDeviceOptions(MeasureProducts: false));
+        if (!device.IsHopper)
+            Assert.Ignore("this GPU is no Hopper");
+        Dictionary<string, double[]> first = fixture.Run(device, plan), second = fixture.Run(device, plan);
+        foreach ((string name, double[] values) in first)
+            Assert.That(second[name], Is.EqualTo(values), $"{name}: the same bits every time");
+        return first;
+    }
+
+    private static Dictionary<string, double[]> OnOthers(PlanFixture fixture, Plan plan)
+    {
+        using CudaDevice device = Open(new CudaDeviceOptions(Portable: true));
+        return fixture.Run(device, plan);
+    }
+
+    private static CudaDevice Open(CudaDeviceOptions options)
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU that CUDA can use");
+        return new CudaDevice(options);
+    }
+
+    /// <param name="size">Of what is rounded on the way.</param>
+    private static void Agrees(Dictionary<string, double[]> expected, Dictionary<string, double[]> actual, ScalarType type, double size = 12)
+    {
+        double relative = type == ScalarType.F16 ? Math.ScaleB(1, -9) : Math.ScaleB(1, -6);
+        foreach ((string name, double[] values) in expected)
+            for (int i = 0; i < values.Length; i++)
+                if (!(Math.Abs(actual[name][i] - values[i]) <= relative * (size + Math.Abs(values[i]))))
+                    Assert.Fail($"{name}[{i}] is {actual[name][i]} instead of {values[i]}");
+    }
+
+    private static PlanFixture Operands(ScalarType type, int rows, int columns, int depth) => new PlanFixture()
+        .Random("a", rows * depth, type).Random("b", columns * depth, type).Zeros("c", rows * columns, type).Random("bias", columns, type)
+        .Random("other", rows * columns, type).Zeros("result", rows * columns, type);
+
+    private static Step[] Steps(PlanFixture fixture, ScalarType type, string ending, bool rightByColumns, int rows, int columns, int depth)
+    {
+        Expr bias = Load(1, At("n")), other = Load(1, At("m", columns, "n"));
+        Step.MatrixProduct Of(Kernel? epilogue, params string[] operands) => Product(fixture, "c", "a", "b", rightByColumns, rows, columns, depth, epilogue, operands);
+        Step.MatrixProduct plain = Of(null), biased = Of(Epilogue(type, columns, Sum(columns, bias), "bias"), "bias");
+        Kernel map = Kernel([In("c", type), Out("result", type)], Grid("row", N(rows), Vector("j", N(columns),
+            Let("v", TanhGeluExpressions.Gelu(Load(0, At("row", columns, "j")))), Store(1, At("row", columns, "j"), V("v")))));
+        var gelu = new Step.Fused("map", Cost.Zero, map, [fixture.View("c"), fixture.View("result")]);
+        return ending switch
+        {
+            "nothing" => [plain],
+            "bias" => [biased],
+            "matrix" => [Of(Epilogue(type, columns, Sum(columns, other), "other"), "other")],
+            "both" => [Of(Epilogue(type, columns, Add(Sum(columns, bias), Load(2, At("m", columns, "n"))), "bias", "other"), "bias", "other")],
+            "gelu" => [plain, gelu],
+            "biased gelu" => [biased, gelu],
+            _ => [Of(Epilogue(type, columns, Mul(Load(0, At("m", columns, "n")), TanhGeluExpressions.Slope(other)), "other"), "other")],
+        };
+    }
+
+    private static Expr Sum(int columns, Expr added) => Add(Load(0, At("m", columns, "n")), added);
+
+    private static Matrix Rows(PlanFixture fixture, string name, int stride) => new(fixture.View(name), stride, 1);
+
+    private static Matrix Columns(PlanFixture fixture, string name, int stride) => new(fixture.View(name), 1, stride);
+
+    private static Step.MatrixProduct Product(
+        PlanFixture fixture, string output, string left, string right, bool rightByColumns, int rows, int columns, int depth, Kernel? epilogue, params string[] operands) => new(
+        output, Cost.Zero, rows, columns, depth, Rows(fixture, left, depth), rightByColumns ? Columns(fixture, right, depth) : Rows(fixture, right, columns),
+        Rows(fixture, output, columns), Accumulate: false, [], epilogue, epilogue is null ? [] : [.. operands.Select(fixture.View)]);
+
+    private static Kernel Epilogue(ScalarType type, int columns, Expr value, params string[] operands) => new(
+        "epilogue", [InOut("c", type), .. operands.Select(o => In(o, type))], ["m0", "m1", "n0", "n1"],
+        [new Statement.Loop(LoopKind.Grid, "m", V("m0"), V("m1"), [new Statement.Loop(LoopKind.Vector, "n", V("n0"), V("n1"),
+            [Let("v", value), Store(0, At("m", columns, "n"), V("v"))])])]);
+}
