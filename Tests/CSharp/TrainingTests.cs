@@ -175,8 +175,8 @@ public sealed class TrainingTests
         RunFolder run = RunFolder.Open(path);
 
         Assert.That(
-            () => run.WriteCheckpoint(30, 1, _ => throw new IOException("No space left on device")),
-            Throws.TypeOf<LegatoException>().With.Message.Contains("No space left").And.Message.Contains("free some disk space"));
+            () => run.WriteCheckpoint(30, 1, _ => throw new IOException("No space left on device", 28 /* ENOSPC */)),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("the disk is full").And.Message.Contains("free some disk space"));
 
         Assert.That(run.Latest, Does.EndWith("step-000020"));
         Assert.That(Directory.GetDirectories(Path.Combine(path, "checkpoints")), Has.Length.EqualTo(2));
