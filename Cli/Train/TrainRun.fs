@@ -7,6 +7,8 @@ open System.Text.Json.Nodes
 open System.Threading.Tasks
 open Legato.Cli.ModelSource
 open Legato.Cli.Train
+open Legato.Cli.TrainNeed
+open Legato.Cli.TrainPlace
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Data
@@ -15,137 +17,6 @@ open Legato.Runtime.Generation
 open Legato.Runtime.Plans
 open Legato.Runtime.Text
 open Legato.Runtime.Training
-
-let private where = "legato train"
-
-let private rate options : LearningRate =
-    let peak, steps = options.LearningRate, int64 options.Steps
-    let warmUp = options.Warmup |> Option.defaultValue (min 100 (options.Steps / 10)) |> int64
-    let least = options.MinLearningRateRatio
-
-    match options.Schedule with
-    | Schedule.Constant -> LearningRate.Constant(peak, warmUp)
-    | Schedule.Cosine -> LearningRate.Cosine(peak, warmUp, steps, least)
-    | Schedule.Linear -> LearningRate.Linear(peak, warmUp, steps, least)
-    | Schedule.Wsd ->
-        let warmUp, decay = riseAndFallOf options
-        LearningRate.WarmUpStableDecay(peak, int64 warmUp, steps, int64 decay, least)
-
-let private trainingOptions options objective (rows: RowShape) =
-    TrainingOptions(
-        int64 options.Steps,
-        options.Batch,
-        rows.Sequence,
-        rate options,
-        Source = rows.Source,
-        IsPacked = rows.IsPacked,
-        Accumulate = options.Accumulate,
-        Objective = objective,
-        Optimizer = OptimizerSettings(options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay, options.Clip),
-        Dropout = options.Dropout,
-        Precision = DeviceChoice.precision options.Precision,
-        Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
-        Seed = int64 options.Seed,
-        EvaluateEvery = int64 options.EvaluateEvery,
-        EvaluationBatches = options.EvaluateBatches,
-        CheckpointEvery = int64 options.CheckpointEvery,
-        KeepCheckpoints = options.Keep
-    )
-
-/// Where training begins, before anything is read or written.
-type private Place =
-    /// A new run in that folder.
-    | New of folder: string
-    | Resumed of RunFolder
-
-let private place (options: TrainOptions) name =
-    let resumed folder = Resumed(RunFolder.Open folder)
-
-    match options.Start, options.Out with
-    | Start.Fresh, Some folder -> New folder
-    | Start.Fresh, None -> New(Runs.fresh name)
-    | Start.From folder, _ -> resumed folder
-    | Start.Latest, _ ->
-        match Runs.newest () with
-        | Some folder -> resumed folder
-        | None -> raise (LegatoException("there is no run in runs/", where, "give the run's folder: --resume DIR"))
-
-/// The checkpoint that training goes on from, if any.
-let private checkpoint place (choice: Choice) =
-    match place with
-    | New _ -> choice.Folder
-    | Resumed run ->
-        match run.Latest with
-        | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
-        | latest -> Some latest
-
-/// The plans of a run.
-let private requests (options: TrainingOptions) = [
-    options.Request Purpose.Train
-    if options.EvaluateEvery > 0 then
-        options.Request Purpose.Evaluate
-]
-
-let private needOf device (plans: IPlanSource) (options: TrainingOptions) =
-    requests options |> List.map plans.Plan |> MemoryNeed.ofPlans device
-
-// First smaller batches, then the forward pass again in the backward pass, then shorter sequences.
-let private smaller
-    device
-    plans
-    objective
-    (options: TrainOptions)
-    (rows: int -> RowShape)
-    sequence
-    : MemoryNeed.Smaller seq =
-    let need options sequence = needOf device plans (trainingOptions options objective (rows sequence))
-    let frugal = { options with Rematerialization = Rematerialization.Block }
-
-    seq {
-        {
-            MemoryNeed.Switch = fun batch -> $"--batch {batch}"
-            MemoryNeed.Need = fun batch -> need { options with Batch = batch } sequence
-            MemoryNeed.Most = options.Batch - 1
-        }
-
-        {
-            MemoryNeed.Switch = fun batch -> $"--batch {batch} --remat block"
-            MemoryNeed.Need = fun batch -> need { frugal with Batch = batch } sequence
-            MemoryNeed.Most = options.Batch
-        }
-
-        {
-            MemoryNeed.Switch = fun sequence -> $"--batch 1 --remat block --seq {sequence}"
-            MemoryNeed.Need = need { frugal with Batch = 1 }
-            MemoryNeed.Most = sequence - 1
-        }
-    }
-
-/// What the run takes, which must fit.
-let private requireMemory device plans objective options rows sequence =
-    let need = needOf device plans (trainingOptions options objective (rows sequence))
-    MemoryNeed.require where (MemoryNeed.available device) (smaller device plans objective options rows sequence) need
-    need
-
-/// Removes what a run that never began has made, and nothing else that lies in its folder.
-let private withdraw place (run: RunFolder) =
-    match place with
-    | New folder when isNull run.Latest && not (File.Exists run.MetricsFile) ->
-        File.Delete(Runs.settingsFile folder)
-        File.Delete(TrainData.tokensFile folder)
-        Directory.Delete(Path.Combine(folder, "checkpoints"))
-
-        if Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
-            Directory.Delete folder
-    | _ -> ()
-
-let private openRun place (options: TrainOptions) =
-    match place with
-    | Resumed run -> run
-    | New folder ->
-        let run = RunFolder.Create folder
-        TrainSettings.write folder options
-        run
 
 let private readsSource (plans: IPlanSource) = plans.Model.Task = ModelTask.SequenceToSequence
 
@@ -329,12 +200,6 @@ let private announce (need: MemoryNeed.Need) (job: Job) =
                     share
                     share
 
-// A run goes on with the tokenizer that its checkpoint holds.
-let private tokenizerOf place (options: TrainOptions) =
-    match place with
-    | New _ -> options
-    | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
-
 /// Refused before the first step, not at the first evaluation.
 let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (options: TrainOptions) =
     let flag, context = "--sample-prompt", int model.Context
@@ -354,13 +219,6 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
 
         if ids.Length >= context then
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
-
-let private requireStepsLeft place (options: TrainOptions) =
-    match place with
-    | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
-        let what = $"the run is finished: it has taken all of its {options.Steps} steps"
-        raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
-    | _ -> ()
 
 /// Trains the model, whatever declares it.
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =

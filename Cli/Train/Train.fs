@@ -218,7 +218,7 @@ let defaults = {
     Quiet = false
 }
 
-let private where = "legato train"
+let where = "legato train"
 
 let private tokenizer word =
     match word with

@@ -1,0 +1,68 @@
+/// Where a training run begins: in a new folder, or where another stopped.
+module Legato.Cli.TrainPlace
+
+open System.IO
+open Legato.Cli.ModelSource
+open Legato.Cli.Train
+open Legato.Runtime
+open Legato.Runtime.Training
+
+/// Where training begins, before anything is read or written.
+type Place =
+    /// A new run in that folder.
+    | New of folder: string
+    | Resumed of RunFolder
+
+let place (options: TrainOptions) name =
+    let resumed folder = Resumed(RunFolder.Open folder)
+
+    match options.Start, options.Out with
+    | Start.Fresh, Some folder -> New folder
+    | Start.Fresh, None -> New(Runs.fresh name)
+    | Start.From folder, _ -> resumed folder
+    | Start.Latest, _ ->
+        match Runs.newest () with
+        | Some folder -> resumed folder
+        | None -> raise (LegatoException("there is no run in runs/", where, "give the run's folder: --resume DIR"))
+
+/// The checkpoint that training goes on from, if any.
+let checkpoint place (choice: Choice) =
+    match place with
+    | New _ -> choice.Folder
+    | Resumed run ->
+        match run.Latest with
+        | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
+        | latest -> Some latest
+
+/// Removes what a run that never began has made, and nothing else that lies in its folder.
+let withdraw place (run: RunFolder) =
+    match place with
+    | New folder when isNull run.Latest && not (File.Exists run.MetricsFile) ->
+        File.Delete(Runs.settingsFile folder)
+        File.Delete(TrainData.tokensFile folder)
+        Directory.Delete(Path.Combine(folder, "checkpoints"))
+
+        if Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
+            Directory.Delete folder
+    | _ -> ()
+
+let openRun place (options: TrainOptions) =
+    match place with
+    | Resumed run -> run
+    | New folder ->
+        let run = RunFolder.Create folder
+        TrainSettings.write folder options
+        run
+
+// A run goes on with the tokenizer that its checkpoint holds.
+let tokenizerOf place (options: TrainOptions) =
+    match place with
+    | New _ -> options
+    | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
+
+let requireStepsLeft place (options: TrainOptions) =
+    match place with
+    | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
+        let what = $"the run is finished: it has taken all of its {options.Steps} steps"
+        raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
+    | _ -> ()
