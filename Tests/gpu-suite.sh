@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
-parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' 'Cuda(Epilogue|Mistake|Gelu|Joined)?Tests\.' '(Device|FewRows|Choose)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*cuda')
+parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' 'Cuda(ColumnSums|Epilogue|Mistake|Gelu|Joined)?Tests\.' 'CudaDeferredProductTests' '(Device|FewRows|Choose)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*cuda')
 for portable in False True; do
     parts+=("CudaAttentionTests\\($portable\\)\\.[^F]")
     for meaning in all causal window corner capped biased; do parts+=("CudaAttentionTests\\($portable\\)\\.F.*\"$meaning\""); done
