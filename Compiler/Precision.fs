@@ -27,7 +27,9 @@ let float32 = {
     ScalesLoss = false
 }
 
-let private storageType name =
+/// The type that a precision's weights have in memory.
+/// <exception cref="LegatoException">The precision is not known.</exception>
+let storageType name =
     match name with
     | "fp32"
     // float32 in memory; the devices that can may round the operands of products.

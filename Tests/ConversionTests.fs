@@ -5,6 +5,7 @@ open System
 open System.IO
 open System.Text.Json.Nodes
 open NUnit.Framework
+open Legato.Tests.ConversionFixtures
 open Legato.Cli
 open Legato.Compiler
 open Legato.Models
@@ -13,36 +14,6 @@ open Legato.Runtime.Cpu
 open Legato.Runtime.Plans
 open Legato.Runtime.Text.Training
 open Legato.Runtime.Training
-
-/// A reference checkpoint: one of the repository's own, or one that lies beside it.
-let private checkpoint name =
-    let own = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name)
-    if Directory.Exists own then own else Repository.shared $"goldens/{name}"
-
-let private inFolder (work: string -> unit) =
-    let folder = Directory.CreateTempSubdirectory "legato-conversion-"
-
-    try
-        work folder.FullName
-    finally
-        folder.Delete true
-
-let private succeeds words =
-    let outcome = Invocation.legato words
-    Assert.That(outcome.ExitCode, Is.Zero, outcome.Output + outcome.Errors)
-    outcome.Output
-
-/// The logits of a few tokens.
-let private logits (model: string) =
-    let source = ModelSource.find model
-    let plans = CompiledModel(ModelSource.definition source) :> IPlanSource
-    use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
-    use memory = new ModelMemory(device)
-    use executable = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
-    HubCheckpoint.Load(model, plans.Model, fun path -> memory.Parameter path)
-    VerifyInference.forward executable [| for i in 0..15 -> 37 * i % 256 |]
-
-let private weights folder = File.ReadAllBytes(Path.Combine(folder, "model.safetensors"))
 
 /// What GGUF has names for.
 let private models = [ "gpt2"; "llama"; "llama3_rope"; "qwen2"; "qwen3"; "mixtral"; "phi3"; "gpt_oss" ]
@@ -57,15 +28,6 @@ let ``float32 goes to GGUF and back without a changed bit`` (name: string) =
         Assert.That(logits file, Is.EqualTo<float32[]>(logits (checkpoint name)))
         File.Copy(Path.Combine(checkpoint name, "expected.safetensors"), Path.Combine(back, "expected.safetensors"))
         succeeds [ "verify"; back ] |> ignore)
-
-/// A folder with a model of random weights.
-let private made (model: Legato.Dsl.ModelDef) folder =
-    let plans = CompiledModel model :> IPlanSource
-    use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
-    use memory = new ModelMemory(device)
-    use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
-    InitialParameters(plans.Model, 1L).Write(fun path -> memory.Parameter path)
-    HubCheckpoint.Save(folder, plans.Model, fun path -> memory.Parameter path)
 
 [<Test>]
 let ``layers for training alone are exported where they are there, and missed by none but training`` () =
@@ -87,10 +49,6 @@ let ``layers for training alone are exported where they are there, and missed by
         let spoken = Invocation.legato [ "generate"; without; "--prompt"; "a"; "--max-tokens"; "2"; "--greedy" ]
         Assert.That(spoken.ExitCode, Is.Zero, spoken.Errors)
         Assert.That(spoken.Errors, Does.Contain "the model speaks without"))
-
-let private sizes =
-    """ "vocab_size": 256, "max_position_embeddings": 64, "hidden_size": 64, "intermediate_size": 96,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.1 """
 
 let private mixtures = [
     TestCaseData(
@@ -121,122 +79,6 @@ let ``a mixture goes to GGUF and back without a changed bit`` (config: string) =
         succeeds [ "convert"; file; "--out"; back ] |> ignore
         Assert.That((weights back = weights folder), "the files differ")
         Assert.That(logits file, Is.EqualTo<float32[]>(logits folder)))
-
-let private latent family scores =
-    $"""{{ "model_type": "{family}", {sizes.Replace("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4")}, "q_lora_rank": 24,
-    "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 12, "first_k_dense_replace": 1,
-    "n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 2, "moe_intermediate_size": 32, {scores} }}"""
-
-let private yarn =
-    "\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 16, \"mscale\": 0.707, \"mscale_all_dim\": 0.707"
-
-let private latents = [
-    "deepseek_v3",
-    latent "deepseek_v3" "\"n_group\": 4, \"topk_group\": 2, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5"
-    "deepseek_v2",
-    latent
-        "deepseek_v2"
-        $"\"topk_method\": \"group_limited_greedy\", \"n_group\": 4, \"topk_group\": 2, \"routed_scaling_factor\": 1.5, \"rope_scaling\": {{ {yarn} }}"
-    "no groups, no query rank",
-    (latent "deepseek_v2" "\"topk_method\": \"greedy\"").Replace("\"q_lora_rank\": 24,", "\"q_lora_rank\": null,")
-]
-
-let private latentCases =
-    latents |> List.map (fun (name, config) -> TestCaseData(config).SetArgDisplayNames name)
-
-let private copy (tensor: StoredTensor) name (shape: int64 list) (values: float32[]) =
-    TensorToWrite(
-        name,
-        tensor.Info.Type,
-        Array.ofList shape,
-        fun stream -> stream.Write(Runtime.InteropServices.MemoryMarshal.AsBytes(ReadOnlySpan values))
-    )
-
-/// The same file as it was written before heads had matrices of their own: keys' and values' rows head by head in one, and
-/// no keys of metadata for heads as they are expanded.
-let private withOneExpansion (file: string) (older: string) =
-    use held = new GgufFile(file)
-    let heads, rank, plain, value = 4, 16, 8, 12
-
-    let expansion layer =
-        let keys, values =
-            held.Singles $"blk.{layer}.attn_k_b.weight", held.Singles $"blk.{layer}.attn_v_b.weight"
-
-        [|
-            for head in 0 .. heads - 1 do
-                for row in 0 .. plain - 1 do
-                    for column in 0 .. rank - 1 -> keys[(head * rank + column) * plain + row]
-
-                yield! values[head * value * rank .. (head + 1) * value * rank - 1]
-        |]
-
-    let tensors = [
-        for name in held.Names do
-            let tensor = held.Find name
-            let shape = List.ofSeq tensor.Info.Shape
-
-            if name.EndsWith "attn_k_b.weight" then
-                let layer = int (name.Split('.')[1])
-                let rows = int64 (heads * (plain + value))
-                copy tensor $"blk.{layer}.attn_kv_b.weight" [ rows; int64 rank ] (expansion layer)
-            elif not (name.EndsWith "attn_v_b.weight") then
-                copy tensor name shape (held.Singles name)
-    ]
-
-    let changed (key: string) (value: obj) : (string * obj) list =
-        match key.Replace("deepseek2.attention.", "") with
-        | "key_length_mla"
-        | "value_length_mla" -> []
-        | "head_count_kv" -> [ key, box 4u ]
-        | "key_length" -> [ key, box 12u ]
-        | "value_length" -> [ key, box 12u ]
-        | _ ->
-            match value with
-            | :? uint64 as n -> [ key, box (uint32 n) ]
-            | :? float as x -> [ key, box (float32 x) ]
-            | null -> []
-            | other -> [ key, other ]
-
-    let metadata = [
-        for key in held.Metadata.Keys do
-            for key, value in changed key (held.Metadata.Scalar key) do
-                Collections.Generic.KeyValuePair(key, value)
-    ]
-
-    GgufWriter.Write(older, metadata, tensors)
-
-[<TestCaseSource(nameof latentCases)>]
-let ``latent attention goes to GGUF and back, each head's matrices apart or together`` (config: string) =
-    inFolder (fun home ->
-        let folder, file, older =
-            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "older.gguf")
-
-        made (Families.ofConfig config) folder
-        succeeds [ "convert"; folder; "--out"; file ] |> ignore
-        use held = new GgufFile(file)
-        let shape name = List.ofSeq (held.Find(name: string).Info.Shape)
-        Assert.That(shape "blk.1.attn_k_b.weight", Is.EqualTo<int64 list> [ 4L; 16L; 8L ])
-        Assert.That(shape "blk.0.attn_v_b.weight", Is.EqualTo<int64 list> [ 4L; 12L; 16L ])
-        Assert.That(held.Metadata.Scalar "deepseek2.attention.key_length_mla", Is.EqualTo 12UL)
-        Assert.That(held.Metadata.Scalar "deepseek2.attention.key_length", Is.EqualTo 20UL)
-        // Row 5 of head 2's keys.
-        use stored = new CheckpointFolder(folder)
-        let expansion = stored.Find "model.layers.1.self_attn.kv_b_proj.weight"
-        let row = expansion.Elements(int64 ((2 * 20 + 5) * 16), 16, Span.Empty).ToArray()
-        let keys = held.Singles "blk.1.attn_k_b.weight"
-
-        Assert.That(
-            [| for column in 0..15 -> keys[(2 * 16 + column) * 8 + 5] |],
-            Is.EqualTo<float32[]>(Array.chunkBySize 4 row |> Array.map BitConverter.ToSingle)
-        )
-
-        withOneExpansion file older
-
-        for gguf in [ file; older ] do
-            let back = gguf + ".back"
-            succeeds [ "convert"; gguf; "--out"; back ] |> ignore
-            Assert.That((weights back = weights folder), "the files differ")
-            Assert.That(logits gguf, Is.EqualTo<float32[]>(logits folder)))
 
 let private gemma = $"""{{ "model_type": "gemma", {sizes}, "head_dim": 16 }}"""
 
@@ -417,19 +259,6 @@ let ``a round trip is judged bit for bit`` (name: string) =
     let output = succeeds [ "verify"; checkpoint name; "--round-trip" ]
     Assert.That(output, Does.Contain("logits").And.Contain("tensors").And.Not.Contain "differs")
 
-/// A checkpoint with a tokenizer of bytes, as many as its vocabulary has.
-let private withTokenizer name folder =
-    for file in [ "config.json"; "model.safetensors" ] do
-        File.Copy(Path.Combine(checkpoint name, file), Path.Combine(folder, file))
-
-    let tokenizer = TokenizerTrainer.Train(TokenizerKind.Byte, [])
-    tokenizer.Save folder
-
-let private spoken model =
-    let text = succeeds [ "generate"; model; "--prompt"; "abc"; "--greedy"; "--max-tokens"; "12"; "--json" ]
-    let json = JsonNode.Parse text
-    json["samples"].ToJsonString()
-
 [<TestCaseSource(nameof models)>]
 let ``a GGUF file speaks as its folder does`` (name: string) =
     inFolder (fun home ->
@@ -442,16 +271,6 @@ let ``a GGUF file speaks as its folder does`` (name: string) =
         succeeds [ "convert"; file; "--out"; back ] |> ignore
         Assert.That(spoken file, Is.EqualTo(spoken folder))
         Assert.That(spoken back, Is.EqualTo(spoken folder)))
-
-[<Test>]
-let ``DeepSeek speaks from GGUF as from its folder`` () =
-    inFolder (fun home ->
-        let folder, file = Path.Combine(home, "m"), Path.Combine(home, "m.gguf")
-        Directory.CreateDirectory folder |> ignore
-        withTokenizer "deepseek_v3" folder
-        succeeds [ "convert"; folder; "--out"; file ] |> ignore
-        Assert.That(spoken file, Is.EqualTo(spoken folder))
-        Assert.That(logits file, Is.EqualTo<float32[]>(logits (checkpoint "deepseek_v3"))))
 
 [<Test>]
 let ``an export is cut into shards and takes the tokenizer along`` () =

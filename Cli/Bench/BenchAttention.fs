@@ -3,7 +3,6 @@
 module Legato.Cli.BenchAttention
 
 open System
-open System.Runtime.InteropServices
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
@@ -101,22 +100,8 @@ let backward shape headed (view: string -> BufferView) : Step =
         [||]
     )
 
-/// Normally distributed.
-let private normals =
-    lazy
-        (let random = Random 1
-
-         Array.init (1 <<< 20) (fun _ ->
-             float32 (sqrt (-2.0 * log (1.0 - random.NextDouble())) * cos (2.0 * Math.PI * random.NextDouble()))))
-
-/// Fills a memory with normally distributed numbers, in pieces that repeat: what lies far apart needn't differ.
-let fill (element: ScalarType) (target: IDeviceMemory) =
-    let bytes = Array.zeroCreate<byte>(normals.Value.Length * element.Size())
-    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan normals.Value), element, Span bytes)
-
-    for start in 0L .. int64 bytes.Length .. target.Bytes - 1L do
-        let count = min (int64 bytes.Length) (target.Bytes - start)
-        target.Write(start, ReadOnlySpan(bytes, 0, int count))
+/// Queries, keys and values as a model has them at first.
+let numbers = lazy (RandomNumbers.normal (Random 1))
 
 let private figures (device: IDevice) element measure (shape: Shape) =
     use memory = new ModelMemory(device)
@@ -124,7 +109,7 @@ let private figures (device: IDevice) element measure (shape: Shape) =
     use back = memory.Compile(plan element shape "attention's gradient" (backward shape))
 
     for name in [ "q"; "k"; "v"; "do" ] do
-        fill element (memory.Parameter name).Memory
+        RandomNumbers.fill numbers.Value element (memory.Parameter name).Memory
 
     let { HeadSize = size; Positions = positions; Batch = batch; Heads = heads } = shape
     let operations = 2.0 * float (batch * heads * positions * positions * size)

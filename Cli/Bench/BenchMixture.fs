@@ -3,6 +3,7 @@ module Legato.Cli.BenchMixture
 
 open System
 open System.Runtime.InteropServices
+open Legato.Compiler
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
@@ -26,11 +27,7 @@ let private tensors (sizes: Sizes) =
     let embed, mlp = int64 sizes.Embed, int64 sizes.Mlp
     let matrix = embed * mlp
 
-    let weight =
-        match sizes.Precision with
-        | "bf16" -> ScalarType.BF16
-        | "fp16" -> ScalarType.F16
-        | _ -> ScalarType.F32
+    let weight = Precision.storageType sizes.Precision
 
     // The processor computes in float32 whatever the weights' type.
     let activation = if sizes.Device = Device.Cuda then weight else ScalarType.F32
@@ -139,25 +136,6 @@ let private dense (sizes: Sizes) =
             (matrix "weights' gradient" mlp)
     ]
 
-let private randomBytes (random: Random) kind =
-    let numbers = Array.init (1 <<< 20) (fun _ -> random.NextSingle() - 0.5f)
-
-    match kind with
-    | ScalarType.BF16 ->
-        let narrow = numbers |> Array.map (fun x -> uint16 (BitConverter.SingleToUInt32Bits x >>> 16))
-        MemoryMarshal.AsBytes(ReadOnlySpan narrow).ToArray()
-    | ScalarType.F16 ->
-        let narrow = numbers |> Array.map (fun x -> Half.op_Explicit x: Half)
-        MemoryMarshal.AsBytes(ReadOnlySpan narrow).ToArray()
-    | _ -> MemoryMarshal.AsBytes(ReadOnlySpan numbers).ToArray()
-
-/// One block of random numbers over and over: what they are doesn't matter, that they aren't all alike does.
-let private fill random (memory: IDeviceMemory) kind =
-    let block = randomBytes random kind
-
-    for offset in 0L .. int64 block.Length .. memory.Bytes - 1L do
-        memory.Write(offset, ReadOnlySpan(block, 0, int (min (int64 block.Length) (memory.Bytes - offset))))
-
 /// Different experts for each token.
 let private index (random: Random) (sizes: Sizes) =
     let experts = Array.init sizes.Experts id
@@ -184,7 +162,7 @@ let measure threads rounds (sizes: Sizes) =
 
     for name, kind, _ in tensors sizes do
         if kind <> ScalarType.I32 then
-            fill random (memory.Parameter name).Memory kind
+            RandomNumbers.fill (RandomNumbers.uniform random) kind (memory.Parameter name).Memory
 
     (memory.Parameter "index").Memory.Write(0L, MemoryMarshal.AsBytes(ReadOnlySpan(index random sizes)))
 

@@ -2,7 +2,6 @@
 module Legato.Cli.BenchNorm
 
 open System
-open System.Runtime.InteropServices
 open Legato.Compiler
 open Legato.Dsl
 open Legato.Runtime.Checkpoints
@@ -15,17 +14,6 @@ type Sizes = { Rows: int; Features: int; Precision: string; Device: Device }
 /// Runs in one launch of a plan.
 let private repeats = 20
 
-// Numbers around zero, the same over and over in blocks.
-let private fill (random: Random) (memory: IDeviceMemory) (kind: ScalarType) (count: int64) =
-    let block = Array.init (int (min count (1L <<< 20))) (fun _ -> random.NextSingle() - 0.5f)
-    let size = int64 (kind.Size())
-    let bytes = Array.zeroCreate<byte>(block.Length * int size)
-    ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan block), kind, Span bytes)
-
-    for start in 0L .. int64 block.Length .. count - 1L do
-        let length = min (count - start) (int64 block.Length)
-        memory.Write(start * size, ReadOnlySpan(bytes, 0, int (length * size)))
-
 /// Rows a second, forward and backward; bytes are those of x and y, and of x, dy and dx.
 let measure threads rounds (sizes: Sizes) =
     let layer: Layer<Tensor<Batch, Embed> -> Tensor<Batch, Embed>> =
@@ -35,15 +23,16 @@ let measure threads rounds (sizes: Sizes) =
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
     let random = Random 1
+    let fill kind target = RandomNumbers.fill (RandomNumbers.uniform random) kind target
 
     let subject name tensors (plan: Plan) : Rounds.Subject * IExecutable =
         let executable = memory.Compile plan
         let parameter = memory.Parameter "norm.gain"
-        fill random parameter.Memory parameter.Type (int64 sizes.Features)
+        fill parameter.Type parameter.Memory
 
         for buffer in plan.Buffers do
             if buffer.Class = BufferClass.Input then
-                fill random (executable.Memory buffer) buffer.Type (plan.Maximum buffer.Elements)
+                fill buffer.Type (executable.Memory buffer)
 
         let x = plan.Buffer(BufferClass.Input, "x")
 
