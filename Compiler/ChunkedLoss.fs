@@ -78,10 +78,15 @@ let private isApart tokens (head: Head) =
 
 /// In how many chunks the tokens are taken: as few as the bound on a chunk's elements admits.
 let private chunksOf count width most =
-    seq { 1L .. count }
-    |> Seq.filter (fun chunks -> count % chunks = 0L)
-    |> Seq.tryFind (fun chunks -> count / chunks * width <= most)
-    |> Option.defaultValue count
+    let smaller = [
+        for n in 1L .. int64 (sqrt (float count)) do
+            if count % n = 0L then
+                n
+    ]
+
+    let divisors = smaller @ (smaller |> List.rev |> List.map (fun n -> count / n))
+
+    divisors |> List.tryFind (fun chunks -> count / chunks * width <= most) |> Option.defaultValue count
 
 let private chunk (chunks: int64) = { Name = "Chunk"; Size = Fixed chunks }
 let private all = "Token"

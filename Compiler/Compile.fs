@@ -1,5 +1,6 @@
 namespace Legato.Compiler
 
+open System
 open System.Collections.Concurrent
 open Legato.Dsl
 open Legato.Runtime
@@ -37,6 +38,19 @@ module Compile =
         | Classification
         | SequenceToSequence -> ()
 
+    // A model multiplies all tokens of a call at once; every size of a plan follows from their number.
+    let private checkRows name (sequence: int64) (request: PlanRequest) =
+        let rows = bigint request.Batch * bigint sequence
+
+        if rows > bigint Int32.MaxValue then
+            raise (
+                LegatoException(
+                    $"one matrix product would have {rows} rows, {request.Batch} times {sequence}; it takes up to {Int32.MaxValue}",
+                    name,
+                    "choose a smaller batch or sequence"
+                )
+            )
+
     let private check (model: ModelDef) (request: PlanRequest) =
         let positive name value =
             if value < 1L then
@@ -56,6 +70,9 @@ module Compile =
                     $"use at most {model.Context}, or a model with a longer context"
                 )
             )
+
+        checkRows "batch and sequence" request.Sequence request
+        checkRows "batch and source" request.Source request
 
     /// Graph of a request, its mistakes as LegatoExceptions.
     let graph (model: ModelDef) (request: PlanRequest) : Specialise.Call =

@@ -7,6 +7,7 @@ module Legato.Compiler.Layout
 
 open System.Collections.Generic
 open Legato.Dsl
+open Legato.Runtime
 open Legato.Runtime.Plans
 open Legato.Compiler.Place
 
@@ -78,6 +79,18 @@ let private lifetime (uses: Use list) =
             let outside = first < from || last > upto
             if outside then min a from, max b upto else a, b))
 
+/// Bytes of the largest memory that x64 and arm64 address, by 52 bits.
+let private addresses = 1L <<< 52
+
+let private bytesOf (maximum: Extent -> int64) (d: Draft) =
+    let bytes = maximum (elements d.Dims * Extent.Of(int64 (d.Type.Size())))
+
+    if bytes > addresses then
+        let what = $"the buffer {d.Name} would take {bytes} bytes; a machine addresses up to {addresses}"
+        raise (LegatoException(what, "the plan's sizes", "choose smaller sizes"))
+
+    bytes
+
 /// Buffers with addresses and lifetimes, and the arena's size in bytes. Dynamic dimensions count at their maxima. Buffers of
 /// at most `apart` bytes lie over no other: steps that share no memory may run side by side.
 let assign (apart: int64) (maximum: Extent -> int64) (drafts: Draft list) (steps: Step list) : PlanBuffer list * int64 =
@@ -98,7 +111,8 @@ let assign (apart: int64) (maximum: Extent -> int64) (drafts: Draft list) (steps
         | _, Some uses -> lifetime uses
         | _, None -> 0, 0
 
-    let bytes (d: Draft) = maximum (elements d.Dims) * int64 (d.Type.Size())
+    let bytes = drafts |> List.map (fun d -> d.Id, bytesOf maximum d) |> dict
+    let bytes (d: Draft) = bytes[d.Id]
     let isUsed (d: Draft) = byBuffer.ContainsKey d.Id || d.Class = BufferClass.Input || d.Class = BufferClass.Output
     let arena = drafts |> List.filter (fun d -> not (isPersistent d) && isUsed d)
     let byId = arena |> List.map (fun d -> d.Id, d) |> dict

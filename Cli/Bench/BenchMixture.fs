@@ -23,8 +23,8 @@ type Sizes = {
 
 /// What the plans read and write. A token has a row for each of its experts.
 let private tensors (sizes: Sizes) =
-    let rows = int64 sizes.Tokens * int64 sizes.Chosen
-    let embed, mlp = int64 sizes.Embed, int64 sizes.Mlp
+    let experts, embed, mlp = Extent.Of sizes.Experts, Extent.Of sizes.Embed, Extent.Of sizes.Mlp
+    let tokens, rows = Extent.Of sizes.Tokens, Extent.Of sizes.Tokens * Extent.Of sizes.Chosen
     let matrix = embed * mlp
 
     let weight = Precision.storageType sizes.Precision
@@ -33,22 +33,22 @@ let private tensors (sizes: Sizes) =
     let activation = if sizes.Device = Device.Cuda then weight else ScalarType.F32
 
     [
-        "tokens", activation, int64 sizes.Tokens * embed
+        "tokens", activation, tokens * embed
         "rows", activation, rows * embed
-        "weights", weight, int64 sizes.Experts * matrix
+        "weights", weight, experts * matrix
         "output", activation, rows * mlp
         "gradient", activation, rows * mlp
         "rows' gradient", activation, rows * embed
-        "weights' gradient", ScalarType.F32, int64 sizes.Experts * matrix
+        "weights' gradient", ScalarType.F32, experts * matrix
         "index", ScalarType.I32, rows
-        "offsets", ScalarType.I32, int64 sizes.Experts + 1L
+        "offsets", ScalarType.I32, experts + Extent.One
         "order", ScalarType.I32, rows
     ]
 
 let private plan (sizes: Sizes) steps =
     let buffers = [|
         for id, (name, kind, elements) in List.indexed (tensors sizes) ->
-            PlanBuffer(id, name, BufferClass.Parameter, kind, [| PlanAxis("Element", Extent.Of elements) |], -1L, 0, 1)
+            PlanBuffer(id, name, BufferClass.Parameter, kind, [| PlanAxis("Element", elements) |], -1L, 0, 1)
     |]
 
     Plan("a mixture's products", Purpose.Forward, sizes.Precision, [||], buffers, [||], [||], List.toArray steps, 0L)

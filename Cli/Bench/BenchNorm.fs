@@ -39,8 +39,8 @@ let measure threads rounds (sizes: Sizes) =
         {
             Name = name
             Unit = "rows"
-            Units = float (repeats * sizes.Rows)
-            Bound = Rounds.Bound.Reading(float (tensors * sizes.Features * x.Type.Size()))
+            Units = float repeats * float sizes.Rows
+            Bound = Rounds.Bound.Reading(float tensors * float sizes.Features * float (x.Type.Size()))
             Run = [ executable.Run ]
         },
         executable

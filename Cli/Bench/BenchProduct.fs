@@ -23,7 +23,7 @@ let private plan (size: int64) isLeftTransposed isRightTransposed =
         let row, column = if isTransposed then Extent.One, n else n, Extent.One
         Matrix(BufferView.Whole id, row, column)
 
-    let cost = Cost(Extent.Of(2L * size * size * size), Extent.Of(12L * size * size))
+    let cost = Cost(Extent.Of 2L * n * n * n, Extent.Of 12L * n * n)
 
     let product =
         Step.MatrixProduct(

@@ -40,13 +40,18 @@ public sealed class Extent : IEquatable<Extent>
     public IEnumerable<(long Coefficient, IReadOnlyList<string> Factors)> Terms =>
         terms.Select(t => (t.Coefficient, (IReadOnlyList<string>)t.Monomial.Split('*', StringSplitOptions.RemoveEmptyEntries)));
 
-    public static Extent operator +(Extent a, Extent b) => Merge(a.terms.Concat(b.terms));
+    /// <exception cref="LegatoException">A coefficient is beyond 64 bits.</exception>
+    public static Extent operator +(Extent a, Extent b) => Counted(() => Merge(a.terms.Concat(b.terms)));
 
-    public static Extent operator *(Extent a, Extent b) =>
-        Merge(from x in a.terms from y in b.terms select (Join(x.Monomial, y.Monomial), x.Coefficient * y.Coefficient));
+    /// <exception cref="LegatoException">A coefficient is beyond 64 bits.</exception>
+    public static Extent operator *(Extent a, Extent b) => Counted(() =>
+        Merge(from x in a.terms from y in b.terms select (Join(x.Monomial, y.Monomial), checked(x.Coefficient * y.Coefficient))));
 
     /// <summary>The value with every dynamic dimension bound by <paramref name="dimension"/>.</summary>
-    public long Evaluate(Func<string, long> dimension)
+    /// <exception cref="LegatoException">It is beyond 64 bits.</exception>
+    public long Evaluate(Func<string, long> dimension) => Counted(() => Sum(dimension));
+
+    private long Sum(Func<string, long> dimension)
     {
         long sum = 0;
         foreach ((string monomial, long coefficient) in terms)
@@ -134,6 +139,18 @@ public sealed class Extent : IEquatable<Extent>
             sum += product;
         }
         return sum;
+    }
+
+    private static T Counted<T>(Func<T> count)
+    {
+        try
+        {
+            return count();
+        }
+        catch (OverflowException e)
+        {
+            throw new LegatoException("a size is beyond what 64 bits count", remedy: "choose smaller sizes", inner: e);
+        }
     }
 
     private static string Join(string a, string b)
