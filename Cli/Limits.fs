@@ -6,6 +6,13 @@ let private unless holds what remedy where = if holds then None else Some(Mistak
 let atLeast (least: int) flag (value: int) =
     unless (value >= least) $"{flag} must be at least {least}, not {value}" $"give {flag} {least} or more"
 
+/// From 1 to a bound.
+let upTo (most: int) flag (value: int) =
+    unless
+        (value >= 1 && value <= most)
+        $"{flag} must lie between 1 and {most}, not {value}"
+        $"give {flag} a number in that range"
+
 /// No more than another flag's number.
 let atMost (other, most: int) flag (value: int) =
     unless
@@ -56,8 +63,13 @@ let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"
 
 /// A flag that only some choices read.
-let readBy isRead flag isGiven choice readers =
-    unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"leave it out, or choose among: {readers}"
+let readBy isRead flag isGiven choice (readers: string list) =
+    let others =
+        match readers with
+        | [ one ] -> $"choose {one}"
+        | several -> "choose among: " + String.concat ", " several
+
+    unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"leave it out, or {others}"
 
 /// The options if no check finds a mistake, else all mistakes.
 let hold where checks options =

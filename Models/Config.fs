@@ -81,6 +81,12 @@ module Config =
     let int keys json = tryInt keys json |> required keys
     let intOr fallback keys json = tryInt keys json |> Option.defaultValue fallback
 
+    // With the key that it stands under.
+    let private intUnder keys json =
+        find keys json
+        |> Option.map (fun (key, value) -> key, read<int> wholeNumber key value)
+        |> required keys
+
     /// Whether a key is there and null, which turns off what its absence would not.
     let isNull (key: string) (json: ConfigJson) = json.Json.ContainsKey key && isNull json.Json[key]
 
@@ -98,13 +104,15 @@ module Config =
 
     /// How many layers.
     let layers (keys: string list) json =
-        match int keys json with
-        | count when count >= 1 && count <= mostLayers -> count
-        | count ->
-            fail $"a model can't have {count} layers" keys.Head $"give {keys.Head} a number from 1 to {mostLayers}"
+        match intUnder keys json with
+        | _, count when count >= 1 && count <= mostLayers -> count
+        | key, count -> fail $"a model can't have {count} layers" key $"give {key} a number from 1 to {mostLayers}"
 
     /// An axis whose size is a whole number under one of the keys.
-    let axis<'Name> keys json : Axis<'Name> = axis<'Name>(int keys json)
+    let axis<'Name> (keys: string list) json : Axis<'Name> =
+        match intUnder keys json with
+        | _, size when size >= 1 -> axis<'Name> size
+        | key, size -> fail $"{key} is {size}" key $"give {key} a number above 0"
 
     let tryString keys json = value<string> "a text" keys json
 

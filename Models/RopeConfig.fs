@@ -66,8 +66,16 @@ let private scaling (context: int) trained json =
             "rope_type"
             "use default, linear, dynamic, llama3, yarn or longrope"
 
-let private originalContext = [ "original_max_position_embeddings" ]
 let private thetas = [ "rope_theta"; "rotary_emb_base" ]
+
+// Its powers are the wavelengths.
+let private theta json =
+    match Config.tryFloat thetas json with
+    | Some base' when not (base' > 0.0 && base' < infinity) ->
+        Config.fail $"rotary positions can't have a base of {base'}" thetas.Head "give a number above 0, such as 10000"
+    | found -> found
+
+let private originalContext = [ "original_max_position_embeddings" ]
 let private shares = [ "partial_rotary_factor"; "rotary_pct" ]
 
 /// The longest context that the positions serve: LongRoPE's divisors change beyond the trained one.
@@ -85,13 +93,14 @@ let contextOf (context: Axis<Context>) json : Axis<Context> =
 /// Rotary positions from the section that holds them, where there is one: rope_parameters as newer configs have it, or
 /// rope_scaling beside rope_theta as older ones do.
 let ofSection section (defaults: Defaults) (context: Axis<Context>) (headDim: Axis<HeadDim>) json : Rope =
-    let inner keys read = section |> Option.bind (read keys) |> Option.orElseWith (fun () -> read keys json)
+    let found read = section |> Option.bind read |> Option.orElseWith (fun () -> read json)
+    let inner keys read = found (read keys)
     let turned = inner shares Config.tryFloat |> Option.defaultValue defaults.Turned
     let rotary = int (turned * float headDim.Size)
     let trained = inner originalContext Config.tryInt |> Option.defaultValue context.Size
 
     {
-        Theta = inner thetas Config.tryFloat |> Option.defaultValue defaults.Theta
+        Theta = found theta |> Option.defaultValue defaults.Theta
         Scaling = section |> Option.map (scaling context.Size trained) |> Option.defaultValue Unscaled
         Rotary = if rotary = headDim.Size then None else Some rotary
         Interleaved = defaults.Interleaved

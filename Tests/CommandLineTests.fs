@@ -44,6 +44,39 @@ let private mistakes =
         "two purposes", [ "plan"; "m"; "--train"; "--decode" ], [ "--train and --decode" ]
         "no suite", [ "bench" ], [ "no suite"; "gemm" ]
         "an unknown suite", [ "bench"; "gem" ], [ "'gem'"; "did you mean gemm" ]
+        "a flag of another suite",
+        [ "bench"; "gemm"; "--experts"; "3" ],
+        [ "--experts means nothing with gemm"; "choose moe" ]
+        "a model for a suite without one", [ "bench"; "gemm"; "llama-100m" ], [ "a model means nothing with gemm" ]
+        "a size beyond 64 bits",
+        [ "bench"; "gemm"; "--size"; "2147483647" ],
+        [ "beyond what 64 bits count"; "where: legato bench gemm"; "choose a smaller --size" ]
+        "a size beyond all memory", [ "bench"; "gemm"; "--size"; "1000000" ], [ "can't be had"; "a smaller --size" ]
+        "two sizes beyond 64 bits",
+        [ "bench"; "norm"; "--tokens"; "2147483647"; "--size"; "2147483647"; "--device"; "cpu" ],
+        [ "choose a smaller --tokens or --size" ]
+        "experts beyond 64 bits", [ "bench"; "moe"; "--experts"; "2147483647" ], [ "--experts" ]
+        "more experts a token than there are",
+        [ "bench"; "moe"; "--top"; "9"; "--experts"; "8" ],
+        [ "--top must be at most what --experts is, 8, not 9" ]
+        "more samples than can be kept",
+        [ "generate"; "m"; "--samples"; "2147483647" ],
+        [ "--samples must lie between" ]
+        "a template for plain text",
+        [ "train"; "--data"; "own.txt"; "--chat-template"; "nofile" ],
+        [ "--chat-template means nothing with plain text" ]
+        "a vocabulary for characters",
+        [ "train"; "--vocab"; "300"; "--tokenizer"; "char" ],
+        [ "--vocab means nothing with this tokenizer"; "--tokenizer bpe" ]
+        "a source for a decoder",
+        [ "plan"; "gpt2-124m"; "--source"; "5" ],
+        [ "--source means nothing with gpt2-124m"; "where: legato plan" ]
+        "a batch of more rows than a product takes",
+        [ "plan"; "gpt2-124m"; "--batch"; "16000000" ],
+        [ "one matrix product would have 16384000000 rows" ]
+        "the largest batch of all",
+        [ "plan"; "gpt2-124m"; "--batch"; "2147483647"; "--train" ],
+        [ "one matrix product would have"; "where: batch" ]
         "no action", [ "tokenize" ], [ "subcommand" ]
         "no tokenizer", [ "tokenize"; "encode" ], [ "--tokenizer is not given" ]
         "a config that isn't there", [ "train"; "--config"; "nowhere.json" ], [ "nowhere.json" ]

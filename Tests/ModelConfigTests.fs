@@ -147,7 +147,7 @@ let private mistakes = [
     )
     TestCaseData(
         withValue "num_attention_heads" "0" tiny,
-        "the axis Heads has size 0 | Heads | give it a positive size"
+        "num_attention_heads is 0 | the model's config, num_attention_heads | give num_attention_heads a number above 0"
     )
     TestCaseData(
         withValue "scale_attn_by_inverse_layer_idx" "true" tinyGpt2,

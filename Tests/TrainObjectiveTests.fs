@@ -155,7 +155,9 @@ let private usual = [
 let private trainModel model folder name (flags: (string * string) list) =
     let data = Path.Combine(folder, "text.txt")
     File.WriteAllText(data, text)
-    let isOwn (flag, _) = flags |> List.exists (fun (own, _) -> own = flag)
+    // Another tokenizer has its own vocabulary.
+    let replaces own flag = own = flag || (own = "--tokenizer" && flag = "--vocab")
+    let isOwn (flag, _) = flags |> List.exists (fun (own, _) -> replaces own flag)
 
     let words = [
         for flag, value in List.filter (isOwn >> not) usual @ flags do

@@ -161,6 +161,12 @@ let private mistakes: (string * (string -> string list) * string list) list =
         (fun folder -> [ Path.GetDirectoryName(write folder "config.json" "{") ]),
         [ "no JSON: line "; $"config.json{Environment.NewLine}" ]
         "a folder without a config", (fun folder -> [ folder ]), [ "config.json" ]
+        "a key below its range",
+        (fun folder -> onText folder [ "--set"; "rope_theta=-1" ]),
+        [ "a base of -1"; "rope_theta" ]
+        "a size of zero",
+        (fun folder -> onText folder [ "--set"; "num_attention_heads=0" ]),
+        [ "num_attention_heads is 0"; "the model's config, num_attention_heads" ]
         "an unknown key", (fun folder -> onText folder [ "--set"; "layers=3" ]), [ "'layers'"; "num_hidden_layers" ]
         "a key's wrong value", (fun folder -> onText folder [ "--set"; "hidden_size=big" ]), [ "hidden_size" ]
         "sizes that don't fit", (fun folder -> onText folder [ "--set"; "hidden_size=65" ]), [ "65" ]
@@ -218,6 +224,19 @@ let ``a run is never written over another`` () =
         Assert.That(again.ExitCode, Is.EqualTo 2)
         Assert.That(again.Errors, Does.Contain("holds a training run already").And.Contain "--resume")
         Assert.That((weights folder "run" 1 = before), Is.True))
+
+[<Test>]
+let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () =
+    inFolder (fun folder ->
+        let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e99" ]
+        Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
+        let again = train folder "run" [ "--steps"; "1" ]
+        Assert.That(again.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            again.Errors,
+            Does.Contain("has no checkpoint yet").And.Contain("remove this one").And.Not.Contain "--resume"
+        ))
 
 [<Test>]
 let ``a run goes on only with what it began with`` () =

@@ -165,7 +165,39 @@ let private subject words options =
     | [] -> Error [ Mistake.at where ("known are: " + String.concat ", " known) "no suite is given" ]
     | surplus -> Error [ Mistake.at where "give a suite and a model" $"too many words: {surplus}" ]
 
+let private nameOf suite = suites |> List.find (fun (_, other) -> other = suite) |> fst
 let private ofModels = [ Suite.Train; Suite.Prefill; Suite.Decode ]
+let private ofKernels = [ Suite.Norm; Suite.Moe ] @ ofModels
+
+/// The flags that size what is measured, and the suites that read them.
+let private sizing = [
+    "--batch", ofModels, (_.IsBatch: BenchArgument -> bool)
+    "--seq", [ Suite.Train ], _.IsSeq
+    "--tokens", [ Suite.Norm; Suite.Moe; Suite.Prefill; Suite.Decode; Suite.Vocabulary ], _.IsTokens
+    "--context", [ Suite.Decode ], _.IsContext
+    "--size", [ Suite.Gemm; Suite.Norm ], _.IsSize
+    "--experts", [ Suite.Moe ], _.IsExperts
+    "--embed", [ Suite.Moe ], _.IsEmbed
+    "--mlp", [ Suite.Moe ], _.IsMlp
+]
+
+/// Every flag that some suites don't read, and the suites that do.
+let private readers =
+    sizing
+    @ [
+        "--text", [ Suite.Tokenize ], _.IsText
+        "--top", [ Suite.Moe ], _.IsTop
+        "--precision", ofKernels, _.IsPrecision
+        "--device", Suite.Machine :: Suite.Attention :: ofKernels, _.IsDevice
+        "--set", ofModels, _.IsSet
+    ]
+
+let private unread (arguments: BenchArgument list) options =
+    let read isGiven (flag, by) =
+        Limits.readBy (List.contains options.Suite by) flag isGiven (nameOf options.Suite) (List.map nameOf by)
+
+    read options.Model.IsSome ("a model", ofModels @ [ Suite.Tokenize ])
+    :: [ for flag, by, isGiven in readers -> read (List.exists isGiven arguments) (flag, by) ]
 
 let private checks options = [
     Limits.atLeast 1 "--batch" options.Batch
@@ -175,19 +207,12 @@ let private checks options = [
     Limits.atLeast 1 "--size" options.Size
     Limits.atLeast 1 "--experts" options.Experts
     Limits.atLeast 1 "--top" options.Chosen
-    Limits.atLeast options.Chosen "--experts" options.Experts
+    Limits.atMost ("--experts", options.Experts) "--top" options.Chosen
     Limits.atLeast 1 "--embed" options.Embed
     Limits.atLeast 1 "--mlp" options.Mlp
     Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
     Limits.assignments "--set" options.Overrides
-    Limits.readBy (options.Suite = Suite.Decode) "--context" (options.Context > 0) "this suite" "decode"
-    Limits.readBy
-        (List.contains options.Suite ofModels)
-        "--set"
-        (not options.Overrides.IsEmpty)
-        "this suite"
-        "train, prefill, decode"
 ]
 
 let private configOf argument =
@@ -207,7 +232,7 @@ let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoEx
                 | _ -> [])
 
         let! options = List.fold apply defaults arguments |> subject words
-        return! Limits.hold where (checks options) options
+        return! Limits.hold where (unread arguments options @ checks options) options
     }
 
 /// What a suite found, beside its sizes.
@@ -407,8 +432,27 @@ let private print options (outcome: Outcome) =
             (Units.bytes memory.Allocated)
             ratio)
 
+/// What is too large names no place itself: it is the suite's, and its flags say how large.
+let private measured options =
+    try
+        measure options
+    with :? LegatoException as error when isNull error.Where ->
+        let flags = [
+            for flag, by, _ in sizing do
+                if List.contains options.Suite by then
+                    flag
+        ]
+
+        let remedy =
+            if flags.IsEmpty then
+                error.Remedy
+            else
+                "choose a smaller " + String.concat " or " flags
+
+        raise (LegatoException(error.What, $"{where} {nameOf options.Suite}", remedy, error))
+
 let run (options: BenchOptions) : int =
-    let outcome = measure options
+    let outcome = measured options
 
     if options.Json then
         JsonOutput.print {|

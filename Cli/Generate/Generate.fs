@@ -113,6 +113,9 @@ let private apply options argument =
     | Json -> { options with Json = true }
     | Config _ -> options
 
+/// All texts are kept until the last is written.
+let private mostSamples = 1 <<< 16
+
 let private checks (arguments: GenerateArgument list) options =
     let given (holds: GenerateArgument -> bool) = List.exists holds arguments
 
@@ -124,7 +127,7 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.notNegative "--temperature" options.Temperature
         Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
         Limits.within (0.0, 1.0) "--top-p" options.TopP
-        Limits.atLeast 1 "--samples" options.Samples
+        Limits.upTo mostSamples "--samples" options.Samples
         Limits.optional (Limits.atLeast 1) "--threads" options.Threads
     ]
 

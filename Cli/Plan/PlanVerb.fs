@@ -149,7 +149,7 @@ let private onePurpose (arguments: PlanArgument list) =
 let private checks arguments options = [
     onePurpose arguments
     Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)
-    Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" "cpu, cuda"
+    Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
@@ -210,6 +210,15 @@ let private save (model: ModelDef) request (folder: string) =
 
 /// Plans a model, whatever declares it.
 let runWith (model: ModelDef) (options: PlanOptions) : int =
+    Limits.readBy
+        (model.Task = SequenceToSequence)
+        "--source"
+        options.Source.IsSome
+        $"{model.Name}"
+        [ "a model that has an encoder" ]
+        where
+    |> Option.iter raise
+
     let request = request model options
 
     if options.Graph then

@@ -116,7 +116,7 @@ let private learned = [ Kind.Bpe; Kind.Word_Bpe; Kind.WordPiece; Kind.Unigram ]
 /// A flag that the kind doesn't read would be a wish that nobody hears.
 let private heard kinds flag isGiven options =
     let spelled (kind: Kind) = kind.ToString().Replace('_', '-').ToLowerInvariant()
-    let readers = kinds |> List.map spelled |> String.concat ", "
+    let readers = List.map spelled kinds
     Limits.readBy (List.contains options.Kind kinds) flag isGiven $"--kind {spelled options.Kind}" readers
 
 let private checks options = [

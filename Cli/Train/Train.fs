@@ -6,6 +6,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
+open Legato.Runtime.Data
 
 type TrainArgument =
     | [<MainCommand>] Model of model: string
@@ -293,8 +294,14 @@ let private riseAndFall options where =
         |> Some
     | _ -> None
 
-let private checks options = [
+let private checks (given: TrainArgument list) options = [
     Limits.atLeast 1 "--vocab" options.Vocabulary
+    Limits.readBy
+        (options.Tokenizer = TokenizerSource.BytePairs)
+        "--vocab"
+        (given |> List.exists _.IsVocab)
+        "this tokenizer"
+        [ "--tokenizer bpe" ]
     Limits.atLeast 1 "--steps" options.Steps
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
@@ -305,8 +312,14 @@ let private checks options = [
         "--objective-rate"
         options.ObjectiveRate.IsSome
         "--objective causal"
-        "masked, spans, denoise, fim"
-    Limits.readBy options.Pack "--separator" options.Separator.IsSome "documents that aren't packed" "--pack"
+        [ "masked"; "spans"; "denoise"; "fim" ]
+    Limits.readBy options.Pack "--separator" options.Separator.IsSome "documents that aren't packed" [ "--pack" ]
+    Limits.readBy
+        (List.exists Conversations.IsNamed options.Data)
+        "--chat-template"
+        options.ChatTemplate.IsSome
+        "plain text"
+        [ "--data with .jsonl conversations" ]
     Limits.above 0.0 "--lr" options.LearningRate
     Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
     Limits.optional (Limits.atLeast 0) "--warmup" options.Warmup
@@ -318,7 +331,7 @@ let private checks options = [
         "--decay-steps"
         options.DecaySteps.IsSome
         $"--schedule {options.Schedule.ToString().ToLowerInvariant()}"
-        "wsd"
+        [ "wsd" ]
     riseAndFall options
     Limits.notNegative "--weight-decay" options.WeightDecay
     Limits.below (0.0, 1.0) "--beta1" options.Beta1
@@ -390,8 +403,8 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
 /// is wrong with them.
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
-        let! arguments = Arguments.gather where configOf given
-        let! arguments = withSettings given.Parser arguments
+        let! now = Arguments.gather where configOf given
+        let! arguments = withSettings given.Parser now
         let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks options) options
+        return! Limits.hold where (checks now options) options
     }

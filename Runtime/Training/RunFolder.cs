@@ -29,7 +29,10 @@ public sealed class RunFolder
     {
         var run = new RunFolder(path);
         if (File.Exists(run.MetricsFile) || Directory.Exists(run.CheckpointsFolder))
-            throw new LegatoException("the folder holds a training run already", path, "go on with it by --resume, or choose another folder");
+            throw Directory.Exists(run.CheckpointsFolder) && run.Latest is not null
+                ? new LegatoException("the folder holds a training run already", path, "go on with it by --resume, or choose another folder")
+                : new LegatoException(
+                    "the folder holds a training run already, which has no checkpoint yet", path, "choose another folder, or remove this one if the run has ended");
         AtomicWrite.MakeFolder(path);
         AtomicWrite.MakeFolder(run.CheckpointsFolder);
         return run;
