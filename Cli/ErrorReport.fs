@@ -29,6 +29,15 @@ let private quoted (message: string) =
     | [| _; word; _ |] -> Some word
     | _ -> None
 
+/// A whole number that the flag before it is too small for, and the most that it takes.
+let private tooLarge (mostOf: string -> bigint option) (message: string) =
+    match message.Split '\'' with
+    | [| _; flag; _; word; _ |] ->
+        match bigint.TryParse word, mostOf flag with
+        | (true, number), Some most when number > most -> Some(flag, number, most)
+        | _ -> None
+    | _ -> None
+
 /// The remedy for a word that a command line shouldn't have.
 let remedy where known word =
     let help = $"`{where} --help` lists what it takes"
@@ -37,12 +46,17 @@ let remedy where known word =
     | Some meant -> $"did you mean {meant}? {help}"
     | None -> help
 
-/// A command line that can't be read, as a mistake: `known` are the flags and verbs that could have been meant.
-let ofCommandLine where (known: string seq) (error: ArguParseException) =
+/// A command line that can't be read, as a mistake: `known` are the flags and verbs that could have been meant, `mostOf` tells
+/// the largest whole number of a flag that takes one.
+let ofCommandLine where (known: string seq) mostOf (error: ArguParseException) =
     let what = firstLine error.Message
     let isUnknown = what.StartsWith "unrecognized"
     let word = quoted what |> Option.filter (fun _ -> isUnknown) |> Option.defaultValue ""
-    Mistake.at where (remedy where known word) what
+
+    match tooLarge mostOf what with
+    | Some(flag, number, most) ->
+        Mistake.at where $"give {flag} a smaller number" $"{flag} must be at most {most}, not {number}"
+    | None -> Mistake.at where (remedy where known word) what
 
 let private printDefect (error: exn) =
     eprintfn "error: a defect of Legato: %s: %s" (error.GetType().Name) error.Message

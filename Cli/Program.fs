@@ -85,10 +85,20 @@ let private namesOf (parser: ArgumentParser) =
         else
             case.CommandLineNames.Value)
 
+let private mostOf (parser: ArgumentParser) flag =
+    parser.GetArgumentCases()
+    |> List.filter (fun case -> case.ArgumentType <> ArgumentType.SubCommand)
+    |> List.tryFind (fun case -> List.contains flag case.CommandLineNames.Value)
+    |> Option.bind (fun case -> case.UnionCaseInfo.GetFields() |> Array.tryHead)
+    |> Option.bind (fun field ->
+        if field.PropertyType = typeof<int> then Some(bigint Int32.MaxValue)
+        elif field.PropertyType = typeof<uint64> then Some(bigint UInt64.MaxValue)
+        else None)
+
 let private unreadable words (error: ArguParseException) =
     let parser, path = find parser.Value words
     let where = String.concat " " ("legato" :: path)
-    ErrorReport.print (ErrorReport.ofCommandLine where (namesOf parser) error)
+    ErrorReport.print (ErrorReport.ofCommandLine where (namesOf parser) (mostOf parser) error)
 
 let private version () = Assembly.GetExecutingAssembly().GetName().Version.ToString 3
 

@@ -77,6 +77,22 @@ let private mistakes =
         "the largest batch of all",
         [ "plan"; "gpt2-124m"; "--batch"; "2147483647"; "--train" ],
         [ "one matrix product would have"; "where: batch" ]
+        "a number beyond 32 bits",
+        [ "train"; "--steps"; "99999999999999" ],
+        [ "--steps must be at most 2147483647, not 99999999999999" ]
+        "a number beyond 64 bits",
+        [ "generate"; "m"; "--seed"; "99999999999999999999" ],
+        [ "--seed must be at most 18446744073709551615" ]
+        "more threads than a team has",
+        [ "generate"; "m"; "--threads"; "100000" ],
+        [ "--threads must lie between 1 and 1024" ]
+        "attention by the interpreter",
+        [ "bench"; "attention"; "--device"; "interpreter" ],
+        [ "--device interpreter means nothing with attention"; "cpu, cuda" ]
+        "a file for a folder to save to",
+        [ "plan"; "gpt2-tiny"; "--save"; Path.Combine(Repository.root, "README.md") ],
+        [ "README.md is a file" ]
+        "a file for a folder of records", [ "verify"; Path.Combine(Repository.root, "README.md") ], [ "this is a file" ]
         "no action", [ "tokenize" ], [ "subcommand" ]
         "no tokenizer", [ "tokenize"; "encode" ], [ "--tokenizer is not given" ]
         "a config that isn't there", [ "train"; "--config"; "nowhere.json" ], [ "nowhere.json" ]

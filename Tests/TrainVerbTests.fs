@@ -417,6 +417,18 @@ let ``a damaged checkpoint is refused`` () =
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
 
+[<TestCase("config.json", "the config is no JSON: line 1");
+  TestCase("training_state.json", "line 1 is not what Legato writes")>]
+let ``a checkpoint's damaged file is told with its line`` (name: string) (what: string) =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let file = Path.Combine(run, "checkpoints", "step-000001", name)
+        File.WriteAllText(file, "\u0015")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain(what).And.Contain(name).And.Contain "remedy: "))
+
 let private program = Path.Combine(Repository.root, "Cli", "bin", "Release", "net10.0", "legato.dll")
 
 /// Waits until a file has that many lines.

@@ -5,6 +5,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
+open Legato.Runtime.Cpu
 open Legato.Runtime.Cuda
 
 type BenchArgument =
@@ -200,6 +201,12 @@ let private unread (arguments: BenchArgument list) options =
     :: [ for flag, by, isGiven in readers -> read (List.exists isGiven arguments) (flag, by) ]
 
 let private checks options = [
+    Limits.readBy
+        (options.Suite <> Suite.Attention)
+        "--device interpreter"
+        (options.Device = Some Device.Interpreter)
+        "attention, whose sizes take it minutes"
+        [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
     Limits.atLeast 1 "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
@@ -210,7 +217,7 @@ let private checks options = [
     Limits.atMost ("--experts", options.Experts) "--top" options.Chosen
     Limits.atLeast 1 "--embed" options.Embed
     Limits.atLeast 1 "--mlp" options.Mlp
-    Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+    Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
     Limits.assignments "--set" options.Overrides
 ]

@@ -5,6 +5,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
+open Legato.Runtime.Cpu
 
 type GenerateArgument =
     | [<MainCommand>] Model of model: string
@@ -128,7 +129,7 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
         Limits.within (0.0, 1.0) "--top-p" options.TopP
         Limits.upTo mostSamples "--samples" options.Samples
-        Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+        Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     ]
 
 let private configOf argument =

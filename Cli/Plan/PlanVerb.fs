@@ -206,7 +206,7 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
 
 let private save (model: ModelDef) request (folder: string) =
     SavedPlans.Save(folder, CompiledModel model, [ request ])
-    printfn "saved %s" (Path.Combine(folder, SavedPlans.FileName request))
+    Path.Combine(folder, SavedPlans.FileName request)
 
 /// Plans a model, whatever declares it.
 let runWith (model: ModelDef) (options: PlanOptions) : int =
@@ -220,6 +220,8 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     |> Option.iter raise
 
     let request = request model options
+    // What can't be saved is told before anything is shown.
+    let saved = options.Save |> Option.map (save model request)
 
     if options.Graph then
         printf "%s" (PlanPage.graph (Compile.graph model request))
@@ -237,7 +239,7 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     elif not (options.Graph || options.Kernels) then
         printf "%s" (PlanPage.page target.Origin report)
 
-    options.Save |> Option.iter (save model request)
+    saved |> Option.iter (printfn "saved %s")
     0
 
 let private withVocabulary options (source: ModelSource.Source) =

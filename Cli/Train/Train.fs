@@ -6,6 +6,7 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
+open Legato.Runtime.Cpu
 open Legato.Runtime.Data
 
 type TrainArgument =
@@ -343,7 +344,7 @@ let private checks (given: TrainArgument list) options = [
     Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
     Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
     Limits.atLeast 1 "--keep" options.Keep
-    Limits.optional (Limits.atLeast 1) "--threads" options.Threads
+    Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     Limits.assignments "--set" options.Overrides
 ]
 

@@ -79,6 +79,10 @@ let private comparisons options device =
         VerifyTraining.compare device options.Precision options.Tolerance options.Folder
     elif VerifyInference.isRecordedIn options.Folder then
         VerifyInference.compare device options.Precision options.Tolerance options.Folder
+    elif File.Exists options.Folder then
+        raise (
+            Mistake.at options.Folder "give the folder that it lies in" "this is a file, and records lie in a folder"
+        )
     elif not (Directory.Exists options.Folder) then
         raise (Mistake.at options.Folder "check the path" "there is no such folder")
     else

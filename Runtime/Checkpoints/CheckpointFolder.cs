@@ -58,6 +58,10 @@ public sealed class CheckpointFolder : ITensorSource
         {
             return File.ReadAllText(path);
         }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new LegatoException($"the folder has no {ConfigFile}", path, "MODEL is a preset's name or a folder with a config.json and weights", e);
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new LegatoException("the checkpoint's configuration can't be read", path, "MODEL is a preset's name or a folder with a config.json and weights", e);

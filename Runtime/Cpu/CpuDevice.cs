@@ -7,7 +7,10 @@ namespace Legato.Runtime.Cpu;
 /// <param name="Threads">Workers; null for one a physical core that the process may use.</param>
 /// <param name="Pin">Whether each worker is bound to a core of its own.</param>
 /// <param name="MeasureSteps">Whether executables time their steps, which puts a barrier around each.</param>
-public sealed record CpuDeviceOptions(int? Threads = null, bool Pin = true, bool MeasureSteps = false);
+public sealed record CpuDeviceOptions(int? Threads = null, bool Pin = true, bool MeasureSteps = false)
+{
+    public const int MostThreads = 1024;
+}
 
 /// <summary>The processor: one team of workers that executes whole plans, and kernels compiled for its vectors.</summary>
 public sealed class CpuDevice : IDevice

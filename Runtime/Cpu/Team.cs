@@ -43,8 +43,8 @@ public sealed class Team : IDisposable
     {
         options ??= new TeamOptions();
         int count = options.Threads == 0 ? TeamPinning.DefaultThreads : options.Threads;
-        if (count is < 0 or > 1024)
-            throw new LegatoException($"a team of {count} threads can't be made", "threads", "choose 1 to 1024, or 0 for one a core");
+        if (count is < 0 or > CpuDeviceOptions.MostThreads)
+            throw new LegatoException($"a team of {count} threads can't be made", "threads", $"choose 1 to {CpuDeviceOptions.MostThreads}");
         if (options.FirstCore < 0)
             throw new LegatoException($"there is no core {options.FirstCore}", "first core", "count the available cores from 0");
         _workers = new Worker[count];

@@ -91,7 +91,7 @@ public sealed class TokenData : IDisposable
         for (long start = TokenFileHeader.Size; start < file.Length; start += piece)
             hash.AppendData(file.Span(start, (int)Math.Min(piece, file.Length - start)));
         if (Convert.ToHexStringLower(hash.GetHashAndReset()) != header.Checksum)
-            throw new LegatoException("the token file is damaged: its checksum differs", file.Path, "make it anew with `legato tokenize`");
+            throw new LegatoException("the token file is damaged: its checksum differs", file.Path, "remove it: training makes the tokens of its text anew");
     }
 
     public void Dispose() => file?.Dispose();

@@ -30,10 +30,10 @@ internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long
     public static TokenFileHeader Read(ReadOnlySpan<byte> bytes, long fileLength, string path)
     {
         if (bytes.Length < Size || !bytes.StartsWith(Magic))
-            throw new LegatoException("this is no token file", path, "make one with `legato tokenize`");
+            throw new LegatoException("this is no token file", path, "remove it: training makes the tokens of its text anew");
         int version = BinaryPrimitives.ReadInt32LittleEndian(bytes[8..]);
         if (version != Version)
-            throw new LegatoException($"the token file has version {version}; this Legato reads version {Version}", path, "make it anew with `legato tokenize`");
+            throw new LegatoException($"the token file has version {version}; this Legato reads version {Version}", path, "remove it: training makes the tokens of its text anew");
         var header = new TokenFileHeader(
             BinaryPrimitives.ReadInt32LittleEndian(bytes[12..]),
             BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]),
@@ -44,6 +44,6 @@ internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long
             && (fileLength - Size) % header.Width == 0;
         return fits ? header : throw new LegatoException(
             $"the token file is damaged: it should hold {header.Count} tokens of {header.Width} bytes and has {fileLength - Size} bytes of them",
-            path, "make it anew with `legato tokenize`");
+            path, "remove it: training makes the tokens of its text anew");
     }
 }

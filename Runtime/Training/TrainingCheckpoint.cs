@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text.Json;
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Plans;
@@ -31,7 +32,9 @@ internal static class TrainingCheckpoint
     /// <exception cref="LegatoException">The checkpoint is damaged or another model's; what is loaded so far is then of no use.</exception>
     public static void Read(string folder, ModelDescription model, ModelMemory memory)
     {
-        if (CheckpointFolder.ReadConfig(folder) != model.Config)
+        string config = CheckpointFolder.ReadConfig(folder);
+        RequireJson(config, folder);
+        if (config != model.Config)
             throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with");
         HubCheckpoint.Load(folder, model, memory.Parameter);
         using var file = new SafetensorsFile(Path.Combine(folder, OptimizerFile));
@@ -43,6 +46,20 @@ internal static class TrainingCheckpoint
                 throw new LegatoException($"the moment '{buffer.Name}' has {tensor.Bytes} bytes, the plan's has {target.Bytes}", file.Path, "resume with the model that the run began with");
             for (long start = 0; start < tensor.Bytes; start += ChunkBytes)
                 target.Write(start, file.Bytes(tensor, start, (int)Math.Min(ChunkBytes, tensor.Bytes - start)));
+        }
+    }
+
+    private static void RequireJson(string config, string folder)
+    {
+        try
+        {
+            JsonDocument.Parse(config).Dispose();
+        }
+        catch (JsonException e)
+        {
+            throw new LegatoException(
+                $"the config is no JSON: line {e.LineNumber + 1} can't be read", Path.Combine(folder, CheckpointFolder.ConfigFile),
+                "the checkpoint is damaged; remove it to go on from the one before", e);
         }
     }
 

@@ -44,10 +44,13 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
             throw new LegatoException(
-                $"the checkpoint has no usable training state: {e.Message}", path,
+                $"the checkpoint has no usable training state: {Hindrance(e)}", path,
                 "training resumes from a run's own checkpoints; to train on from bare weights, start a new run from that folder", e);
         }
     }
+
+    private static string Hindrance(Exception e) =>
+        e is JsonException { LineNumber: { } line } ? $"line {line + 1} is not what Legato writes" : e.Message;
 
     /// <summary>
     /// Refuses another tokenizer than the one a checkpoint was trained with. A checkpoint from elsewhere, without a
