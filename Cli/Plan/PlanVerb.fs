@@ -214,7 +214,7 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
         (model.Task = SequenceToSequence)
         "--source"
         options.Source.IsSome
-        $"{model.Name}"
+        model.Name
         [ "a model that has an encoder" ]
         where
     |> Option.iter raise

@@ -219,7 +219,9 @@ public sealed class DataTests
         LegatoException error = Assert.Throws<LegatoException>(
             () => TokenFile.Write(folder.File("chats"), Conversations.Find(path), Bytes, template))!;
         Assert.That(error.Where, Does.EndWith("chats.jsonl, line 4"));
-        Assert.That(() => Conversations.Find(path, folder.File("one.txt")), Throws.TypeOf<LegatoException>().With.Message.Contains("together"));
+        string plain = folder.File("plain.txt");
+        File.WriteAllText(plain, "no chat");
+        Assert.That(() => Conversations.Find(path, plain), Throws.TypeOf<LegatoException>().With.Message.Contains("together"));
     }
 
     [Test]
