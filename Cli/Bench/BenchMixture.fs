@@ -55,7 +55,7 @@ let private plan (sizes: Sizes) steps =
 
 let private flops (sizes: Sizes) = 2.0 * float sizes.Chosen * float sizes.Embed * float sizes.Mlp
 
-/// Steps forward, and those backward.
+/// Dispatch, the product forward, and those backward.
 let private grouped (sizes: Sizes) =
     let view name = BufferView.Whole(tensors sizes |> List.findIndex (fun (n, _, _) -> n = name))
 
@@ -70,16 +70,14 @@ let private grouped (sizes: Sizes) =
     let product name n k left right output =
         Step.GroupedProduct(name, Cost.Zero, groups, n, k, left, right, matrix, output, null, [||]) :> Step
 
-    [
-        Step.Dispatch("dispatch", Cost.Zero, groups, view "index") :> Step
-        product
-            "forward"
-            mlp
-            embed
-            tokens
-            (Matrix(view "weights", mlp, Extent.One))
-            (Matrix(view "output", mlp, Extent.One))
-    ],
+    Step.Dispatch("dispatch", Cost.Zero, groups, view "index") :> Step,
+    product
+        "forward"
+        mlp
+        embed
+        tokens
+        (Matrix(view "weights", mlp, Extent.One))
+        (Matrix(view "output", mlp, Extent.One)),
     [
         product
             "backward"
@@ -101,7 +99,7 @@ let private grouped (sizes: Sizes) =
         )
     ]
 
-/// The same number of rows, all by the first expert.
+/// The same number of rows, all by the first expert: forward, and backward.
 let private dense (sizes: Sizes) =
     let view name = BufferView.Whole(tensors sizes |> List.findIndex (fun (n, _, _) -> n = name))
 
@@ -114,9 +112,7 @@ let private dense (sizes: Sizes) =
     let matrix name columns = Matrix(view name, columns, Extent.One)
     let transposed name rows = Matrix(view name, Extent.One, rows)
 
-    [
-        product "forward" rows mlp embed (matrix "rows" embed) (matrix "weights" mlp) (matrix "output" mlp)
-    ],
+    product "forward" rows mlp embed (matrix "rows" embed) (matrix "weights" mlp) (matrix "output" mlp),
     [
         product
             "backward"
@@ -146,19 +142,32 @@ let private index (random: Random) (sizes: Sizes) =
             yield! Array.truncate sizes.Chosen experts
     |]
 
+/// Products of one gathering, to tell what the product alone takes.
+let private repeated = 8
+
+/// What is measured: its name, how many products of the mixture's size it is, and its steps.
+let private subjects (sizes: Sizes) = [
+    let forward, backward = dense sizes
+    "dense forward", 1, [ forward ]
+    "dense forward and backward", 3, forward :: backward
+
+    let dispatch, forward, backward = grouped sizes
+    "grouped forward", 1, [ dispatch; forward ]
+
+    // A GPU gathers rows before wide products, which then share them.
+    if sizes.Device = Device.Cuda then
+        $"grouped forward, {repeated} products of one dispatch", repeated, dispatch :: List.replicate repeated forward
+
+    "grouped forward and backward", 3, dispatch :: forward :: backward
+]
+
 /// The limits, and figures forward and for both ways, dense and grouped.
 let measure threads rounds (sizes: Sizes) =
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
     let random = Random 1
 
-    let compile steps = memory.Compile(plan sizes steps)
-
-    let subjects = [
-        for name, (forward, backward) in [ "dense", dense sizes; "grouped", grouped sizes ] do
-            $"{name} forward", 1.0, compile forward
-            $"{name} forward and backward", 3.0, compile (forward @ backward)
-    ]
+    let subjects = [ for name, products, steps in subjects sizes -> name, products, memory.Compile(plan sizes steps) ]
 
     for name, kind, _ in tensors sizes do
         if kind <> ScalarType.I32 then
@@ -170,7 +179,7 @@ let measure threads rounds (sizes: Sizes) =
         Name = name
         Unit = "tokens"
         Units = float sizes.Tokens
-        Bound = Rounds.Bound.Arithmetic(products * flops sizes)
+        Bound = Rounds.Bound.Arithmetic(float products * flops sizes)
         Run = [ executable.Run ]
     }
 

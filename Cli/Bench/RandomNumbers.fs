@@ -7,7 +7,9 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 
-let private count = 1 <<< 20
+/// A prime: where a row, a tile or an expert begins, no other does. Rows that repeat draw less power, and a dense product
+/// reads them in their order, a mixture doesn't.
+let private count = 1_048_573
 
 /// Between -1/2 and 1/2.
 let uniform (random: Random) = Array.init count (fun _ -> random.NextSingle() - 0.5f)
@@ -17,7 +19,7 @@ let normal (random: Random) =
     Array.init count (fun _ ->
         float32 (sqrt (-2.0 * log (1.0 - random.NextDouble())) * cos (2.0 * Math.PI * random.NextDouble())))
 
-/// Fills a memory with these numbers over and over: what lies far apart needn't differ.
+/// Fills a memory with these numbers over and over.
 let fill (numbers: float32[]) (kind: ScalarType) (target: IDeviceMemory) =
     let bytes = Array.zeroCreate<byte>(numbers.Length * kind.Size())
     ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(ReadOnlySpan numbers), kind, Span bytes)

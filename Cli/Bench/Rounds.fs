@@ -1,6 +1,6 @@
 /// Measures what shares a machine with others: every round takes the machine's own limits and then each subject, so that
 /// what disturbs one disturbs the other. What memory bounds is measured in slices, between two of which memory is read: its share
-/// is that of the reads just before and after.
+/// is that of the reads just before and after. On a device under known limits subjects take turns, slice by slice.
 module Legato.Cli.Rounds
 
 open System
@@ -78,15 +78,16 @@ let private runWhole (subject: Subject) =
     for part in subject.Run do
         part ()
 
-let private rateOf (subject: Subject) =
+/// Units that are done while at least so many seconds pass, and the seconds.
+let private runFor seconds (subject: Subject) =
     let watch = Stopwatch.StartNew()
     let mutable runs = 0
 
-    while watch.Elapsed.TotalSeconds < leastSeconds do
+    while watch.Elapsed.TotalSeconds < seconds do
         runWhole subject
         runs <- runs + 1
 
-    float runs * subject.Units / watch.Elapsed.TotalSeconds
+    float runs * subject.Units, watch.Elapsed.TotalSeconds
 
 /// What a round found of a subject: units a second, and of each slice its share of the reads around it.
 type private Round = { Rate: float; Shares: float list }
@@ -166,7 +167,27 @@ let private figure (limits: Limits) (subject: Subject) (rounds: Round list) =
         Share = share
     }
 
-let private whole subject = { Rate = rateOf subject; Shares = [] }
+let private rate (units, seconds) = { Rate = units / seconds; Shares = [] }
+
+/// Long enough that a card's clock follows the power that a subject draws.
+let private turnSeconds = 0.1
+
+/// Subjects in turn, every other turn backwards, so that each finds the card as the others leave it: warm, its clock low.
+let private inTurns isBackwards subjects =
+    let rec takeTurns isBackwards soFar =
+        if soFar |> List.forall (fun (_, seconds) -> seconds >= leastSeconds) then
+            List.map rate soFar
+        else
+            let order each = if isBackwards then List.rev each else each
+
+            subjects
+            |> order
+            |> List.map (runFor turnSeconds)
+            |> order
+            |> List.map2 (fun (units, seconds) (more, longer) -> units + more, seconds + longer) soFar
+            |> takeTurns (not isBackwards)
+
+    subjects |> List.map (fun _ -> 0.0, 0.0) |> takeTurns isBackwards
 
 /// Each subject runs once before anything is measured, so that code is compiled and memory is there.
 let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limits * Figure list =
@@ -178,7 +199,7 @@ let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limit
         | Bound.Reading bytes ->
             use reads = new MachineLimitsBandwidth(team)
             inSlices reads bytes subject
-        | _ -> whole subject
+        | _ -> runFor leastSeconds subject |> rate
 
     let all = [ for _ in 1..rounds -> MachineLimits.Measure team, subjects |> List.map round ]
     let limits = all |> List.map fst |> limitsOf
@@ -188,5 +209,7 @@ let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limit
 /// The same under limits that are known.
 let measureUnder (limits: Limits) (rounds: int) (subjects: Subject list) : Limits * Figure list =
     subjects |> List.iter runWhole
-    let rates = [ for _ in 1..rounds -> subjects |> List.map whole ] |> List.transpose
+
+    let rates = [ for round in 1..rounds -> inTurns (round % 2 = 0) subjects ] |> List.transpose
+
     limits, List.map2 (figure limits) subjects rates
