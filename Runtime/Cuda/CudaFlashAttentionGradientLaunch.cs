@@ -19,9 +19,9 @@ internal sealed class CudaFlashAttentionGradientLaunch : CudaHopperGradientLaunc
         : base(step, heads, logSumExp, extra, lowering)
     {
         queries = Call(
-            QueryTile, QueryGradient.View.Type, "attention_query_gradient", "AttentionQueryGradientHopper", QueryWords, SharedBytes(QueryTile), ("KEYS", QueryTile.Streamed));
+            QueryTile, QueryGradient.View.Type, "attention_query_gradient", ["AttentionQueryGradientHopper"], QueryWords, SharedBytes(QueryTile), ("KEYS", QueryTile.Streamed));
         keys = Call(
-            KeyTile, KeyGradient.View.Type, "attention_key_gradient", "AttentionKeyGradientHopper", KeyWords, SharedBytes(KeyTile), ("QUERIES", KeyTile.Streamed));
+            KeyTile, KeyGradient.View.Type, "attention_key_gradient", ["AttentionKeyGradientHopper"], KeyWords, SharedBytes(KeyTile), ("QUERIES", KeyTile.Streamed));
     }
 
     public override void Enqueue(nint stream)

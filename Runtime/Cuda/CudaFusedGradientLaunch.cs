@@ -30,7 +30,7 @@ internal sealed class CudaFusedGradientLaunch : CudaHopperGradientLaunch
         multiprocessors = lowering.Device.Information.Multiprocessors;
         int rows = Tile.Rows, elements = (KeyStages * rows + Tile.Stages * Tile.Streamed) * (Head + Value) + ScoreStages * rows * Tile.Streamed;
         call = Call(
-            Tile, KeyGradient.View.Type, "attention_gradient", "AttentionGradientHopper", Words, elements * ElementBytes,
+            Tile, KeyGradient.View.Type, "attention_gradient", ["AttentionGradientTiles", "AttentionGradientTurns", "AttentionGradientHopper"], Words, elements * ElementBytes,
             ("QUERIES", Tile.Streamed), ("KEY_STAGES", KeyStages));
         sums = lowering.Workspace(PaddedRows * Head);
         // The kernel leaves them as it finds them: zero.

@@ -76,13 +76,14 @@ internal abstract class CudaHopperGradientLaunch : CudaLaunch
     protected abstract void BindProducts(ReadOnlySpan<long> dimensions, in CudaFlashAttention.Sizes sizes);
 
     /// <summary>A kernel of the four operands.</summary>
+    /// <param name="pieces">Its texts, after those that all Hopper kernels share.</param>
     /// <param name="words">Of its structure, but for what masks and scores are given.</param>
     protected CudaHopperCall Call(
-        HopperTile tile, ScalarType target, string entry, string file, int words, int sharedBytes, params ReadOnlySpan<(string Name, int Value)> constants)
+        HopperTile tile, ScalarType target, string entry, string[] pieces, int words, int sharedBytes, params ReadOnlySpan<(string Name, int Value)> constants)
     {
         string source = Attention.Source(
             query.View.Type, target, [("HEAD", Head), ("VALUE", Value), ("STAGES", tile.Stages), ("CONSUMERS", tile.Consumers), .. constants],
-            "Hopper", "HopperPipeline", file);
+            ["Hopper", "HopperPipeline", .. pieces]);
         return new CudaHopperCall(lowering, source, entry, Name, Maps, words + Attention.ExtraArguments, tile, sharedBytes);
     }
 

@@ -183,11 +183,10 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_forward(
     const __grid_constant__ TensorMap query, const __grid_constant__ TensorMap key, const __grid_constant__ TensorMap value,
     const __grid_constant__ ForwardArgs args)
 {
-    extern __shared__ char memory[];
     __shared__ u64 barriers[2 + 4 * STAGES];
     __shared__ int work;
     ForwardShared shared;
-    shared.query = (shared_address(memory) + 1023) & ~1023u;
+    shared.query = tile_memory();
     shared.key = shared.query + QueryBytes;
     shared.value = shared.key + STAGES * KeyBytes;
     Barriers free{shared_address(barriers)};

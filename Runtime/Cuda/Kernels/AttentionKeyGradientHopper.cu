@@ -189,12 +189,11 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_key_gradient(
     const __grid_constant__ TensorMap query, const __grid_constant__ TensorMap key, const __grid_constant__ TensorMap value,
     const __grid_constant__ TensorMap gradient, const __grid_constant__ KeyGradientArgs args)
 {
-    extern __shared__ char memory[];
     __shared__ u64 barriers[2 + 4 * STAGES];
     __shared__ alignas(128) float rows[STAGES * 2 * QUERIES];
     __shared__ int work;
     KeyGradientShared shared;
-    shared.key = (shared_address(memory) + 1023) & ~1023u;
+    shared.key = tile_memory();
     shared.value = shared.key + KeyBytes;
     shared.query = shared.value + ValueBytes;
     shared.gradient = shared.query + STAGES * QueryBytes;

@@ -177,11 +177,10 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) attention_query_gradien
     const __grid_constant__ TensorMap query, const __grid_constant__ TensorMap key, const __grid_constant__ TensorMap value,
     const __grid_constant__ TensorMap gradient, const __grid_constant__ GradientArgs args)
 {
-    extern __shared__ char memory[];
     __shared__ u64 barriers[2 + 4 * STAGES];
     __shared__ int work;
     GradientShared shared;
-    shared.query = (shared_address(memory) + 1023) & ~1023u;
+    shared.query = tile_memory();
     shared.gradient = shared.query + QueryBytes;
     shared.key = shared.gradient + GradientBytes;
     shared.value = shared.key + STAGES * KeyBytes;

@@ -75,6 +75,13 @@ struct Barriers
     }
 };
 
+/// The memory that its launch gives a block, from where a swizzled tile may start.
+DEVICE u32 tile_memory()
+{
+    extern __shared__ char memory[];
+    return (shared_address(memory) + 1023) & ~1023u;
+}
+
 /// Splits a block, whose barriers are made, into a warp that produces and warpgroups that consume.
 template <class Produce, class Consume> DEVICE void take_roles(Produce produce, Consume consume)
 {

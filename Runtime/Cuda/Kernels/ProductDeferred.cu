@@ -232,10 +232,9 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
 
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_deferred(const __grid_constant__ DeferredArgs args)
 {
-    extern __shared__ char memory[];
     __shared__ u64 barriers[2 * STAGES];
     DeferredShared shared;
-    shared.left = (shared_address(memory) + 1023) & ~1023u;
+    shared.left = tile_memory();
     shared.right = shared.left + STAGES * LeftBytes;
     shared.bias = shared.right + STAGES * RightBytes;
     shared.gates = Barriers{shared_address(barriers)}.take(STAGES);

@@ -272,10 +272,9 @@ DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int gr
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_hopper(
     const __grid_constant__ TensorMap left, const __grid_constant__ TensorMap right, const __grid_constant__ ProductArgs args)
 {
-    extern __shared__ char memory[];
     __shared__ u64 barriers[2 * STAGES];
     ProductShared shared;
-    shared.left = (shared_address(memory) + 1023) & ~1023u;
+    shared.left = tile_memory();
     shared.right = shared.left + STAGES * LeftBytes;
     u32 first = shared_address(barriers);
     shared.gates = {first, first + 8 * STAGES};
