@@ -31,9 +31,20 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
     /// <summary>The sources that were asked for.</summary>
     public IEnumerable<string> Sources => modules.Keys;
 
+    /// <summary>The environment variable of what else NVRTC is told, as profilers and checkers of kernels want it: <c>--generate-line-info</c>.</summary>
+    public const string OptionsVariable = "LEGATO_NVRTC_OPTIONS";
+
     /// <summary>What NVRTC is told.</summary>
     /// <param name="target">As <see cref="CudaDevice.Target"/>.</param>
-    public static string[] Options(string target) => [$"--gpu-architecture=sm_{target}", "--std=c++17", "--prec-div=false", "--prec-sqrt=false"];
+    public static string[] Options(string target) =>
+    [
+        $"--gpu-architecture=sm_{target}", "--std=c++17", "--prec-div=false", "--prec-sqrt=false",
+        .. (Environment.GetEnvironmentVariable(OptionsVariable) ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries),
+    ];
+
+    /// <summary>Tells machine code apart: by all that it depends on.</summary>
+    /// <param name="version">Of the compiler.</param>
+    public static string Key(string version, IEnumerable<string> options, string source) => $"{version}\n{string.Join(' ', options)}\n{source}";
 
     /// <summary>A source compiled and loaded.</summary>
     /// <exception cref="LegatoException">NVRTC is missing, or the source doesn't compile.</exception>
@@ -53,11 +64,12 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
             Console.Error.WriteLine(source);
         if (device.IsOnPaper)
             return CudaModule.OnPaper(device);
-        string key = $"{device.Architecture}\n{version.Value}\n{source}";
+        string[] options = Options(device.Target);
+        string key = Key(version.Value, options, source);
         device.MakeCurrent();
         if (CubinCache.Find(key) is { } kept && CudaModule.TryLoad(device, kept) is { } module)
             return module;
-        byte[] image = Nvrtc.Compile(source, Options(device.Target));
+        byte[] image = Nvrtc.Compile(source, options);
         CubinCache.Keep(key, image);
         return CudaModule.Load(device, image);
     }

@@ -51,6 +51,25 @@ public class CudaTests
     }
 
     [Test]
+    public void WhatTheCompilerIsToldTellsMachineCodeApart()
+    {
+        string[] plain = CudaCompiler.Options("90a");
+        string? before = Environment.GetEnvironmentVariable(CudaCompiler.OptionsVariable);
+        try
+        {
+            Environment.SetEnvironmentVariable(CudaCompiler.OptionsVariable, " --generate-line-info  -DX=1");
+            string[] told = CudaCompiler.Options("90a");
+            Assert.That(told, Is.EqualTo(plain.Concat(["--generate-line-info", "-DX=1"])));
+            Assert.That(CudaCompiler.Key("13.0", told, "source"), Is.Not.EqualTo(CudaCompiler.Key("13.0", plain, "source")));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(CudaCompiler.OptionsVariable, before);
+        }
+        Assert.That(CudaCompiler.Key("13.0", CudaCompiler.Options("80"), "source"), Is.Not.EqualTo(CudaCompiler.Key("13.0", plain, "source")));
+    }
+
+    [Test]
     public void WithoutAGpuTheMessageSaysWhatToDo()
     {
         if (CudaMachine.IsUsable)

@@ -157,7 +157,7 @@ DEVICE void consume(const GradientShared& shared, const GradientArgs& args, int 
         leave_scores(shared.scores + staged.stage * ScoreBytes + own + warp * 16 * RowBytes, ds);
         pieces_fence();
         __syncwarp();
-        if (lane_index() == 0)
+        if (WARP_ARRIVALS > 1 || lane_index() == 0)
             barrier_arrive(shared.staged.full + 8 * staged.stage);
         staged.advance();
         product_wait<2>();
@@ -202,9 +202,9 @@ extern "C" __global__ void __launch_bounds__(GradientThreads, 1) attention_gradi
     Barriers free{shared_address(barriers)};
     shared.keys = free.take(KEY_STAGES, 1, ConsumerWarps + SumWarps + 1);
     shared.tiles = free.take(STAGES);
-    shared.staged = free.take(ScoreStages, ConsumerWarps, SumWarps);
+    shared.staged = free.take(ScoreStages, ConsumerWarps * WARP_ARRIVALS, SumWarps);
     shared.turn = free.take(TurnStages, 1, 1);
-    shared.added = free.take(TurnStages, SumWarps);
+    shared.added = free.take(TurnStages, SumWarps * WARP_ARRIVALS);
     if (threadIdx.x == 0)
         barrier_init_fence();
     __syncthreads();

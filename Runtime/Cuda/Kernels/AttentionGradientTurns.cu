@@ -135,7 +135,7 @@ DEVICE void sum_queries(const GradientShared& shared, const GradientArgs& args)
                 add_part(dq, args, tile, turn);
             seen += turn.visible;
             __syncwarp();
-            if (lane_index() == 0)
+            if (WARP_ARRIVALS > 1 || lane_index() == 0)
                 barrier_arrive(shared.added.full + 8 * ring.stage);
         }
         shared.keys.release(keys);

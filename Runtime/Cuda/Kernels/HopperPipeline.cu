@@ -1,6 +1,12 @@
 // How the Hopper kernels of attention work together: a persistent grid whose blocks draw work from a counter; in each a
 // producer warp that copies tiles into a ring of stages, and consumer warpgroups of 64 rows each.
 
+// WARP_ARRIVALS: lanes that arrive at a barrier where a warp does. One can speak for all that __syncwarp has brought together; racecheck
+// takes a lane's arrival for that lane's alone, so that kernels are compiled with 32 for it.
+#ifndef WARP_ARRIVALS
+#define WARP_ARRIVALS 1
+#endif
+
 constexpr int Warpgroup = 128, Rows = 64 * CONSUMERS, Threads = Warpgroup * (CONSUMERS + 1);
 constexpr int ConsumerWarps = 4 * CONSUMERS;
 constexpr int ConsumerRegisters = CONSUMERS == 2 ? 240 : CONSUMERS == 3 ? 160 : 240, ProducerRegisters = CONSUMERS == 3 ? 32 : 24;
@@ -36,12 +42,13 @@ struct Gates
 {
     u32 full, empty;
 
+    /// For so many arrivals of producers, and so many warps of consumers.
     DEVICE void init(int count, int producers, int consumers = ConsumerWarps)
     {
         for (int i = 0; i < count; i++)
         {
             barrier_init(full + 8 * i, producers);
-            barrier_init(empty + 8 * i, consumers);
+            barrier_init(empty + 8 * i, consumers * WARP_ARRIVALS);
         }
     }
 
@@ -51,11 +58,10 @@ struct Gates
 
     DEVICE void expect(Place place, int bytes) const { barrier_expect(full + 8 * place.stage, bytes); }
 
-    /// A consumer warp is done with a stage. One lane speaks for all: what the others have read by loads of their own, and not
-    /// by products, wants a __syncwarp before.
+    /// A consumer warp is done with a stage. What its lanes have read by loads of their own, and not by products, wants a __syncwarp before.
     DEVICE void release(Place place) const
     {
-        if (lane_index() == 0)
+        if (WARP_ARRIVALS > 1 || lane_index() == 0)
             barrier_arrive(empty + 8 * place.stage);
     }
 };
