@@ -4,7 +4,7 @@ namespace Legato.Runtime.Cuda;
 
 /// <summary>
 /// Products of which our own kernel makes one: of one left matrix, or summed without sums in between going through memory. They
-/// are launched one after another where that takes less time.
+/// are launched one after another where that takes clearly less time.
 /// </summary>
 internal sealed class CudaJoinedProductLaunch : CudaLaunch
 {
@@ -52,7 +52,7 @@ internal sealed class CudaJoinedProductLaunch : CudaLaunch
         DeferredPart[] parts = [.. apart.Select(launch => launch.Bound!.Value).Select(b => new DeferredPart(b.Shape, b.At.Left, b.At.Right, b.At.Output, b.At.Bias))];
         // A sum stands where its last product ends.
         parts[0] = parts[0] with { Output = parts[joined.Results == 1 ? ^1 : 0].Output };
-        isJoined = !lowering.Device.MeasuresProducts || lowering.Device.Products.Seconds(joined, parts) < apart.Sum(launch => launch.Seconds);
+        isJoined = !lowering.Device.MeasuresProducts || !MeasuredChoice.Displaces(apart.Sum(launch => launch.Seconds), lowering.Device.Products.Seconds(joined, parts));
         if (isJoined)
             joined.Bind(parts);
     }

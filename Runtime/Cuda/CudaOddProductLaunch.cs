@@ -2,7 +2,7 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cuda;
 
-/// <summary>A product of an odd size: whole, by a kernel that takes it as it is, or in parts, the aligned one at full speed; what took less time.</summary>
+/// <summary>A product of an odd size: whole, by a kernel that takes it as it is, or in parts, the aligned one at full speed, where that took clearly less time.</summary>
 internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductLaunch whole, CudaProductLaunch[] parts, CudaLowering lowering)
     : CudaLaunch(step.Name, step.Cost, lowering)
 {
@@ -14,7 +14,7 @@ internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductL
         whole.Bind(dimensions);
         foreach (CudaProductLaunch part in parts)
             part.Bind(dimensions);
-        inParts = parts.Sum(part => part.Seconds) < whole.Seconds;
+        inParts = MeasuredChoice.Displaces(parts.Sum(part => part.Seconds), whole.Seconds);
     }
 
     public override void Load()

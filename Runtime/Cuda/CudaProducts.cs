@@ -28,8 +28,8 @@ internal readonly record struct ProductChoice(ProductAlgorithm? Library, double 
 }
 
 /// <summary>
-/// What carries out a product: cuBLASLt's first proposals and our own kernels are measured once for each shape, and the
-/// choice is kept on disk, so that runs from then on give the same bits.
+/// What carries out a product: our own kernels and cuBLASLt's first proposals are measured once for each shape, and the
+/// choice is kept on disk, so that runs from then on give the same bits. Where there is no room to measure, it is the first of them.
 /// </summary>
 internal sealed unsafe class CudaProducts : IDisposable
 {
@@ -110,12 +110,11 @@ internal sealed unsafe class CudaProducts : IDisposable
         _ = CublasLt.Destroy(handle);
     }
 
-    /// <summary>The fastest of the proposals and our own kernel, on memory of its own; the first where there is no room to measure.</summary>
+    /// <summary>Our own kernel or one of the proposals, measured on memory of their own (<see cref="MeasuredChoice"/>).</summary>
     private ProductChoice? Measured(ProductShape shape, CudaProduct product, CudaOwnProduct? own)
     {
-        List<ProductChoice> choices = [.. Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN))];
-        if (own is not null)
-            choices.Add(new ProductChoice(null, double.NaN));
+        List<ProductChoice> choices = own is null ? [] : [new ProductChoice(null, double.NaN)];
+        choices.AddRange(Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN)));
         if (choices.Count == 0)
             return null;
         if (product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
@@ -137,11 +136,9 @@ internal sealed unsafe class CudaProducts : IDisposable
             return true;
         }
 
-        (double best, int at) = (double.PositiveInfinity, 0);
-        for (int i = 0; i < choices.Count; i++)
-            if (Time(stopwatch, () => Start(choices[i])) is { } seconds && seconds < best)
-                (best, at) = (seconds, i);
-        return choices[at] with { Seconds = best };
+        double[] seconds = [.. choices.Select(choice => Time(stopwatch, () => Start(choice)) ?? double.PositiveInfinity)];
+        int at = MeasuredChoice.Of(seconds);
+        return choices[at] with { Seconds = seconds[at] };
     }
 
     private double Measured(CudaDeferredProduct joined, IReadOnlyList<DeferredPart> parts)
