@@ -34,13 +34,17 @@ let private unknownFlags (parser: ArgumentParser<'Argument>) where arguments =
     |> List.filter looksLikeFlag
     |> List.map (fun flag -> Mistake.at where (ErrorReport.remedy where known flag) $"unknown flag '{flag}'")
 
+/// The flag whose file gives arguments too, for the verbs that have it.
+let private configFlag = "--config"
+
+let private configOf (parser: ArgumentParser<'Argument>) argument =
+    match List.ofArray (parser.PrintCommandLineArguments [ argument ]) with
+    | [ flag; file ] when flag = configFlag -> Some file
+    | _ -> None
+
 /// What the command line gives, over what the config file gives that it names. A flag on the command line replaces the
 /// same flag in the file, lists included.
-let gather
-    where
-    (configOf: 'Argument -> string option)
-    (given: ParseResults<'Argument>)
-    : Result<'Argument list, LegatoException list> =
+let gather where (given: ParseResults<'Argument>) : Result<'Argument list, LegatoException list> =
     let parser = given.Parser
     let fromLine = given.GetAllResults()
     let overridden = fromLine |> List.map parser.GetTag |> Set.ofList
@@ -54,7 +58,7 @@ let gather
 
         let! fromFile =
             fromLine
-            |> List.tryPick configOf
+            |> List.tryPick (configOf parser)
             |> Option.map (ConfigFile.load parser)
             |> Option.defaultValue (Ok [])
 
@@ -63,7 +67,19 @@ let gather
             @ fromLine
     }
 
-let noConfig (_: 'Argument) : string option = None
+/// A verb's options, folded from its arguments; or everything that is wrong with them.
+let options
+    where
+    (apply: 'Options -> 'Argument -> 'Options)
+    (defaults: 'Options)
+    (checks: 'Argument list -> 'Options -> (string -> LegatoException option) list)
+    (given: ParseResults<'Argument>)
+    : Result<'Options, LegatoException list> =
+    result {
+        let! arguments = gather where given
+        let options = List.fold apply defaults arguments
+        return! Limits.hold where (checks arguments options) options
+    }
 
 /// "layers=4" as a field and its value; either is empty where the text lacks it.
 let assignment (text: string) =

@@ -71,6 +71,12 @@ let readBy isRead flag isGiven choice (readers: string list) =
 
     unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"leave it out, or {others}"
 
+/// A check a flag that some choices don't read: its name, the choices that do, and how it is told among the arguments.
+let readers (nameOf: 'Choice -> string) choice (arguments: 'Argument list) flags = [
+    for flag, by, isGiven in flags ->
+        readBy (List.contains choice by) flag (List.exists isGiven arguments) (nameOf choice) (List.map nameOf by)
+]
+
 /// The options if no check finds a mistake, else all mistakes.
 let hold where checks options =
     match checks |> List.choose (fun check -> check where) with

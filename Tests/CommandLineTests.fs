@@ -42,6 +42,22 @@ let private mistakes =
         "no model", [ "generate" ], [ "MODEL is not given" ]
         "flags that contradict", [ "generate"; "m"; "--greedy"; "--temperature"; "1" ], [ "--greedy and --temperature" ]
         "two purposes", [ "plan"; "m"; "--train"; "--decode" ], [ "--train and --decode" ]
+        "a cache for training",
+        [ "plan"; "gpt2-tiny"; "--context"; "5" ],
+        [ "--context means nothing with --train"; "--prefill, --decode" ]
+        "a sequence for decoding",
+        [ "plan"; "gpt2-tiny"; "--decode"; "--seq"; "5" ],
+        [ "--seq means nothing with --decode" ]
+        "no backward pass to compute again in",
+        [ "plan"; "gpt2-tiny"; "--prefill"; "--remat"; "block" ],
+        [ "--remat means nothing with --prefill"; "choose --train" ]
+        "packed rows with a cache",
+        [ "plan"; "gpt2-tiny"; "--decode"; "--pack" ],
+        [ "--pack means nothing with --decode" ]
+        "a graph beside JSON", [ "plan"; "gpt2-tiny"; "--json"; "--graph" ], [ "--json and --graph contradict" ]
+        "more batches than a step can have",
+        [ "train"; "--accumulate"; "2147483647" ],
+        [ "--accumulate must lie between 1 and 65536" ]
         "no suite", [ "bench" ], [ "no suite"; "gemm" ]
         "an unknown suite", [ "bench"; "gem" ], [ "'gem'"; "did you mean gemm" ]
         "a flag of another suite",
@@ -51,7 +67,21 @@ let private mistakes =
         "a size beyond 64 bits",
         [ "bench"; "gemm"; "--size"; "2147483647" ],
         [ "beyond what 64 bits count"; "where: legato bench gemm"; "choose a smaller --size" ]
-        "a size beyond all memory", [ "bench"; "gemm"; "--size"; "1000000" ], [ "can't be had"; "a smaller --size" ]
+        "a product beyond all memory",
+        [ "bench"; "gemm"; "--size"; "1000000" ],
+        [ "of memory, and"; "are free"; "where: legato bench gemm"; "a smaller --size" ]
+        "rows beyond all memory",
+        [ "bench"; "norm"; "--tokens"; "10000000"; "--size"; "100000"; "--device"; "cpu" ],
+        [ "of memory, and"; "where: legato bench norm"; "choose a smaller --tokens or --size" ]
+        "experts beyond all memory",
+        [ "bench"; "moe"; "--experts"; "100000"; "--device"; "cpu" ],
+        [ "of memory, and"; "where: legato bench moe"; "--experts" ]
+        "a model beyond all memory",
+        [ "bench"; "train"; "gpt3-175b"; "--device"; "cpu" ],
+        [ "of memory, and"; "where: legato bench train"; "choose a smaller model" ]
+        "a benchmark's batch beyond all memory",
+        [ "bench"; "prefill"; "llama-tiny"; "--tokens"; "128"; "--batch"; "9000000"; "--device"; "cpu" ],
+        [ "of memory, and"; "where: legato bench prefill"; "remedy: --batch"; "would fit" ]
         "two sizes beyond 64 bits",
         [ "bench"; "norm"; "--tokens"; "2147483647"; "--size"; "2147483647"; "--device"; "cpu" ],
         [ "choose a smaller --tokens or --size" ]

@@ -188,6 +188,9 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "a warm-up that runs into the decay",
         (fun folder -> onText folder [ "--warmup"; "1"; "--decay-steps"; "1"; "--schedule"; "wsd" ]),
         [ "1 and 1 steps, of 1 in all" ]
+        "more batches a step than the data has",
+        (fun folder -> onText folder [ "--accumulate"; "60000"; "--batch"; "2" ]),
+        [ "60000 batches of 2 rows reads more than all of the data"; "accumulate"; "or fewer" ]
         "a batch too large",
         (fun folder -> onText folder [ "--batch"; "4194304"; "--seq"; "128" ]),
         [ "of memory"; "--batch"; "would fit" ]
@@ -416,6 +419,29 @@ let ``a damaged checkpoint is refused`` () =
         let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
+
+[<Test>]
+let ``a run doesn't go on with tokens that have changed`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let tokens = Path.Combine(run, "tokens.bin")
+        let sound = File.ReadAllBytes tokens
+        let resume () = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+
+        File.WriteAllBytes(tokens, Array.updateAt 400 (sound[400] ^^^ 1uy) sound)
+        let refused = resume ()
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            refused.Errors,
+            Does.Contain("checksum differs").And.Contain(tokens).And.Contain "remedy: remove it"
+        )
+
+        // What the remedy says helps.
+        File.Delete tokens
+        resume () |> succeed |> ignore
+        Assert.That((File.ReadAllBytes tokens = sound), Is.True))
 
 [<TestCase("config.json", "the config is no JSON: line 1");
   TestCase("training_state.json", "line 1 is not what Legato writes")>]

@@ -193,14 +193,16 @@ let private readers =
         "--set", ofModels, _.IsSet
     ]
 
-let private unread (arguments: BenchArgument list) options =
-    let read isGiven (flag, by) =
-        Limits.readBy (List.contains options.Suite by) flag isGiven (nameOf options.Suite) (List.map nameOf by)
+let private withModel = ofModels @ [ Suite.Tokenize ]
 
-    read options.Model.IsSome ("a model", ofModels @ [ Suite.Tokenize ])
-    :: [ for flag, by, isGiven in readers -> read (List.exists isGiven arguments) (flag, by) ]
-
-let private checks options = [
+let private checks arguments options = [
+    Limits.readBy
+        (List.contains options.Suite withModel)
+        "a model"
+        options.Model.IsSome
+        (nameOf options.Suite)
+        (List.map nameOf withModel)
+    yield! Limits.readers nameOf options.Suite arguments readers
     Limits.readBy
         (options.Suite <> Suite.Attention)
         "--device interpreter"
@@ -222,15 +224,10 @@ let private checks options = [
     Limits.assignments "--set" options.Overrides
 ]
 
-let private configOf argument =
-    match argument with
-    | Config file -> Some file
-    | _ -> None
-
 /// The measurement that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoException list> =
     result {
-        let! arguments = Arguments.gather where configOf given
+        let! arguments = Arguments.gather where given
 
         let words =
             arguments
@@ -239,7 +236,7 @@ let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoEx
                 | _ -> [])
 
         let! options = List.fold apply defaults arguments |> subject words
-        return! Limits.hold where (unread arguments options @ checks options) options
+        return! Limits.hold where (checks arguments options) options
     }
 
 /// What a suite found, beside its sizes.

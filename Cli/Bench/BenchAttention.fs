@@ -105,8 +105,11 @@ let numbers = lazy (RandomNumbers.normal (Random 1))
 
 let private figures (device: IDevice) element measure (shape: Shape) =
     use memory = new ModelMemory(device)
-    use ahead = memory.Compile(plan element shape "attention" (forward shape))
-    use back = memory.Compile(plan element shape "attention's gradient" (backward shape))
+    let forward = plan element shape "attention" (forward shape)
+    let backward = plan element shape "attention's gradient" (backward shape)
+    MemoryNeed.requireRoom device [ forward; backward ]
+    use ahead = memory.Compile forward
+    use back = memory.Compile backward
 
     for name in [ "q"; "k"; "v"; "do" ] do
         RandomNumbers.fill numbers.Value element (memory.Parameter name).Memory

@@ -167,7 +167,9 @@ let measure threads rounds (sizes: Sizes) =
     use memory = new ModelMemory(device)
     let random = Random 1
 
-    let subjects = [ for name, products, steps in subjects sizes -> name, products, memory.Compile(plan sizes steps) ]
+    let plans = [ for name, products, steps in subjects sizes -> name, products, plan sizes steps ]
+    MemoryNeed.requireRoom device [ for _, _, plan in plans -> plan ]
+    let subjects = [ for name, products, plan in plans -> name, products, memory.Compile plan ]
 
     for name, kind, _ in tensors sizes do
         if kind <> ScalarType.I32 then

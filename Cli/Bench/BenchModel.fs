@@ -34,24 +34,49 @@ type Sizes = {
     Device: Device
 }
 
-/// Makes the plan ready over the checkpoint's weights, or random ones, and measures what `subject` makes of it.
-/// `completed` adds what is run with the plan.
-let private measure
-    (completed: Plan -> Plan)
-    threads
-    rounds
-    (source: ModelSource.Source)
-    (sizes: Sizes)
-    request
-    (subject: IDevice -> PlanReport -> IExecutable -> Rounds.Subject)
-    =
+/// What a suite makes of a model and measures.
+[<NoEquality; NoComparison>]
+type private Work = {
+    Name: string
+    /// The flag of `Tokens`.
+    TokensFlag: string
+    Request: Sizes -> PlanRequest
+    /// Adds what is run with the plan.
+    Completed: Plan -> Plan
+    Subject: IDevice -> PlanReport -> IExecutable -> Rounds.Subject
+}
+
+/// Fewer rows, then shorter ones.
+let private requireMemory device (plans: IPlanSource) work (sizes: Sizes) =
+    let need sizes = [ work.Request sizes |> plans.Plan |> work.Completed ] |> MemoryNeed.ofPlans device
+
+    let smaller: MemoryNeed.Smaller seq =
+        seq {
+            {
+                MemoryNeed.Switch = fun batch -> $"--batch {batch}"
+                MemoryNeed.Need = fun batch -> need { sizes with Batch = batch }
+                MemoryNeed.Most = sizes.Batch - 1
+            }
+
+            {
+                MemoryNeed.Switch = fun tokens -> $"--batch 1 {work.TokensFlag} {tokens}"
+                MemoryNeed.Need = fun tokens -> need { sizes with Batch = 1; Tokens = tokens }
+                MemoryNeed.Most = sizes.Tokens - 1
+            }
+        }
+
+    need sizes |> MemoryNeed.require $"legato bench {work.Name}" (MemoryNeed.available device) smaller
+
+/// Makes the plan ready over the checkpoint's weights, or random ones, and measures the work.
+let private measure threads rounds (source: ModelSource.Source) (sizes: Sizes) work =
     let plans = ModelSource.definition source |> ShownPlans.ofModel
     use device = DeviceChoice.openDevice sizes.Device threads true
     // Before the model takes its memory: the device may have to be measured.
     let target = PlanTarget.ofDevice device sizes.Precision
+    requireMemory device plans work sizes
     use memory = new ModelMemory(device)
-    let plan = plans.Plan request
-    use executable = memory.Compile(completed plan)
+    let plan = plans.Plan(work.Request sizes)
+    use executable = memory.Compile(work.Completed plan)
     let parameter path = memory.Parameter path
 
     match source.Folder with
@@ -59,7 +84,7 @@ let private measure
     | None -> InitialParameters(plans.Model, 1L).Write parameter
 
     let report = PlanTarget.report target plan
-    let subjects = [ subject device report executable ]
+    let subjects = [ work.Subject device report executable ]
 
     let limits, figures =
         match device with
@@ -83,28 +108,36 @@ let private randomTokens (plan: Plan) (vocabulary: int64) =
 let private vocabulary source = int64 (ModelSource.definition source).Vocabulary
 
 /// Optimizer steps, in tokens a second.
-let train threads rounds source (sizes: Sizes) =
-    let sequence = int64 sizes.Tokens
+let train threads rounds source sizes =
+    let request (sizes: Sizes) =
+        let sequence = int64 sizes.Tokens
+        PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
 
-    PlanRequest(Purpose.Train, int64 sizes.Batch, sequence, sequence, sizes.Precision)
-    |> fun request ->
-        measure id threads rounds source sizes request (fun _ report executable ->
-            let tokens = randomTokens executable.Plan (vocabulary source)
-            let rows = RowBatch.Of(tokens, tokens)
-            let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
-            let mutable done' = 0L
+    let subject _ (report: PlanReport) (executable: IExecutable) : Rounds.Subject =
+        let tokens = randomTokens executable.Plan (vocabulary source)
+        let rows = RowBatch.Of(tokens, tokens)
+        let step = TrainingStep(executable, OptimizerSettings.Default, 1L)
+        let mutable done' = 0L
 
-            {
-                Name = "train"
-                Unit = "tokens"
-                Units = float tokens.Length
-                Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
-                Run = [
-                    fun () ->
-                        step.Run(done', rows, 1e-4) |> ignore
-                        done' <- done' + 1L
-                ]
-            })
+        {
+            Name = "train"
+            Unit = "tokens"
+            Units = float tokens.Length
+            Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
+            Run = [
+                fun () ->
+                    step.Run(done', rows, 1e-4) |> ignore
+                    done' <- done' + 1L
+            ]
+        }
+
+    measure threads rounds source sizes {
+        Name = "train"
+        TokensFlag = "--seq"
+        Request = request
+        Completed = id
+        Subject = subject
+    }
 
 let private isOnGpu (sizes: Sizes) = sizes.Device = Device.Cuda
 
@@ -114,9 +147,9 @@ let private write (executable: IExecutable) name (values: int[]) =
 
 /// Whole prompts into an empty cache, in tokens a second.
 let prefill threads rounds source (sizes: Sizes) =
-    let length = int64 sizes.Tokens
+    let request (sizes: Sizes) =
+        let length = int64 sizes.Tokens
 
-    let request =
         PlanRequest(
             Purpose.Prefill,
             int64 sizes.Batch,
@@ -126,7 +159,7 @@ let prefill threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure id threads rounds source sizes request (fun _ report executable ->
+    let subject _ (report: PlanReport) (executable: IExecutable) : Rounds.Subject =
         let tokens = randomTokens executable.Plan (vocabulary source)
         write executable "tokens" tokens
         write executable "past" (Array.zeroCreate sizes.Batch)
@@ -138,7 +171,15 @@ let prefill threads rounds source (sizes: Sizes) =
             Units = float tokens.Length
             Bound = Rounds.Bound.Arithmetic(report.Flops / float tokens.Length)
             Run = [ executable.Run ]
-        })
+        }
+
+    measure threads rounds source sizes {
+        Name = "prefill"
+        TokensFlag = "--tokens"
+        Request = request
+        Completed = id
+        Subject = subject
+    }
 
 /// Numbers between 1/8 and 2 of either sign, in every type: their last byte holds sign and exponent.
 let private fillCaches (executable: IExecutable) =
@@ -184,7 +225,7 @@ let private parts (sizes: Sizes) bytesPerStep =
 
 /// One token a row after another, each the likeliest after the one before, in tokens a second.
 let decode threads rounds source (sizes: Sizes) =
-    let request =
+    let request (sizes: Sizes) =
         PlanRequest(
             Purpose.Decode,
             int64 sizes.Batch,
@@ -194,7 +235,7 @@ let decode threads rounds source (sizes: Sizes) =
             NarrowActivations = isOnGpu sizes
         )
 
-    measure TokenChooser.Choosing threads rounds source sizes request (fun device _ executable ->
+    let subject device _ (executable: IExecutable) : Rounds.Subject =
         let model = new CachedModel(device, executable)
         let tokens = randomTokens executable.Plan (vocabulary source)
         let past, last = Array.create sizes.Batch sizes.Context, Array.zeroCreate sizes.Batch
@@ -228,4 +269,12 @@ let decode threads rounds source (sizes: Sizes) =
             Units = float (sizes.Batch * sizes.Tokens)
             Bound = Rounds.Bound.Reading(bytes / float sizes.Batch)
             Run = List.init count part
-        })
+        }
+
+    measure threads rounds source sizes {
+        Name = "decode"
+        TokensFlag = "--tokens"
+        Request = request
+        Completed = TokenChooser.Choosing
+        Subject = subject
+    }

@@ -25,6 +25,10 @@ let measure threads rounds (sizes: Sizes) =
     let random = Random 1
     let fill kind target = RandomNumbers.fill (RandomNumbers.uniform random) kind target
 
+    let ahead = LayerPlan.forward sizes.Precision repeats dims layer
+    let back = LayerPlan.backward sizes.Precision repeats dims layer
+    MemoryNeed.requireRoom device [ ahead; back ]
+
     let subject name tensors (plan: Plan) : Rounds.Subject * IExecutable =
         let executable = memory.Compile plan
         let parameter = memory.Parameter "norm.gain"
@@ -45,10 +49,7 @@ let measure threads rounds (sizes: Sizes) =
         },
         executable
 
-    let subjects = [
-        LayerPlan.forward sizes.Precision repeats dims layer |> subject "norm" 2
-        LayerPlan.backward sizes.Precision repeats dims layer |> subject "norm gradient" 3
-    ]
+    let subjects = [ subject "norm" 2 ahead; subject "norm gradient" 3 back ]
 
     try
         match device with

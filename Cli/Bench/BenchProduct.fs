@@ -63,7 +63,9 @@ let measure (threads: int option) (rounds: int) (size: int) =
     use device = new CpuDevice(CpuDeviceOptions(Option.toNullable threads))
     use memory = new ModelMemory(device)
 
-    let executables = [ for name, left, right in layouts -> name, memory.Compile(plan (int64 size) left right) ]
+    let plans = [ for name, left, right in layouts -> name, plan (int64 size) left right ]
+    plans |> List.map snd |> MemoryNeed.requireRoom device
+    let executables = [ for name, plan in plans -> name, memory.Compile plan ]
 
     fill memory size
 

@@ -2,7 +2,6 @@
 module Legato.Cli.Generate
 
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
 open Legato.Runtime.Cpu
@@ -132,16 +131,6 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     ]
 
-let private configOf argument =
-    match argument with
-    | Config file -> Some file
-    | _ -> None
-
 /// The generation that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<GenerateArgument>) : Result<GenerateOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where configOf given
-
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks arguments options) options
-    }
+    Arguments.options where apply defaults checks given

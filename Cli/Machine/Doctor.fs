@@ -2,7 +2,6 @@
 module Legato.Cli.Doctor
 
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 
 type DoctorArgument =
@@ -20,8 +19,7 @@ let private apply (_: DoctorOptions) argument =
     | DoctorArgument.Json -> { Json = true }
 
 let options (given: ParseResults<DoctorArgument>) : Result<DoctorOptions, LegatoException list> =
-    Arguments.gather "legato doctor" Arguments.noConfig given
-    |> Result.map (List.fold apply { Json = false })
+    Arguments.options "legato doctor" apply { Json = false } (fun _ _ -> []) given
 
 let private gibibytes (bytes: int64) = $"%.1f{float bytes / float (1L <<< 30)} GiB"
 

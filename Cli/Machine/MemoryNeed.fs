@@ -91,13 +91,7 @@ let require where (available: int64) (smaller: Smaller seq) (need: Need) =
             need.Largest |> List.map (fun (name, bytes) -> $"{name} {Units.bytes bytes}") |> String.concat ", "
 
         let remedy =
-            if need.Persistent > available then
-                None
-            else
-                smaller |> Seq.tryPick (fun way -> largest available way |> Option.map way.Switch)
-
-        let remedy =
-            match remedy with
+            match smaller |> Seq.tryPick (fun way -> largest available way |> Option.map way.Switch) with
             | Some switch -> $"{switch} would fit"
             | None -> "choose a smaller model, or a machine with more memory"
 
@@ -108,3 +102,6 @@ let require where (available: int64) (smaller: Smaller seq) (need: Need) =
                 remedy
             )
         )
+
+/// Refuses plans that a device has no room for, in words that the caller completes: it knows the place and how to ask for less.
+let requireRoom (device: IDevice) (plans: Plan list) = ofPlans device plans |> require null (available device) Seq.empty

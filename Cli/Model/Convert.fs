@@ -2,7 +2,6 @@
 module Legato.Cli.Convert
 
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 
@@ -37,11 +36,7 @@ let private apply options argument =
 let private checks options = [ Limits.given "MODEL" options.Model; Limits.given "--out" options.Out ]
 
 let options (given: ParseResults<ConvertArgument>) : Result<ConvertOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply { Model = ""; Out = ""; Precision = None } arguments
-        return! Limits.hold where (checks options) options
-    }
+    Arguments.options where apply { Model = ""; Out = ""; Precision = None } (fun _ -> checks) given
 
 let run (options: ConvertOptions) =
     let source = ModelSource.find options.Model

@@ -2,7 +2,6 @@
 module Legato.Cli.Export
 
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
 
@@ -46,11 +45,7 @@ let private checks options = [
 ]
 
 let options (given: ParseResults<ExportArgument>) : Result<ExportOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks options) options
-    }
+    Arguments.options where apply defaults (fun _ -> checks) given
 
 let run (options: ExportOptions) =
     Conversion.toFolder (ModelSource.find options.Model) options.Precision options.ShardBytes options.Out

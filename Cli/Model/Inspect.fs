@@ -2,7 +2,6 @@
 module Legato.Cli.Inspect
 
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Cli.ModelSource
 open Legato.Compiler
 open Legato.Models
@@ -30,11 +29,8 @@ let private apply options argument =
     | Json -> { options with Json = true }
 
 let options (given: ParseResults<InspectArgument>) : Result<InspectOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply { Model = ""; Json = false } arguments
-        return! Limits.hold where [ Limits.given "MODEL" options.Model ] options
-    }
+    let checks _ options = [ Limits.given "MODEL" options.Model ]
+    Arguments.options where apply { Model = ""; Json = false } checks given
 
 /// A parameter, or a layer with all that is in it.
 type Part = {

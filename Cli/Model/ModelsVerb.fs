@@ -17,8 +17,7 @@ type ModelsArgument =
 type ModelsOptions = { Json: bool }
 
 let options (given: ParseResults<ModelsArgument>) : Result<ModelsOptions, LegatoException list> =
-    Arguments.gather "legato models" Arguments.noConfig given
-    |> Result.map (fun arguments -> { Json = not arguments.IsEmpty })
+    Arguments.options "legato models" (fun _ Json -> { Json = true }) { Json = false } (fun _ _ -> []) given
 
 /// A preset, as a program reads it.
 type PresetSize = {

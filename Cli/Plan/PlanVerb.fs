@@ -3,7 +3,6 @@ module Legato.Cli.PlanVerb
 
 open System.IO
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Compiler
 open Legato.Dsl
 open Legato.Models
@@ -41,13 +40,13 @@ type PlanArgument =
             | Decode -> "plan the decoding of one token a sequence"
             | Evaluate -> "plan an evaluation of the loss"
             | Batch _ -> "sequences a batch (default: 1)"
-            | Seq _ -> "positions a sequence (default: the model's context)"
+            | Seq _ -> "positions a sequence (train, prefill, evaluate; default: the model's context)"
             | Source _ -> "positions that an encoder reads, for models that have one (default: the model's context)"
-            | Pack -> "plan rows whose documents don't see each other"
+            | Pack -> "plan rows whose documents don't see each other (train, evaluate)"
             | Vocab _ -> "tokens in the vocabulary of a preset or of a script's model (default: a preset's own)"
-            | Context _ -> "positions that the cache holds (default: the model's context)"
+            | Context _ -> "positions that the cache holds (prefill, decode; default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
-            | Remat _ -> "what the backward pass computes again to save memory (default: none)"
+            | Remat _ -> "what the backward pass computes again to save memory (train; default: none)"
             | Device _ -> "what it would run on: cpu or cuda (default: cpu)"
             | Gpu _ -> "what it would run on: a card that needn't be there, such as H200 or 'RTX 4090'"
             | Graph -> "print the graph that the plan was made from"
@@ -132,22 +131,33 @@ let private apply options argument =
     | Json -> { options with Json = true }
     | Config _ -> options
 
-let private onePurpose (arguments: PlanArgument list) =
-    let purposes =
-        [
-            "--train", List.contains Train arguments
-            "--prefill", List.contains Prefill arguments
-            "--decode", List.contains Decode arguments
-            "--evaluate", List.contains Evaluate arguments
-        ]
-        |> List.filter snd
+let private purposes = [
+    "--train", Purpose.Train, (_.IsTrain: PlanArgument -> bool)
+    "--prefill", Purpose.Prefill, _.IsPrefill
+    "--decode", Purpose.Decode, _.IsDecode
+    "--evaluate", Purpose.Evaluate, _.IsEvaluate
+]
 
-    match purposes with
+let private onePurpose (arguments: PlanArgument list) =
+    match [ for flag, _, isGiven in purposes -> flag, List.exists isGiven arguments ] |> List.filter snd with
     | first :: second :: _ -> Limits.notBoth first second
     | _ -> fun _ -> None
 
+let private flagOf purpose = purposes |> List.pick (fun (flag, other, _) -> if other = purpose then Some flag else None)
+
+/// Every flag that some purposes don't read, and the purposes that do.
+let private readers = [
+    "--seq", [ Purpose.Train; Purpose.Prefill; Purpose.Evaluate ], (_.IsSeq: PlanArgument -> bool)
+    "--context", [ Purpose.Prefill; Purpose.Decode ], _.IsContext
+    "--pack", [ Purpose.Train; Purpose.Evaluate ], _.IsPack
+    "--remat", [ Purpose.Train ], _.IsRemat
+]
+
 let private checks arguments options = [
     onePurpose arguments
+    yield! Limits.readers flagOf options.Purpose arguments readers
+    Limits.notBoth ("--json", options.Json) ("--graph", options.Graph)
+    Limits.notBoth ("--json", options.Json) ("--kernels", options.Kernels)
     Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)
     Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
@@ -157,19 +167,9 @@ let private checks arguments options = [
     Limits.optional (Limits.atLeast 1) "--context" options.Context
 ]
 
-let private configOf argument =
-    match argument with
-    | Config file -> Some file
-    | _ -> None
-
 /// The plan that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<PlanArgument>) : Result<PlanOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where configOf given
-
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks arguments options) options
-    }
+    Arguments.options where apply defaults checks given
 
 let private purpose =
     function

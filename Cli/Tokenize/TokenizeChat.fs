@@ -4,7 +4,6 @@ module Legato.Cli.TokenizeChat
 open System
 open System.Text.Json
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 open Legato.Runtime.Text
 open Legato.Runtime.Text.Chat
@@ -41,11 +40,7 @@ let private apply options argument =
     | Jsonl -> { options with JsonLines = true }
 
 let options (given: ParseResults<TokenizeChatArgument>) : Result<TokenizeChatOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where [ Limits.given "--template" options.Template ] options
-    }
+    Arguments.options where apply defaults (fun _ options -> [ Limits.given "--template" options.Template ]) given
 
 let private chat source =
     try

@@ -3,7 +3,6 @@ module Legato.Cli.TokenizeDecode
 
 open System
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 open Legato.Runtime.Text
 
@@ -46,11 +45,7 @@ let private apply options argument =
     | Jsonl -> { options with JsonLines = true }
 
 let options (given: ParseResults<TokenizeDecodeArgument>) : Result<TokenizeDecodeOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where [ Limits.given "--tokenizer" options.Tokenizer ] options
-    }
+    Arguments.options where apply defaults (fun _ options -> [ Limits.given "--tokenizer" options.Tokenizer ]) given
 
 let private id (source: TextInput.Source) (word: string) =
     match Int32.TryParse word with

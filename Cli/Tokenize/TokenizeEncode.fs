@@ -3,7 +3,6 @@ module Legato.Cli.TokenizeEncode
 
 open System
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 open Legato.Runtime.Text
 
@@ -62,20 +61,15 @@ let private apply options argument =
     | Forbid_Special -> { options with AllowSpecial = Some false }
     | Jsonl -> { options with JsonLines = true }
 
+let private checks arguments options = [
+    Limits.given "--tokenizer" options.Tokenizer
+    Limits.notBoth
+        ("--allow-special", List.contains Allow_Special arguments)
+        ("--forbid-special", List.contains Forbid_Special arguments)
+]
+
 let options (given: ParseResults<TokenizeEncodeArgument>) : Result<TokenizeEncodeOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-
-        let checks = [
-            Limits.given "--tokenizer" options.Tokenizer
-            Limits.notBoth
-                ("--allow-special", List.contains Allow_Special arguments)
-                ("--forbid-special", List.contains Forbid_Special arguments)
-        ]
-
-        return! Limits.hold where checks options
-    }
+    Arguments.options where apply defaults checks given
 
 // Programs get the ids of the tokenizer's own library; text from people never turns into special tokens unasked.
 let private specialTokens options =

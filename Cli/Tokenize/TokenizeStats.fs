@@ -4,7 +4,6 @@ module Legato.Cli.TokenizeStats
 open System
 open System.IO
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
 open Legato.Runtime.Text
@@ -44,12 +43,8 @@ let private apply options argument =
     | Json -> { options with Json = true }
 
 let options (given: ParseResults<TokenizeStatsArgument>) : Result<TokenizeStatsOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        let named = String.concat " " options.Tokenizers
-        return! Limits.hold where [ Limits.given "--tokenizer" named ] options
-    }
+    let checks _ options = [ Limits.given "--tokenizer" (String.concat " " options.Tokenizers) ]
+    Arguments.options where apply defaults checks given
 
 /// By another name the same file is the same still.
 let private once (nameOf: 'T -> string) (items: 'T list) =

@@ -5,7 +5,6 @@ open System
 open System.Diagnostics
 open System.IO
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
 open Legato.Runtime.Text
@@ -135,11 +134,7 @@ let private checks options = [
 ]
 
 let options (given: ParseResults<TokenizeTrainArgument>) : Result<TokenizeTrainOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks options) options
-    }
+    Arguments.options where apply defaults (fun _ -> checks) given
 
 let private kindOf kind =
     match kind with

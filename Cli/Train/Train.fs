@@ -295,6 +295,9 @@ let private riseAndFall options where =
         |> Some
     | _ -> None
 
+/// More than that many batches a step are a slip of the finger; how many the data has is told once it is read.
+let private mostAccumulated = 1 <<< 16
+
 let private checks (given: TrainArgument list) options = [
     Limits.atLeast 1 "--vocab" options.Vocabulary
     Limits.readBy
@@ -306,7 +309,7 @@ let private checks (given: TrainArgument list) options = [
     Limits.atLeast 1 "--steps" options.Steps
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
-    Limits.atLeast 1 "--accumulate" options.Accumulate
+    Limits.upTo mostAccumulated "--accumulate" options.Accumulate
     Limits.optional (Limits.below (0.01, 1.0)) "--objective-rate" options.ObjectiveRate
     Limits.readBy
         (options.Objective <> TrainingObjective.Causal)
@@ -347,11 +350,6 @@ let private checks (given: TrainArgument list) options = [
     Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     Limits.assignments "--set" options.Overrides
 ]
-
-let private configOf argument =
-    match argument with
-    | Config file -> Some file
-    | _ -> None
 
 let private settingsOf argument =
     match argument with
@@ -404,7 +402,7 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
 /// is wrong with them.
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
-        let! now = Arguments.gather where configOf given
+        let! now = Arguments.gather where given
         let! arguments = withSettings given.Parser now
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks now options) options

@@ -167,10 +167,11 @@ let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellati
     | Text.Chats _ ->
         let path = tokensFile run.Path
 
-        if not (File.Exists path) then
+        if File.Exists path then
+            TokenData.OpenVerified path
+        else
             write options path tokenizer text cancellation
-
-        TokenData.Open path
+            TokenData.Open path
 
 /// The tokens of a text, made in the background. Disposing of them ends that, and waits until nothing is written any more.
 type Tokens internal (make: CancellationToken -> TokenData) =

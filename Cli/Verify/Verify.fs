@@ -4,7 +4,6 @@ module Legato.Cli.Verify
 open System.Globalization
 open System.IO
 open Argu
-open FsToolkit.ErrorHandling
 open Legato.Runtime
 
 type VerifyArgument =
@@ -64,11 +63,7 @@ let private checks options = [
 
 /// The comparison that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<VerifyArgument>) : Result<VerifyOptions, LegatoException list> =
-    result {
-        let! arguments = Arguments.gather where Arguments.noConfig given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks options) options
-    }
+    Arguments.options where apply defaults (fun _ -> checks) given
 
 let private name (device: Device) = device.ToString().ToLowerInvariant()
 

@@ -45,6 +45,23 @@ public sealed class TokenData : IDisposable
         }
     }
 
+    /// <summary>Opens a token file that was written a while ago, after all of it was read and its checksum compared.</summary>
+    /// <exception cref="LegatoException">It is missing, no sound token file, or not what was written.</exception>
+    public static TokenData OpenVerified(string path)
+    {
+        TokenData data = Open(path);
+        try
+        {
+            data.Verify(data.file!);
+            return data;
+        }
+        catch
+        {
+            data.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Tokens of a text, in memory.</summary>
     /// <exception cref="LegatoException">The text has no tokens.</exception>
     public static TokenData Of(string text, Tokenizer tokenizer)
@@ -80,12 +97,8 @@ public sealed class TokenData : IDisposable
             target[i] = narrow[i];
     }
 
-    /// <summary>Reads every token and compares the checksum; for files of doubtful origin.</summary>
-    /// <exception cref="LegatoException">The tokens are not those that were written.</exception>
-    public void Verify()
+    private void Verify(MappedFile file)
     {
-        if (file is null)
-            return;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         const int piece = 16 << 20;
         for (long start = TokenFileHeader.Size; start < file.Length; start += piece)

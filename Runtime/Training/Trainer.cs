@@ -57,6 +57,7 @@ public sealed class Trainer : IDisposable
         this.observer = observer ?? new Silence();
         CheckFit();
         batches = new WindowBatches(train, options.Accumulate * options.Batch, options.Shape, options.Seed, options.Objective);
+        CheckStep();
         batch = new RowBatch(batches.Rows, options.Shape);
         bool evaluates = options.EvaluateEvery > 0 && heldOut.Length > 0;
         EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Shape, options.EvaluationBatches, options.Objective) : null;
@@ -197,6 +198,17 @@ public sealed class Trainer : IDisposable
             throw new LegatoException(
                 $"the data's tokenizer has {train.Data.Vocabulary} tokens, {model.Name} only {model.Vocabulary}",
                 remedy: "use the model's own tokenizer, or a model with a larger vocabulary");
+    }
+
+    // A row that a step reads twice adds nothing to its gradient.
+    private void CheckStep()
+    {
+        if (options.Accumulate > 1 && batches.Rows > batches.Count)
+            throw new LegatoException(
+                $"a step of {options.Accumulate} batches of {options.Batch} rows reads more than all of the data, which has {batches.Count} rows",
+                "accumulate", batches.Count >= 2 * options.Batch
+                    ? $"accumulate {batches.Count / options.Batch} batches or fewer"
+                    : "accumulate one batch, and choose a smaller one");
     }
 
     private sealed class Silence : ITrainingObserver
