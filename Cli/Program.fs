@@ -122,7 +122,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     | Generate flags :: _ -> perform verbs.Generate (Generate.options flags)
     | Plan flags :: _ -> perform verbs.Plan (PlanVerb.options flags)
     | Verify flags :: _ -> perform Verify.run (Verify.options flags)
-    | Bench flags :: _ -> perform Bench.run (Bench.options flags)
+    | Bench flags :: _ -> perform BenchRun.run (Bench.options flags)
     | Tokenize flags :: _ -> perform Tokenize.run (Tokenize.options flags)
     | Models flags :: _ -> perform ModelsVerb.run (ModelsVerb.options flags)
     | Inspect flags :: _ -> perform Inspect.run (Inspect.options flags)

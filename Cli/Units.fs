@@ -13,6 +13,9 @@ let figure (x: float) =
 
     x.ToString("N" + string digits, CultureInfo.InvariantCulture)
 
+/// A number with so many digits after its point.
+let fixed' (digits: int) (x: float) = x.ToString("N" + string digits, CultureInfo.InvariantCulture)
+
 let private scaled (step: float) units (x: float) =
     let rec climb x units =
         match units with

@@ -12,29 +12,51 @@ type Preset = {
 
 [<RequireQualifiedAccess>]
 module Presets =
+    /// JSON that is written already.
+    type private Written = Written of string
+
+    let private written (value: obj) =
+        match value with
+        | null -> "null"
+        | :? Written as Written text -> text
+        | :? string as text -> $"\"{text}\""
+        | :? bool as truth -> if truth then "true" else "false"
+        | :? Option<int> as number -> string number.Value
+        | number -> (string number).ToLowerInvariant()
+
+    let private (=>) (key: string) value = $"\"{key}\": {written (box value)}"
+
+    let private object indent keys =
+        let lines = keys |> List.map (fun key -> $"{indent}  {key}") |> String.concat ",\n"
+        $"{{\n{lines}\n{indent}}}"
+
+    let private config (architecture: string) (modelType: string) keys =
+        let named = [ "architectures" => Written $"[ \"{architecture}\" ]"; "model_type" => modelType ]
+        object "" (named @ keys) + "\n"
+
     let private endOfText = 50256
 
-    let private gpt name about vocab context layers embed heads = {
-        Name = name
-        About = about
-        Config =
-            $"""{{
-  "architectures": [ "GPT2LMHeadModel" ],
-  "model_type": "gpt2",
-  "vocab_size": {vocab},
-  "n_positions": {context},
-  "n_layer": {layers},
-  "n_embd": {embed},
-  "n_head": {heads},
-  "activation_function": "gelu_new",
-  "layer_norm_epsilon": 1e-05,
-  "initializer_range": 0.02,
-  "bos_token_id": {if vocab > endOfText then string endOfText else "null"},
-  "eos_token_id": {if vocab > endOfText then string endOfText else "null"},
-  "tie_word_embeddings": true
-}}
-"""
-    }
+    let private gpt name about vocab context layers embed heads =
+        let ends = if vocab > endOfText then Some endOfText else None
+
+        {
+            Name = name
+            About = about
+            Config =
+                config "GPT2LMHeadModel" "gpt2" [
+                    "vocab_size" => vocab
+                    "n_positions" => context
+                    "n_layer" => layers
+                    "n_embd" => embed
+                    "n_head" => heads
+                    "activation_function" => "gelu_new"
+                    "layer_norm_epsilon" => 1e-5
+                    "initializer_range" => 0.02
+                    "bos_token_id" => ends
+                    "eos_token_id" => ends
+                    "tie_word_embeddings" => true
+                ]
+        }
 
     let private gpt2 size = gpt $"gpt2-{size}" $"GPT-2 {size} (Radford et al. 2019)" 50257 1024
 
@@ -58,61 +80,55 @@ module Presets =
         Tokens: (int * int) option
     }
 
-    let private llama name about c =
-        let token choose = c.Tokens |> Option.map (choose >> string) |> Option.defaultValue "null"
+    let private llamaKeys c = [
+        "vocab_size" => c.Vocab
+        "max_position_embeddings" => c.Context
+        "num_hidden_layers" => c.Layers
+        "hidden_size" => c.Embed
+        "num_attention_heads" => c.Heads
+        "num_key_value_heads" => c.KvHeads
+        "intermediate_size" => c.Mlp
+        "hidden_act" => "silu"
+        "rope_theta" => c.Theta
+        match c.Stretch with
+        | None -> ()
+        | Some factor ->
+            "rope_scaling"
+            => Written(
+                object "  " [
+                    "rope_type" => "llama3"
+                    "factor" => factor
+                    "low_freq_factor" => 1.0
+                    "high_freq_factor" => 4.0
+                    "original_max_position_embeddings" => 8192
+                ]
+            )
+        "rms_norm_eps" => 1e-5
+        "initializer_range" => c.Deviation
+        "bos_token_id" => Option.map fst c.Tokens
+        "eos_token_id" => Option.map snd c.Tokens
+        "tie_word_embeddings" => c.Tied
+    ]
 
-        let scaling factor =
-            $"""
-  "rope_scaling": {{
-    "rope_type": "llama3",
-    "factor": {factor},
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192
-  }},"""
+    let private llama name about c = {
+        Name = name
+        About = about
+        Config = config "LlamaForCausalLM" "llama" (llamaKeys c)
+    }
+
+    /// The same with mixtures of experts of the width, two of them for each token.
+    let private mixtral name about (experts: int) c =
+        let own = [
+            "num_local_experts" => experts
+            "num_experts_per_tok" => 2
+            "output_router_logits" => true
+            "router_aux_loss_coef" => 0.02
+        ]
 
         {
             Name = name
             About = about
-            Config =
-                $"""{{
-  "architectures": [ "LlamaForCausalLM" ],
-  "model_type": "llama",
-  "vocab_size": {c.Vocab},
-  "max_position_embeddings": {c.Context},
-  "num_hidden_layers": {c.Layers},
-  "hidden_size": {c.Embed},
-  "num_attention_heads": {c.Heads},
-  "num_key_value_heads": {c.KvHeads},
-  "intermediate_size": {c.Mlp},
-  "hidden_act": "silu",
-  "rope_theta": {c.Theta},{c.Stretch |> Option.map scaling |> Option.defaultValue ""}
-  "rms_norm_eps": 1e-05,
-  "initializer_range": {c.Deviation},
-  "bos_token_id": {token fst},
-  "eos_token_id": {token snd},
-  "tie_word_embeddings": {(string c.Tied).ToLowerInvariant()}
-}}
-"""
-        }
-
-    /// The same with mixtures of experts of the width, two of them for each token.
-    let private mixtral name about experts c =
-        let dense = llama name about c
-
-        let own =
-            $"""  "num_local_experts": {experts},
-  "num_experts_per_tok": 2,
-  "output_router_logits": true,
-  "router_aux_loss_coef": 0.02,
-  "model_type": "mixtral","""
-
-        {
-            dense with
-                Config =
-                    dense.Config
-                        .Replace("LlamaForCausalLM", "MixtralForCausalLM")
-                        .Replace("  \"model_type\": \"llama\",", own)
+            Config = config "MixtralForCausalLM" "mixtral" (llamaKeys c @ own)
         }
 
     let private llama3of8b = {
@@ -192,78 +208,69 @@ module Presets =
         Name = name
         About = about
         Config =
-            $"""{{
-  "architectures": [ "BertForMaskedLM" ],
-  "model_type": "bert",
-  "vocab_size": {vocab},
-  "max_position_embeddings": {context},
-  "type_vocab_size": 2,
-  "num_hidden_layers": {layers},
-  "hidden_size": {embed},
-  "num_attention_heads": {heads},
-  "intermediate_size": {4 * embed},
-  "hidden_act": "gelu",
-  "layer_norm_eps": 1e-12,
-  "initializer_range": 0.02,
-  "pad_token_id": 0,
-  "tie_word_embeddings": true
-}}
-"""
+            config "BertForMaskedLM" "bert" [
+                "vocab_size" => vocab
+                "max_position_embeddings" => context
+                "type_vocab_size" => 2
+                "num_hidden_layers" => layers
+                "hidden_size" => embed
+                "num_attention_heads" => heads
+                "intermediate_size" => (4 * embed)
+                "hidden_act" => "gelu"
+                "layer_norm_eps" => 1e-12
+                "initializer_range" => 0.02
+                "pad_token_id" => 0
+                "tie_word_embeddings" => true
+            ]
     }
 
     let private t5 name about vocab context layers embed heads headDim mlp = {
         Name = name
         About = about
         Config =
-            $"""{{
-  "architectures": [ "T5ForConditionalGeneration" ],
-  "model_type": "t5",
-  "vocab_size": {vocab},
-  "n_positions": {context},
-  "num_layers": {layers},
-  "num_decoder_layers": {layers},
-  "d_model": {embed},
-  "num_heads": {heads},
-  "d_kv": {headDim},
-  "d_ff": {mlp},
-  "feed_forward_proj": "relu",
-  "relative_attention_num_buckets": 32,
-  "relative_attention_max_distance": 128,
-  "layer_norm_epsilon": 1e-06,
-  "pad_token_id": 0,
-  "eos_token_id": 1,
-  "decoder_start_token_id": 0,
-  "tie_word_embeddings": true
-}}
-"""
+            config "T5ForConditionalGeneration" "t5" [
+                "vocab_size" => vocab
+                "n_positions" => context
+                "num_layers" => layers
+                "num_decoder_layers" => layers
+                "d_model" => embed
+                "num_heads" => heads
+                "d_kv" => headDim
+                "d_ff" => mlp
+                "feed_forward_proj" => "relu"
+                "relative_attention_num_buckets" => 32
+                "relative_attention_max_distance" => 128
+                "layer_norm_epsilon" => 1e-6
+                "pad_token_id" => 0
+                "eos_token_id" => 1
+                "decoder_start_token_id" => 0
+                "tie_word_embeddings" => true
+            ]
     }
 
     let private bart name about vocab context layers embed heads = {
         Name = name
         About = about
         Config =
-            $"""{{
-  "architectures": [ "BartForConditionalGeneration" ],
-  "model_type": "bart",
-  "vocab_size": {vocab},
-  "max_position_embeddings": {context},
-  "encoder_layers": {layers},
-  "decoder_layers": {layers},
-  "d_model": {embed},
-  "encoder_attention_heads": {heads},
-  "decoder_attention_heads": {heads},
-  "encoder_ffn_dim": {4 * embed},
-  "decoder_ffn_dim": {4 * embed},
-  "activation_function": "gelu",
-  "init_std": 0.02,
-  "scale_embedding": false,
-  "bos_token_id": 0,
-  "pad_token_id": 1,
-  "eos_token_id": 2,
-  "decoder_start_token_id": 2,
-  "tie_word_embeddings": true
-}}
-"""
+            config "BartForConditionalGeneration" "bart" [
+                "vocab_size" => vocab
+                "max_position_embeddings" => context
+                "encoder_layers" => layers
+                "decoder_layers" => layers
+                "d_model" => embed
+                "encoder_attention_heads" => heads
+                "decoder_attention_heads" => heads
+                "encoder_ffn_dim" => (4 * embed)
+                "decoder_ffn_dim" => (4 * embed)
+                "activation_function" => "gelu"
+                "init_std" => 0.02
+                "scale_embedding" => false
+                "bos_token_id" => 0
+                "pad_token_id" => 1
+                "eos_token_id" => 2
+                "decoder_start_token_id" => 2
+                "tie_word_embeddings" => true
+            ]
     }
 
     let all = [

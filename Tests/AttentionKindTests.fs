@@ -156,7 +156,7 @@ let ``a kind of attention is what plain loops compute`` (name: string) =
     let node, reference = kinds[name]
     close 1e-12 (reference () |> Array.concat |> List.ofArray) (evaluate values node)
 
-let private trained name = Specialise.withoutCache [ fst kinds[name] ] |> List.exactlyOne
+let private trained name = Uncached.withoutCache [ fst kinds[name] ] |> List.exactlyOne
 
 [<TestCaseSource(nameof names)>]
 let ``its gradient is the slope`` (name: string) = GradientChecks.check values (GradientChecks.lossOf [ trained name ])

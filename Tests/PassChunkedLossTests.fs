@@ -31,7 +31,7 @@ let private heads = [ "plain", logits; "capped", capped; "by position", byPositi
 let private parameters = [ hidden; weight; bias ]
 
 let private gradients (head: Node) most scale =
-    let losses, share = Specialise.crossEntropy head labels, Specialise.shareOf labels
+    let losses, share = Losses.crossEntropy head labels, Losses.shareOf labels
     let mean = ChunkedLoss.mean "Vocab" most share scale true losses
     Differentiate.gradientsFrom Rematerialisation.None mean.Seeds [] mean.Loss parameters
 

@@ -53,6 +53,42 @@ let ``a loop costs what its body costs`` () =
     Assert.That(body |> List.forall (fun row -> row.Times = 2L))
 
 [<Test>]
+let ``steps are named for the parameters and results that they work for`` () =
+    let report = report "gpt2-tiny" (PlanRequest(Purpose.Train, 2L, 32L, 32L))
+    let names = report.Rows |> List.map _.Name
+
+    for parameter in report.Plan.Parameters do
+        Assert.That(names, Has.Member $"update {parameter.Path}")
+
+    for name in
+        [
+            "loss"
+            "gradient_norm"
+            "d model.tokens"
+            "d model.layers.mlp.up.weight"
+            "d model.layers.mlp.up.bias"
+            "d model.layers.attn_norm.bias+gain"
+            "model.layers.mlp.up.weight map"
+        ] do
+        Assert.That(names, Has.Member name)
+
+    Assert.That(
+        [
+            for row in report.Rows do
+                if row.Depth > 0 then
+                    row.Name
+        ],
+        Has.None.EqualTo("map").Or.EqualTo "reduce"
+    )
+
+[<TestCase("a.b.gain a.b.bias", "a.b.gain+bias");
+  TestCase("a.q.bias a.k.bias", "a.q.bias+k.bias");
+  TestCase("a.b", "a.b")>]
+[<TestCase("a.b a.b.c", "a.b+b.c"); TestCase("a b", "a+b")>]
+let ``paths in one name share what they have in common`` (paths: string) (name: string) =
+    Assert.That(Region.joined (List.ofArray (paths.Split ' ')), Is.EqualTo name)
+
+[<Test>]
 let ``of a table of embeddings the rows count that are looked up`` () =
     let report = report "llama-tiny" (PlanRequest(Purpose.Decode, 1L, 1L, 64L, "bf16"))
     let row = report.Rows |> List.find (fun row -> row.Name = "model.tokens" && row.Kind = "kernel")

@@ -63,7 +63,7 @@ let private gpuRows (gpus: Gpus.Found) =
         else
             []
 
-    listed @ driver @ libraries @ searched @ problem @ [ "kernels kept", gpus.Cache ]
+    listed @ driver @ libraries @ searched @ problem @ [ "kernels and choices", gpus.Cache ]
 
 let run (options: DoctorOptions) =
     let machine = Machine.describe ()

@@ -23,27 +23,59 @@ let private header (report: PlanReport) =
     let plan = report.Plan
     $"{plan.Model}: {word plan.Purpose}, {sizes plan}, {plan.Precision}\n{Units.count report.Parameters} parameters\n"
 
-/// The unit that a column is told in, so that its sum has few digits.
-let private unitOf (sum: float) =
-    if sum >= 1e9 then 1e9, "G"
-    elif sum >= 1e6 then 1e6, "M"
-    else 1e3, "k"
+/// A column of figures in one unit and with as many digits after the point for all: those that its sum has three of.
+type private Column = { Heading: string; Unit: float; Digits: int }
 
-/// A parameter's path, from inside the loop over the axis that the path goes through.
+let private columnOf (units: (float * float * string) list) (sum: float) =
+    let _, unit, heading =
+        units |> List.tryFind (fun (least, _, _) -> sum >= least) |> Option.defaultValue (List.last units)
+
+    let whole = sum / unit |> max 1.0 |> log10 |> floor |> int
+    { Heading = heading; Unit = unit; Digits = max 0 (2 - whole) + 1 }
+
+/// What rounds to nothing isn't told.
+let private cell column value =
+    let shown = Units.fixed' column.Digits (value / column.Unit)
+    if shown = Units.fixed' column.Digits 0.0 then "" else shown
+
+// From which sum on a unit is told, and the unit.
+let private flops = [ 1e12, 1e12, "TFLOP"; 1e9, 1e9, "GFLOP"; 1e6, 1e6, "MFLOP"; 1e3, 1e3, "kFLOP" ]
+let private bytes = [ 1e12, 1e12, "TB"; 1e9, 1e9, "GB"; 1e6, 1e6, "MB"; 1e3, 1e3, "kB" ]
+let private times = [ 100.0, 1.0, "s"; 1e-3, 1e-3, "ms"; 1e-6, 1e-6, "µs" ]
+
+/// The columns that tell work, bytes, time and its share.
+let private costColumns (report: PlanReport) =
+    let columns = [ columnOf flops report.Flops; columnOf bytes report.Bytes; columnOf times report.Seconds ]
+    let share = { Heading = "%"; Unit = report.Seconds / 100.0; Digits = 1 }
+    let headings = [ for column in columns @ [ share ] -> column.Heading ]
+    headings, fun flops bytes seconds -> List.map2 cell (columns @ [ share ]) [ flops; bytes; seconds; seconds ]
+
+/// A path from inside the loop over the axis that it goes through; what stands before the path stays.
 let private shortened loops (name: string) =
+    let prefix = if name.StartsWith StepNames.gradient then StepNames.gradient else ""
+
     let inside (loop: string) =
         match name.IndexOf $".{loop}." with
         | -1 -> None
-        | at -> Some name[at + loop.Length + 2 ..]
+        | at -> Some(prefix + name[at + loop.Length + 2 ..])
 
     loops |> List.tryPick inside |> Option.defaultValue name
 
+/// What a row is told together with: itself, or all updates of parameters.
+let private headingOf (row: StepRow) =
+    if row.Name.StartsWith StepNames.update then
+        StepNames.update.TrimEnd()
+    else
+        row.Name
+
 /// Steps one after another that are called the same, as one line.
 let private merged (rows: StepRow list) =
-    let joins (a: StepRow) (b: StepRow) = a.Kind <> "loop" && (a.Depth, a.Name, a.Kind) = (b.Depth, b.Name, b.Kind)
+    let joins (a: StepRow) (b: StepRow) =
+        a.Kind <> "loop" && (a.Depth, headingOf a, a.Kind) = (b.Depth, headingOf b, b.Kind)
 
     let add (a: StepRow) (b: StepRow) = {
         a with
+            Name = (if a.Name = b.Name then a.Name else headingOf a)
             Shape = (if a.Shape = b.Shape then a.Shape else "")
             Flops = a.Flops + b.Flops
             Bytes = a.Bytes + b.Bytes
@@ -58,16 +90,7 @@ let private merged (rows: StepRow list) =
     rows |> List.fold extend [] |> List.rev
 
 let private stepTable (report: PlanReport) =
-    let flopUnit, flopPrefix = unitOf report.Flops
-    let byteUnit, bytePrefix = unitOf report.Bytes
-    let share seconds = if report.Seconds > 0.0 then Units.percent (seconds / report.Seconds) else ""
-
-    let cost flops bytes seconds = [
-        Units.figure (flops / flopUnit)
-        Units.figure (bytes / byteUnit)
-        Units.figure (seconds * 1e3)
-        share seconds
-    ]
+    let headings, cost = costColumns report
 
     let loops =
         [
@@ -88,17 +111,35 @@ let private stepTable (report: PlanReport) =
         [ String(' ', 2 * step.Depth) + name + times; step.Kind; step.Shape ]
         @ cost step.Flops step.Bytes step.Seconds
 
+    ([ "step"; "kind"; "shape" ] @ headings) :: List.map row (merged report.Rows)
+    |> Units.table [ 0; 1; 2 ]
+
+/// Where work and time go, by kind of step, the longest first; a loop's are those of its body.
+let private kindTable (report: PlanReport) =
+    let headings, cost = costColumns report
+
+    let kinds =
+        report.Rows
+        |> List.filter (fun row -> row.Kind <> "loop")
+        |> List.groupBy (fun row -> row.Kind.TrimEnd '+')
+        |> List.map (fun (kind, rows) ->
+            let sum (choose: StepRow -> float) = List.sumBy choose rows
+            let steps = rows |> List.sumBy _.Times
+            sum _.Seconds, [ kind; Units.count steps ] @ cost (sum _.Flops) (sum _.Bytes) (sum _.Seconds))
+        |> List.sortByDescending fst
+        |> List.map snd
+
     let launches =
         if report.Launches > 0 then
-            [ $"launches ×{report.Launches}"; ""; "" ] @ cost 0.0 0.0 report.LaunchSeconds |> List.singleton
+            [ [ "launches"; Units.count (int64 report.Launches) ] @ cost 0.0 0.0 report.LaunchSeconds ]
         else
             []
 
-    [ [ "step"; "kind"; "shape"; flopPrefix + "FLOP"; bytePrefix + "B"; "ms"; "share" ] ]
-    @ List.map row (merged report.Rows)
+    [ [ "by kind"; "steps" ] @ headings ]
+    @ kinds
     @ launches
-    @ [ [ "total"; ""; "" ] @ cost report.Flops report.Bytes report.Seconds ]
-    |> Units.table [ 0; 1; 2 ]
+    @ [ [ "total"; "" ] @ cost report.Flops report.Bytes report.Seconds ]
+    |> Units.table [ 0 ]
 
 let private classNames =
     dict [
@@ -114,21 +155,16 @@ let private classNames =
     ]
 
 let private memoryTable (memory: PlanMemory) =
-    let row (part: ClassBytes) = [ classNames[part.Class]; Units.bytes part.Bytes ]
-    let gaps = if memory.Gaps > 0L then [ [ "gaps"; Units.bytes memory.Gaps ] ] else []
+    let row name (bytes: int64) = [ name; Units.bytes bytes; Units.percent (float bytes / float memory.Peak) ]
 
-    let working =
-        if memory.Working > 0L then
-            [ [ "kernels' own"; Units.bytes memory.Working ] ]
-        else
-            []
+    let optional name bytes = if bytes > 0L then [ row name bytes ] else []
 
-    [ [ "memory at its peak"; "" ] ]
-    @ List.map row (memory.Persistent @ memory.Arena)
-    @ gaps
-    @ working
-    @ [ [ "total"; Units.bytes memory.Peak; $"at {memory.FullestAt}" ] ]
-    |> Units.table [ 0; 2 ]
+    [ [ "memory at its peak"; ""; "" ] ]
+    @ [ for part in memory.Persistent @ memory.Arena -> row classNames[part.Class] part.Bytes ]
+    @ optional "gaps" memory.Gaps
+    @ optional "kernels' own" memory.Working
+    @ [ [ "total"; Units.bytes memory.Peak; ""; $"at {memory.FullestAt}" ] ]
+    |> Units.table [ 0; 3 ]
 
 let private shape (plan: Plan) (buffer: PlanBuffer) =
     buffer.Axes |> Seq.map (fun axis -> $"{axis.Name} {plan.Maximum axis.Size}") |> String.concat " × "
@@ -157,6 +193,7 @@ let page (origin: string) (report: PlanReport) =
     [
         header report
         stepTable report
+        kindTable report
         memoryTable report.Memory
         largestTable report
         summary origin report

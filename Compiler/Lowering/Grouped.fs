@@ -64,7 +64,7 @@ let private tableBytes (place: Place) (table: Dim list) (count: Extent) =
 
     bytesOf place (read * matrix)
 
-let lower (region: Region) (form: GroupedForm) (node: Node) (result: Node) =
+let lower (region: Region) (name: string) (form: GroupedForm) (node: Node) (result: Node) =
     let x, table, index = node.Inputs[0], node.Inputs[1], node.Inputs[2]
     let rows = rowsOf region table.Dims.Head index
     let summed = among form.Summed table.Dims
@@ -87,7 +87,7 @@ let lower (region: Region) (form: GroupedForm) (node: Node) (result: Node) =
 
     region.Steps.Add(
         Step.GroupedProduct(
-            region.Label([ Units.viewBase table ], "grouped product"),
+            name,
             Cost(Extent.Of 2L * rows.Count * n * k, bytes),
             rows,
             n,
@@ -101,18 +101,17 @@ let lower (region: Region) (form: GroupedForm) (node: Node) (result: Node) =
         )
     )
 
-let lowerGradient (region: Region) (table: Dim list) (node: Node) =
+let lowerGradient (region: Region) (name: string) (table: Dim list) (node: Node) =
     let gradient, x, index = node.Inputs[0], node.Inputs[1], node.Inputs[2]
     let rows = rowsOf region table.Head index
     let left, right = table.Tail |> List.partition (fun d -> Node.hasAxis d.Name gradient)
     let out = region.PlaceOf node
     let (m, mStride), (n, nStride) = side out left, side out right
     let bytes = bytesOf out (elements gradient.Dims + elements x.Dims + elements table)
-    let axesOf dims = names dims |> List.map Emit.axisVariable |> String.concat "*"
 
     region.Steps.Add(
         Step.GroupedGradient(
-            $"d {axesOf left} x {axesOf right}",
+            name,
             Cost(Extent.Of 2L * rows.Count * m * n, bytes),
             rows,
             m,

@@ -63,6 +63,9 @@ type Buffers() =
         let draft = drafts[place.View.Buffer]
         drafts[place.View.Buffer] <- { draft with Name = name; Class = kind }
 
+    /// Gives a buffer a name, once it turns out what fills it.
+    member buffers.Rename(place: Place, name) = buffers.Reclass(place, name, drafts[place.View.Buffer].Class)
+
 /// Whether a value lies in memory row by row in this order of axes.
 let isPacked (place: Place) (dims: Dim list) =
     List.zip dims (rowMajor dims)

@@ -23,12 +23,23 @@ let joinAxes (dims: Dim list) (places: Place list) : (Extent * Extent list) list
 
 let private isUnit (e: Extent) = e.Equals Extent.One
 
-let lower (region: Region) (axes: string list) (node: Node) (result: Node) (accumulate: bool) =
+/// Rows and columns of a product: the axes that one operand alone has.
+let private sides (node: Node) =
+    let a, b = node.Inputs[0], node.Inputs[1]
+    let only (x: Node) (other: Node) = fun (d: Dim) -> Node.hasAxis d.Name x && not (Node.hasAxis d.Name other)
+    node.Dims |> List.filter (only a b), node.Dims |> List.filter (only b a)
+
+/// What a product is called where no parameter has to do with it.
+let nameOf (node: Node) : string =
+    let rows, columns = sides node
+    let axesOf (dims: Dim list) = dims |> List.map (fun d -> Emit.axisVariable d.Name) |> String.concat "*"
+    $"{axesOf rows} x {axesOf columns}"
+
+let lower (region: Region) (name: string) (axes: string list) (node: Node) (result: Node) (accumulate: bool) =
     let a, b = node.Inputs[0], node.Inputs[1]
     let inA (d: Dim) = Node.hasAxis d.Name a
     let inB (d: Dim) = Node.hasAxis d.Name b
-    let rows = node.Dims |> List.filter (fun d -> inA d && not (inB d))
-    let columns = node.Dims |> List.filter (fun d -> inB d && not (inA d))
+    let rows, columns = sides node
     let batch = node.Dims |> List.filter (fun d -> inA d && inB d)
     let summed (x: Node) = x.Dims |> List.filter (fun d -> List.contains d.Name axes)
     let out = region.PlaceOf result
@@ -131,11 +142,6 @@ let lower (region: Region) (axes: string list) (node: Node) (result: Node) (accu
         bytesOf placeA (elements a.Dims)
         + bytesOf placeB (elements b.Dims)
         + bytesOf out (elements node.Dims)
-
-    let name = region.Label([ a; b ] |> List.map Units.viewBase, "product")
-    let isGradient = summed a |> List.exists (fun d -> d.Name = "Seq" || d.Name = "Batch")
-    let axesOf (dims: Dim list) = dims |> List.map (fun d -> Emit.axisVariable d.Name) |> String.concat "*"
-    let name = if isGradient then $"d {axesOf rows} x {axesOf columns}" else name
 
     region.Steps.Add(
         Step.MatrixProduct(

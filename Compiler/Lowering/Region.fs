@@ -11,6 +11,7 @@ type State(storage: Node -> ScalarType) =
     let setup = List<Step>()
     let constants = Dictionary<int, Place>()
     let labels = Dictionary<int, string>()
+    let resultLabels = Dictionary<int, string>()
     let mutable depth = 0
 
     member val Buffers = Buffers()
@@ -30,6 +31,18 @@ type State(storage: Node -> ScalarType) =
     /// Inside a loop a value keeps its name.
     member this.Relabel(inner: Node, outer: Node) =
         this.LabelOf outer |> Option.iter (fun label -> this.Label(inner, label))
+
+    /// What a value is called in the names of the steps that work for it alone.
+    member _.LabelResult(node: Node, name: string) = resultLabels[(Units.viewBase node).Id] <- name
+
+    member _.ResultLabelOf(node: Node) =
+        match resultLabels.TryGetValue node.Id with
+        | true, label -> Some label
+        | _ -> None
+
+    /// What a loop leaves behind has the name of what comes of it.
+    member this.RelabelResult(inner: Node, outer: Node) =
+        this.ResultLabelOf outer |> Option.iter (fun label -> this.LabelResult(inner, label))
 
     /// The variable of a loop over an axis.
     member _.EnterLoop(dim: Dim) : string =
@@ -86,7 +99,19 @@ let private kernelCost (kernel: Kernel) (bytes: Extent) =
 
     Cost(kernel.Body |> Seq.fold (fun sum s -> sum + flops s) Extent.Zero, bytes)
 
-let private lastPart (path: string) = path.Substring(path.LastIndexOf '.' + 1)
+/// Paths as one name: what they have in common, and of each the rest.
+let joined (paths: string list) : string =
+    let parts = paths |> List.distinct |> List.map (fun path -> List.ofArray (path.Split '.'))
+
+    let rec shared (parts: string list list) =
+        match parts |> List.map (List.truncate 1) |> List.distinct with
+        | [ [ one ] ] when parts |> List.forall (fun path -> path.Length > 1) ->
+            one :: shared (List.map List.tail parts)
+        | _ -> []
+
+    let common = shared parts
+    let rest = parts |> List.map (List.skip common.Length >> String.concat ".")
+    String.concat "." (common @ [ String.concat "+" rest ])
 
 /// What a region's lowering knows.
 type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
@@ -106,11 +131,14 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
         || places.ContainsKey node.Id
         || (fuse.InMemory.Contains node.Id && not (Units.isAnchor node && node.Outputs.Length > 1))
 
+    /// A new place for a node's value, until the last that reads it.
+    member _.Temporary(node: Node) : Place = state.Buffers.AddUnnamed(state.Storage node, node.Dims)
+
     member this.PlaceOf(node: Node) : Place =
         match places.TryGetValue node.Id with
         | true, place -> place
         | _ ->
-            let place = state.Buffers.AddUnnamed(state.Storage node, node.Dims)
+            let place = this.Temporary node
             places[node.Id] <- place
             place
 
@@ -118,15 +146,10 @@ type Region(state: State, placed: Dictionary<int, Place>, fuse: Fuse.Region) =
     member this.Writer() = Emit.Writer(this.PlaceOf, state.Constant)
 
     /// A step's name: that of the parameters it reads.
-    member _.Label(nodes: Node seq, fallback: string) =
-        let names = nodes |> Seq.choose state.LabelOf |> Seq.distinct |> List.ofSeq
-
-        match names with
-        | [] -> fallback
-        | [ one ] -> one
-        | first :: _ ->
-            let tail = names |> List.map lastPart |> List.distinct |> String.concat "+"
-            first.Substring(0, first.Length - (lastPart first).Length) + tail
+    member _.Label(nodes: Node list) : string option =
+        match nodes |> List.choose state.LabelOf with
+        | [] -> None
+        | names -> Some(joined names)
 
     member _.AddKernel(name: string, (kernel: Kernel, views: BufferView list), bytes: Extent) =
         steps.Add(Step.Fused(name, kernelCost kernel bytes, kernel, List.toArray views))

@@ -1,0 +1,83 @@
+/// What a suite of `legato bench` found, as a page and as a document.
+module Legato.Cli.BenchPage
+
+open Legato.Cli.Bench
+
+/// What a suite found, beside its sizes.
+type Outcome = {
+    Sizes: (string * string) list
+    Limits: Rounds.Limits
+    Figures: Rounds.Figure list
+    /// Of the one figure, by the plan alone, and where the device's speed comes from.
+    Predicted: (float * string) option
+    Memory: BenchModel.Memory option
+}
+
+let private limitRows (limits: Rounds.Limits) =
+    let row name unit (spread: Rounds.Spread) = [ name; Units.rate spread.Median + unit; Units.rate spread.Best + unit ]
+
+    [
+        row "multiply-adds, one thread" "FLOP/s" limits.FlopsOneThread
+        row $"multiply-adds, {limits.Threads} threads" "FLOP/s" limits.Flops
+        row "reads, one thread" "B/s" limits.ReadOneThread
+        row $"reads, {limits.Threads} threads" "B/s" limits.Read
+    ]
+
+let private figureRow (figure: Rounds.Figure) =
+    let shown (choose: Rounds.Spread -> float) =
+        let share = figure.Share |> Option.map (choose >> Units.percent) |> Option.defaultValue ""
+
+        let work =
+            figure.Work
+            |> Option.map (fun work -> $"{Units.rate (choose work)}{figure.WorkUnit}/s")
+            |> Option.defaultValue ""
+
+        [ Units.rate (choose figure.PerSecond) + figure.Unit; work; share ]
+
+    figure.Name :: shown _.Median @ shown _.Best
+
+/// What a person reads.
+let print options (outcome: Outcome) =
+    let limits = outcome.Limits
+    printfn "%s, %d threads, %s; %d rounds" limits.Processor limits.Threads limits.Instructions options.Rounds
+
+    for name, value in outcome.Sizes do
+        printfn "%s: %s" name value
+
+    printfn ""
+    [ "limits, a second"; "median"; "best" ] :: limitRows limits |> Units.table [ 0 ] |> printfn "%s"
+
+    if not outcome.Figures.IsEmpty then
+        [ "measured, a second"; "median"; ""; "share"; "best"; ""; "share" ]
+        :: List.map figureRow outcome.Figures
+        |> Units.table [ 0 ]
+        |> printf "%s"
+
+    outcome.Predicted
+    |> Option.iter (fun (predicted, origin) ->
+        let figure = outcome.Figures.Head
+        let ratio = Units.percent (figure.PerSecond.Median / predicted)
+        printfn "\nspeed: %s%s a second predicted, %s of it measured" (Units.rate predicted) figure.Unit ratio
+        printfn "speed of the machine: %s" origin)
+
+    outcome.Memory
+    |> Option.iter (fun memory ->
+        let ratio = Units.percent (float memory.Allocated / float memory.Predicted)
+
+        printfn
+            "memory: %s predicted, %s allocated (%s)"
+            (Units.bytes memory.Predicted)
+            (Units.bytes memory.Allocated)
+            ratio)
+
+/// What a program reads.
+let document options (outcome: Outcome) = {|
+    Suite = options.Suite
+    Sizes = dict outcome.Sizes
+    Rounds = options.Rounds
+    Limits = {| outcome.Limits with Best = outcome.Limits.Best |> Option.map string |}
+    Figures = outcome.Figures
+    Predicted = outcome.Predicted |> Option.map fst
+    SpeedOfTheMachine = outcome.Predicted |> Option.map snd
+    Memory = outcome.Memory
+|}

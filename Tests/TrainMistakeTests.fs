@@ -1,0 +1,148 @@
+/// What `legato train` says of bad input, and that it leaves nothing behind.
+module Legato.Tests.TrainMistakeTests
+
+open System
+open System.IO
+open NUnit.Framework
+open Legato.Tests.TrainFixture
+
+/// What is wrong, the words for it (in a folder), and what the message must say.
+let private mistakes: (string * (string -> string list) * string list) list =
+    let data folder = write folder "text.txt" text
+    let onText folder flags = [ "llama-tiny"; "--data"; data folder ] @ flags
+
+    let bytes folder (content: byte[]) =
+        let path = Path.Combine(folder, "data.txt")
+        File.WriteAllBytes(path, content)
+        [ "llama-tiny"; "--data"; path ]
+
+    [
+        "a file that isn't there", (fun folder -> [ "--data"; Path.Combine(folder, "nowhere.txt") ]), [ "nowhere.txt" ]
+        "an empty file", (fun folder -> bytes folder [||]), [ "the file is empty" ]
+        "a binary file", (fun folder -> bytes folder [| 65uy; 0uy; 66uy |]), [ "the file is binary"; "byte 1" ]
+        "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
+        "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
+        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2" ]
+        "a batch beyond all sizes",
+        (fun folder -> onText folder [ "--device"; "cpu"; "--batch"; "1000000000" ]),
+        [ "one matrix product would have"; "a smaller batch" ]
+        "an unknown preset",
+        (fun _ -> [ "llama-tyni" ]),
+        [ "no preset is called 'llama-tyni', and there is no folder"; "llama-tiny" ]
+        "a model that isn't there", (fun folder -> [ Path.Combine(folder, "model") ]), [ "no such folder" ]
+        "a file for a folder", (fun folder -> [ data folder ]), [ "this is a file" ]
+        "a config cut short",
+        (fun folder -> [ Path.GetDirectoryName(write folder "config.json" "{") ]),
+        [ "no JSON: line "; $"config.json{Environment.NewLine}" ]
+        "a folder without a config", (fun folder -> [ folder ]), [ "config.json" ]
+        "a key below its range",
+        (fun folder -> onText folder [ "--set"; "rope_theta=-1" ]),
+        [ "a base of -1"; "rope_theta" ]
+        "a size of zero",
+        (fun folder -> onText folder [ "--set"; "num_attention_heads=0" ]),
+        [ "num_attention_heads is 0"; "the model's config, num_attention_heads" ]
+        "an unknown key", (fun folder -> onText folder [ "--set"; "layers=3" ]), [ "'layers'"; "num_hidden_layers" ]
+        "a key's wrong value", (fun folder -> onText folder [ "--set"; "hidden_size=big" ]), [ "hidden_size" ]
+        "sizes that don't fit", (fun folder -> onText folder [ "--set"; "hidden_size=65" ]), [ "65" ]
+        "a sequence too long", (fun folder -> onText folder [ "--seq"; "129" ]), [ "129"; "context"; "128" ]
+        "no run to resume", (fun folder -> [ "--resume"; folder ]), [ "no training run" ]
+        "no such tokenizer", (fun folder -> onText folder [ "--tokenizer"; "wordy" ]), [ "wordy" ]
+        "too much memory",
+        (fun folder -> [ "gpt3-175b"; "--data"; data folder ]),
+        [ "of memory"; "the largest"; "choose a smaller model" ]
+        "a warm-up longer than the run",
+        (fun folder -> onText folder [ "--warmup"; "2" ]),
+        [ "--warmup must be at most what --steps is, 1, not 2" ]
+        "a decay longer than the run",
+        (fun folder -> onText folder [ "--decay-steps"; "2"; "--schedule"; "wsd" ]),
+        [ "--decay-steps must be" ]
+        "decay steps without a decay",
+        (fun folder -> onText folder [ "--decay-steps"; "1" ]),
+        [ "--decay-steps means nothing with --schedule cosine" ]
+        "a warm-up that runs into the decay",
+        (fun folder -> onText folder [ "--warmup"; "1"; "--decay-steps"; "1"; "--schedule"; "wsd" ]),
+        [ "1 and 1 steps, of 1 in all" ]
+        "more batches a step than the data has",
+        (fun folder -> onText folder [ "--accumulate"; "60000"; "--batch"; "2" ]),
+        [ "60000 batches of 2 rows reads more than all of the data"; "accumulate"; "or fewer" ]
+        "a batch too large",
+        (fun folder -> onText folder [ "--batch"; "4194304"; "--seq"; "128" ]),
+        [ "of memory"; "--batch"; "would fit" ]
+    ]
+
+let private cases =
+    mistakes
+    |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
+
+[<TestCaseSource(nameof cases)>]
+let ``bad input ends with 2, says what and where, and leaves nothing behind``
+    (words: string -> string list)
+    (parts: string list)
+    =
+    inFolder (fun folder ->
+        let out = Path.Combine(folder, "run")
+        let given = words folder
+        let place = if List.contains "--resume" given then [] else [ "--out"; out ]
+        let usual = if List.contains "--seq" given then [] else [ "--seq"; "16" ]
+        let outcome = Invocation.legato ([ "train" ] @ given @ place @ usual @ [ "--quiet"; "--steps"; "1" ])
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+        Assert.That(outcome.Errors, Does.StartWith("error: ").And.Contain "remedy: ")
+        Assert.That(out, Does.Not.Exist)
+
+        for part in parts do
+            Assert.That(outcome.Errors, Does.Contain part))
+
+[<Test>]
+let ``a run is never written over another`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let before = weights folder "run" 1
+        let again = train folder "run" [ "--steps"; "2" ]
+        Assert.That(again.ExitCode, Is.EqualTo 2)
+        Assert.That(again.Errors, Does.Contain("holds a training run already").And.Contain "--resume")
+        Assert.That((weights folder "run" 1 = before), Is.True))
+
+[<Test>]
+let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () =
+    inFolder (fun folder ->
+        let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e99" ]
+        Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
+        let again = train folder "run" [ "--steps"; "1" ]
+        Assert.That(again.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            again.Errors,
+            Does.Contain("has no checkpoint yet").And.Contain("remove this one").And.Not.Contain "--resume"
+        ))
+
+[<Test>]
+let ``no folder is told of a run that never began`` () =
+    inFolder (fun folder ->
+        let data = write folder "text.txt" "ab"
+        let out = Path.Combine(folder, "run")
+        let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
+        Assert.That(out, Does.Not.Exist))
+
+[<Test>]
+let ``a prompt that can't be encoded is refused before the first step`` () =
+    inFolder (fun folder ->
+        let outcome = train folder "run" [ "--steps"; "2"; "--tokenizer"; "char"; "--sample-prompt"; "ZZ" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("where: --sample-prompt").And.Contain "'Z'")
+        Assert.That(Path.Combine(folder, "run"), Does.Not.Exist))
+
+[<Test>]
+let ``a run whose folder can't be written to ends with what to do`` () =
+    inFolder (fun folder ->
+        let file = write folder "file" "in the way"
+        let outcome = train folder (Path.Combine("file", "run")) [ "--steps"; "1" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            outcome.Errors,
+            Does.Contain("can't make the folder").And.Contain($"{file} is a file").And.Contain "remedy: "
+        )
+
+        Assert.That(File.ReadAllText file, Is.EqualTo "in the way"))

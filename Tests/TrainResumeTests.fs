@@ -1,0 +1,187 @@
+/// Runs that are stopped and go on: as if they had not been, and only with what they began with.
+module Legato.Tests.TrainResumeTests
+
+open System
+open System.Diagnostics
+open System.IO
+open Legato.Runtime.Training
+open NUnit.Framework
+open Legato.Tests.TrainFixture
+
+[<Test>]
+let ``a resumed run is the uninterrupted one, bit for bit``
+    ([<Values("fp32", "bf16", "fp16")>] precision: string)
+    ([<Values("0", "0.1")>] dropout: string)
+    =
+    inFolder (fun folder ->
+        // Of a constant rate, so that a run to step 3 is the beginning of a run to step 6.
+        let constant = [ "--schedule"; "constant"; "--precision"; precision; "--dropout"; dropout ]
+        train folder "whole" (constant @ [ "--steps"; "6" ]) |> succeed |> ignore
+        train folder "parts" (constant @ [ "--steps"; "3" ]) |> succeed |> ignore
+
+        Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "parts"); "--steps"; "6"; "--quiet" ]
+        |> succeed
+        |> ignore
+
+        Assert.That((weights folder "parts" 6 = weights folder "whole" 6), Is.True)
+        let metrics = File.ReadAllLines(Path.Combine(folder, "parts", "metrics.jsonl"))
+        Assert.That(metrics, Has.Length.EqualTo 6))
+
+[<Test>]
+let ``a run goes on only with what it began with`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--batch"; "3"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "batch: 2 then, 3 now"))
+
+[<TestCase("--tokenizer", "bytes")>]
+[<TestCase("--vocab", "77")>]
+[<TestCase("--data", "elsewhere.txt")>]
+[<TestCase("--out", "elsewhere")>]
+let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string) (value: string) =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet"; flag; value ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain $"keeps what {flag} said"))
+
+[<Test>]
+let ``a run doesn't go on with another tokenizer in its checkpoint`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        train folder "other" [ "--steps"; "1"; "--tokenizer"; "bytes" ] |> succeed |> ignore
+
+        let tokenizer run = Path.Combine(folder, run, "checkpoints", "step-000001", "tokenizer.json")
+        File.Copy(tokenizer "other", tokenizer "run", true)
+
+        let resumed =
+            Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--steps"; "2"; "--quiet" ]
+
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "is not the one the checkpoint was trained with"))
+
+[<Test>]
+let ``a resumed run counts its steps from where it began`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let resumed = Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--steps"; "3" ]
+        succeed resumed |> ignore
+
+        Assert.That(
+            resumed.Errors,
+            Does.Contain("training 2/3").And.Contain("training 3/3").And.Contain "the run is in"
+        ))
+
+[<Test>]
+let ``a resumed run says that its learning rate is another`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let resume flags = Invocation.legato ([ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ] @ flags)
+        let other = resume [ "--steps"; "2"; "--lr"; "0.5" ]
+        succeed other |> ignore
+        Assert.That(other.Errors, Does.Contain("then up to 0.003 in 1 steps").And.Contain "now up to 0.5 in 1 steps"))
+
+[<Test>]
+let ``a command that began a run goes on with it`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        train folder "run" [ "--steps"; "2"; "--resume"; Path.Combine(folder, "run") ] |> succeed |> ignore)
+
+[<Test>]
+let ``a finished run says so`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "2" ] |> succeed |> ignore
+        let resumed = Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain("all of its 2 steps").And.Contain "--steps N"))
+
+[<Test>]
+let ``a run that another process has is left alone`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        use _ = RunFolder.Open(run).Lock()
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "the other run in it"))
+
+[<Test>]
+let ``a damaged checkpoint is refused`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let file = Path.Combine(run, "checkpoints", "step-000001", "model.safetensors")
+        File.WriteAllBytes(file, (File.ReadAllBytes file)[..999])
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
+
+[<Test>]
+let ``a run doesn't go on with tokens that have changed`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let tokens = Path.Combine(run, "tokens.bin")
+        let sound = File.ReadAllBytes tokens
+        let resume () = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+
+        File.WriteAllBytes(tokens, Array.updateAt 400 (sound[400] ^^^ 1uy) sound)
+        let refused = resume ()
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            refused.Errors,
+            Does.Contain("checksum differs").And.Contain(tokens).And.Contain "remedy: remove it"
+        )
+
+        // What the remedy says helps.
+        File.Delete tokens
+        resume () |> succeed |> ignore
+        Assert.That((File.ReadAllBytes tokens = sound), Is.True))
+
+[<TestCase("config.json", "the config is no JSON: line 1");
+  TestCase("training_state.json", "line 1 is not what Legato writes")>]
+let ``a checkpoint's damaged file is told with its line`` (name: string) (what: string) =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let file = Path.Combine(run, "checkpoints", "step-000001", name)
+        File.WriteAllText(file, "\u0015")
+        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain(what).And.Contain(name).And.Contain "remedy: "))
+
+let private program = Path.Combine(Repository.root, "Cli", "bin", "Release", "net10.0", "legato.dll")
+
+/// Waits until a file has that many lines.
+let rec private waitFor (path: string) lines (seconds: int) =
+    if not (File.Exists path) || (File.ReadLines path |> Seq.length) < lines then
+        Assert.That(seconds, Is.Positive, $"{path} never came to {lines} lines")
+        Threading.Thread.Sleep 1000
+        waitFor path lines (seconds - 1)
+
+[<Test>]
+let ``Ctrl-C keeps a checkpoint and says how to go on`` () =
+    if OperatingSystem.IsWindows() then
+        Assert.Ignore "signals are sent with kill, which Windows has not"
+
+    inFolder (fun folder ->
+        let data, run = write folder "text.txt" text, Path.Combine(folder, "run")
+
+        let words =
+            [ program; "train"; "llama-tiny"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ small
+
+        use child = Process.Start(ProcessStartInfo("dotnet", words, RedirectStandardError = true))
+        waitFor (Path.Combine(run, "metrics.jsonl")) 3 60
+        use kill = Process.Start("kill", [ "-INT"; string child.Id ])
+        let errors = child.StandardError.ReadToEnd()
+        child.WaitForExit()
+        Assert.That(child.ExitCode, Is.EqualTo 130, errors)
+        Assert.That(errors, Does.Contain("is kept").And.Contain $"legato train --resume {run}")
+        let step = (File.ReadAllLines(Path.Combine(run, "metrics.jsonl"))).Length
+        Assert.That(weights folder "run" step, Is.Not.Empty)
+        let more = [ "train"; "--resume"; run; "--steps"; string (step + 1); "--quiet" ]
+        Assert.That(succeed (Invocation.legato more), Does.Contain $"{step + 1} steps: loss"))
