@@ -1,5 +1,6 @@
 using Legato.Runtime;
 using Legato.Runtime.Text;
+using Legato.Runtime.Text.Models;
 using Legato.Runtime.Text.Training;
 using NUnit.Framework;
 
@@ -137,6 +138,48 @@ internal sealed class TextTrainingTests
         var trained = TokenizerTrainer.Train(TokenizerKind.BytePair, texts, new TokenizerTrainingOptions { VocabularySize = 500, WordBytes = 4 << 20 });
         Assert.That(trained.VocabularySize, Is.EqualTo(500));
         Assert.That(GC.GetTotalAllocatedBytes(precise: true) - before, Is.LessThan(100 << 20));
+    }
+
+    [Test]
+    public void ExpectedCountsAreThoseOfAllSegmentations()
+    {
+        string[] tokens = ["a", "b", "ab", "ba", "aba", "bab"];
+        double[] scores = [-1.5, -2.5, -3, -3.5, -4, -6];
+        var model = new UnigramModel(Vocabulary.FromList(tokens, "test"), scores, -1, byteFallback: false, singlePrecision: false);
+        const string text = "abbababaab";
+        var counts = new double[tokens.Length];
+        double total = 0;
+        Segment(0, 0, []);
+
+        void Segment(int at, double score, List<int> path)
+        {
+            if (at == text.Length)
+            {
+                total += Math.Exp(score);
+                path.ForEach(id => counts[id] += Math.Exp(score));
+            }
+            for (int id = 0; id < tokens.Length; id++)
+                if (string.CompareOrdinal(text, at, tokens[id], 0, tokens[id].Length) == 0)
+                    Segment(at + tokens[id].Length, score + scores[id], [.. path, id]);
+        }
+
+        var expected = new double[tokens.Length];
+        new UnigramExpectation(model, 3).Add(text, 2, expected);
+        Assert.That(expected, Is.EqualTo(counts.Select(count => 2 * count / total)).Within(1e-12));
+    }
+
+    [TestCase(1)]
+    [TestCase(7)]
+    [TestCase(16)]
+    [TestCase(10_000)]
+    public void ExpectedTokensCoverALongTextOfRareCharactersOnce(int length)
+    {
+        // 10,000 characters of e^-30 each are far less than a double holds.
+        string[] tokens = ["a", "aa", "aaa", "aaaaaaaaaaaaaaaa"];
+        var model = new UnigramModel(Vocabulary.FromList(tokens, "test"), [-30, -58, -80, -500], -1, byteFallback: false, singlePrecision: false);
+        var expected = new double[tokens.Length];
+        new UnigramExpectation(model, 16).Add(new string('a', length), 1, expected);
+        Assert.That(expected.Zip(tokens, (count, token) => count * token.Length).Sum(), Is.EqualTo(length).Within(1e-9 * length));
     }
 
     [Test]

@@ -1,6 +1,6 @@
 namespace Legato.Runtime.Text.Models;
 
-/// <summary>All segmentations of a text under a unigram model, with the sum of their probabilities.</summary>
+/// <summary>All segmentations of a text under a unigram model, to draw from.</summary>
 internal sealed class UnigramLattice
 {
     private readonly List<Edge> edges = [];
@@ -61,27 +61,6 @@ internal sealed class UnigramLattice
         }
         path.Reverse();
         return path;
-    }
-
-    /// <summary>Adds to each token how often it is expected in the text; gives the logarithm of the text's probability.</summary>
-    /// <param name="weight">How often the text occurs.</param>
-    /// <param name="expected">Sums by token id; ids below zero are left out.</param>
-    public double AddExpected(double weight, double[] expected)
-    {
-        int last = forward.Length - 1;
-        var backward = new double[last + 1];
-        Array.Fill(backward, double.NegativeInfinity);
-        backward[last] = 0;
-        double total = forward[last];
-        for (int end = last; end > 0; end--)
-            foreach (int index in edgesTo[end])
-            {
-                var edge = edges[index];
-                backward[edge.Start] = LogSum(backward[edge.Start], backward[end] + edge.Score);
-                if (edge.Id >= 0)
-                    expected[edge.Id] += weight * Math.Exp(forward[edge.Start] + edge.Score + backward[end] - total);
-            }
-        return total;
     }
 
     private static double LogSum(double left, double right)

@@ -127,8 +127,9 @@ internal sealed class UnigramTrainer
     {
         var model = ModelOf(candidates);
         var expected = new double[candidates.Count];
+        var expectation = new UnigramExpectation(model, candidates.Max(candidate => candidate.Text.Length));
         foreach (var (text, count) in words)
-            UnigramLattice.Build(model, text, 1).AddExpected(count, expected);
+            expectation.Add(text, count, expected);
         var kept = new List<(string Text, double Expected)>();
         for (int i = 0; i < candidates.Count; i++)
             if (expected[i] >= LeastExpected || required.Contains(candidates[i].Text))
