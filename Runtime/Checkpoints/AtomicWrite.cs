@@ -114,7 +114,7 @@ public static partial class AtomicWrite
     }
 
     // The first error is the one to report; what can't be removed is only litter.
-    private static void TryRemove(Action delete)
+    internal static void TryRemove(Action delete)
     {
         try
         {

@@ -55,7 +55,8 @@ public static class CubinCache
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The next start does the work again.
+            // The next start does the work again. A full disk gets back what was written.
+            AtomicWrite.TryRemove(() => File.Delete(temporary));
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Reflection;
+using System.Runtime.ExceptionServices;
 
 namespace Legato.Runtime.Cuda;
 
@@ -13,6 +14,7 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
     private readonly Lazy<string> version = new(() =>
     {
         CudaLibraries.Require(CudaLibrary.Compiler);
+        RequireTarget(device.Information);
         return Nvrtc.Version();
     });
 
@@ -45,6 +47,29 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
     /// <summary>Tells machine code apart: by all that it depends on.</summary>
     /// <param name="version">Of the compiler.</param>
     public static string Key(string version, IEnumerable<string> options, string source) => $"{version}\n{string.Join(' ', options)}\n{source}";
+
+    /// <exception cref="LegatoException">NVRTC is older than the GPU.</exception>
+    public static void RequireTarget(CudaGpu gpu)
+    {
+        if (!Nvrtc.Knows(gpu.Architecture))
+            throw new LegatoException(
+                $"NVRTC {Nvrtc.Version()} makes no code for {gpu.Name}, whose compute capability is {gpu.Capability}",
+                $"found: {CudaLibraries.Find(CudaLibrary.Compiler)}", "install a newer CUDA toolkit (its NVRTC is enough), or set LEGATO_CUDA_PATH to where it lies");
+    }
+
+    /// <summary>Sources compiled beside each other, and loaded.</summary>
+    /// <exception cref="LegatoException">As <see cref="Load"/>: of several the first.</exception>
+    public void Load(IEnumerable<string> sources)
+    {
+        try
+        {
+            Parallel.ForEach(sources, source => Load(source));
+        }
+        catch (AggregateException several) when (several.InnerExceptions.OfType<LegatoException>().FirstOrDefault() is { } mistake)
+        {
+            ExceptionDispatchInfo.Throw(mistake);
+        }
+    }
 
     /// <summary>A source compiled and loaded.</summary>
     /// <exception cref="LegatoException">NVRTC is missing, or the source doesn't compile.</exception>

@@ -165,7 +165,7 @@ public sealed class CudaDevice : IDevice
         disposed = true;
         if (IsOnPaper)
             return;
-        FinishLoading();
+        AwaitLoading();
         MakeCurrent();
         if (products.IsValueCreated)
             products.Value.Dispose();
@@ -198,6 +198,9 @@ public sealed class CudaDevice : IDevice
 
     /// <summary>Waits until all code is loaded: the stream is then left to whom it belongs.</summary>
     internal void FinishLoading() => loading.GetAwaiter().GetResult();
+
+    /// <summary>The same for what is about to be given up, whether or not that went well.</summary>
+    internal void AwaitLoading() => loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing).GetAwaiter().GetResult();
 
     internal void Synchronize(string doing)
     {

@@ -83,7 +83,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
         if (disposed)
             return;
         disposed = true;
-        resources.Device.FinishLoading();
+        resources.Device.AwaitLoading();
         if (DebugLevel.ShowsTimes)
             Console.Error.WriteLine(StepTimeTable.Format($"{Plan.Purpose.ToString().ToLowerInvariant()} {Plan.Model}", StepTimes));
         resources.Device.MakeCurrent();

@@ -106,7 +106,7 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
             rowStride.Evaluate(dimensions), columnStride.Evaluate(dimensions), outputStride.Evaluate(dimensions),
         ];
         arguments.CopyTo(portable.Value.Arguments);
-        portable.Value.BlocksX = (n.Evaluate(dimensions) + Tile - 1) / Tile;
-        portable.Value.BlocksY = rows.Count(dimensions) / Tile + rows.Groups;
+        portable.Value.BlocksX = rows.Count(dimensions) / Tile + rows.Groups;
+        portable.Value.BlocksY = (n.Evaluate(dimensions) + Tile - 1) / Tile;
     }
 }

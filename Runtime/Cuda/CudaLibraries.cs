@@ -36,6 +36,12 @@ public static class CudaLibraries
 {
     public const string PathVariable = "LEGATO_CUDA_PATH";
 
+    /// <summary>CUDA 12.4 is 12040.</summary>
+    private const int VersionOfMajor = 1000;
+
+    /// <summary>What was found of each library and passed over: it is newer than the driver.</summary>
+    private static readonly ConcurrentDictionary<string, string> Unfit = new();
+
     // Each library on its own: one takes a quarter of a second to load, in which another's functions are called.
     private static readonly ConcurrentDictionary<string, Lazy<Loaded?>> Known = new();
 
@@ -54,8 +60,11 @@ public static class CudaLibraries
     /// <exception cref="LegatoException">The library is nowhere.</exception>
     internal static void Require(CudaLibrary library)
     {
-        if (Load(library) is null)
-            throw new LegatoException(
+        if (Load(library) is not null)
+            return;
+        throw Unfit.TryGetValue(library.Name, out string? unfit)
+            ? new LegatoException($"{unfit} is newer than NVIDIA's driver, which knows CUDA {CudaMachine.DriverVersion()}", remedy: $"update the driver, or {library.Install}")
+            : new LegatoException(
                 $"{library.Files[0]} can't be found",
                 $"searched: the system loader's folders, {string.Join(", ", Folders())}", library.Install);
     }
@@ -63,19 +72,39 @@ public static class CudaLibraries
     /// <summary>Null where it is nowhere; it may be somewhere the next time.</summary>
     private static Loaded? Load(CudaLibrary library)
     {
-        Loaded? loaded = Known.GetOrAdd(library.Name, _ => new Lazy<Loaded?>(() => Search(library))).Value;
+        Loaded? loaded = Known.GetOrAdd(library.Name, _ => new Lazy<Loaded?>(() => Search(library, DriverMajor))).Value;
         if (loaded is null)
             _ = Known.TryRemove(library.Name, out _);
         return loaded;
     }
 
-    private static Loaded? Search(CudaLibrary library)
+    /// <summary>The first that can be loaded and isn't newer than the driver, as far as that is known: a driver of CUDA 12 takes no library of 13.</summary>
+    internal static Loaded? Search(CudaLibrary library, Func<int?> driver)
     {
         foreach (string path in Places(library))
-            if (NativeLibrary.TryLoad(path, out nint handle))
+        {
+            if (!NativeLibrary.TryLoad(path, out nint handle))
+                continue;
+            if (MajorOf(handle) is not { } major || driver() is not { } newest || major <= newest)
                 return new Loaded(handle, path);
+            NativeLibrary.Free(handle);
+            Unfit[library.Name] = path;
+        }
         return null;
     }
+
+    /// <summary>The version of CUDA that a library was made for; null where it doesn't tell.</summary>
+    private static unsafe int? MajorOf(nint library)
+    {
+        (int major, int minor) = (0, 0);
+        if (NativeLibrary.TryGetExport(library, "nvrtcVersion", out nint function))
+            return ((delegate* unmanaged<int*, int*, int>)function)(&major, &minor) == 0 ? major : null;
+        return NativeLibrary.TryGetExport(library, "cublasLtGetCudartVersion", out function) ? (int)((delegate* unmanaged<nuint>)function)() / VersionOfMajor : null;
+    }
+
+    /// <summary>The newest version of CUDA that the driver knows; null where there is none.</summary>
+    private static int? DriverMajor() =>
+        Load(CudaLibrary.Driver) is not null && Driver.DriverGetVersion(out int version) == 0 ? version / VersionOfMajor : null;
 
     // The user's own folder comes before the system's.
     private static IEnumerable<string> Places(CudaLibrary library)
@@ -128,5 +157,5 @@ public static class CudaLibraries
         }
     }
 
-    private sealed record Loaded(nint Handle, string Path);
+    internal sealed record Loaded(nint Handle, string Path);
 }

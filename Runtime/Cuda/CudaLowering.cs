@@ -139,8 +139,7 @@ internal sealed partial class CudaLowering
 
     private void Add(CudaLaunch launch) => Add(() => launch);
 
-    private void CompileKernels() =>
-        Parallel.ForEach([.. wanted, .. texts.Values.Select(t => CudaCompiler.Prelude + t.Text).Distinct()], source => Device.Compiler.Load(source));
+    private void CompileKernels() => Device.Compiler.Load([.. wanted, .. texts.Values.Select(t => CudaCompiler.Prelude + t.Text).Distinct()]);
 
     private static int Alignment(long start, Extent offset)
     {

@@ -80,7 +80,7 @@ internal sealed class CudaMemory : IDeviceMemory
 
     private void Check(long offset, long bytes)
     {
-        if (offset < 0 || bytes < 0 || offset + bytes > Bytes)
+        if (offset < 0 || bytes < 0 || offset > Bytes - bytes)
             throw new ArgumentOutOfRangeException(nameof(offset), $"bytes {offset} to {offset + bytes} of a memory of {Bytes}");
     }
 }

@@ -12,12 +12,16 @@ internal readonly record struct ProductChoice(ProductAlgorithm? Library, double 
 {
     private const int OwnBytes = sizeof(double);
 
-    /// <summary>What <see cref="ToBytes"/> has given; null for other bytes.</summary>
+    /// <summary>Whether it was the fastest, and not the first for want of room: such a one is worth keeping.</summary>
+    public bool IsMeasured => double.IsFinite(Seconds);
+
+    /// <summary>What <see cref="ToBytes"/> has given of a measured one; null for other bytes.</summary>
     public static ProductChoice? Of(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length != OwnBytes && bytes.Length != OwnBytes + Unsafe.SizeOf<ProductAlgorithm>())
             return null;
-        return new ProductChoice(bytes.Length == OwnBytes ? null : MemoryMarshal.Read<ProductAlgorithm>(bytes[OwnBytes..]), MemoryMarshal.Read<double>(bytes));
+        var choice = new ProductChoice(bytes.Length == OwnBytes ? null : MemoryMarshal.Read<ProductAlgorithm>(bytes[OwnBytes..]), MemoryMarshal.Read<double>(bytes));
+        return choice.IsMeasured ? choice : null;
     }
 
     public byte[] ToBytes()
@@ -71,7 +75,8 @@ internal sealed unsafe class CudaProducts : IDisposable
         device.FinishLoading();
         if (Measured(shape, product, own) is not { } best)
             return null;
-        CubinCache.Keep(key, best.ToBytes());
+        if (best.IsMeasured)
+            CubinCache.Keep(key, best.ToBytes());
         return best;
     });
 

@@ -13,7 +13,7 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
 
     private const int CaptureOfThisThread = 1;
 
-    private readonly Dictionary<string, nint> graphs = [];
+    private readonly OrderedDictionary<string, nint> graphs = [];
     private readonly HashSet<string> seen = [];
     private readonly CudaStopwatch? stopwatch = measures ? new CudaStopwatch(launches.Length) : null;
     private string key = "";
@@ -111,10 +111,9 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
 
     private void Forget()
     {
-        (string old, nint graph) = graphs.First();
         device.Synchronize("running a plan");
-        _ = Driver.GraphExecDestroy(graph);
-        graphs.Remove(old);
+        _ = Driver.GraphExecDestroy(graphs.GetAt(0).Value);
+        graphs.RemoveAt(0);
     }
 
     private void RunMeasured()

@@ -51,6 +51,17 @@ public class CudaTests
     }
 
     [Test]
+    public void WhatCantBeKeptLeavesNothingBehind()
+    {
+        CubinCache.Keep("key", [1]);
+        string file = Directory.GetFiles(CubinCache.Folder).Single();
+        File.Delete(file);
+        Directory.CreateDirectory(file);
+        CubinCache.Keep("key", [2]);
+        Assert.That(Directory.GetFiles(CubinCache.Folder), Is.Empty);
+    }
+
+    [Test]
     public void WhatTheCompilerIsToldTellsMachineCodeApart()
     {
         string[] plain = CudaCompiler.Options("90a");
@@ -76,6 +87,32 @@ public class CudaTests
             Assert.Ignore("this machine has a GPU");
         LegatoException? mistake = Assert.Throws<LegatoException>(() => new CudaDevice());
         Assert.That(mistake!.Remedy, Is.Not.Null.And.Not.Empty);
+    }
+
+    [Test]
+    public void KernelsThatDontCompileAreOneMistake()
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU that CUDA can use");
+        using var device = new CudaDevice();
+        LegatoException? mistake = Assert.Throws<LegatoException>(() => device.Compiler.Load(["no kernel", "nor is this"]));
+        Assert.That(mistake!.Message, Does.Contain("NVRTC can't compile"));
+    }
+
+    [Test]
+    public void WhatFailsToLoadIsToldAndGivesItsMemoryBack()
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU that CUDA can use");
+        using var device = new CudaDevice();
+        PlanFixture fixture = new PlanFixture().Random("x", 8).Zeros("y", 8);
+        Plan plan = fixture.Plan(fixture.Fused(Kernel([In("x"), Out("y")], Vector("j", N(8), Store(1, At("j"), Load(0, At("j")))))));
+        long before = device.BytesAllocated;
+        IExecutable executable = device.Compile(plan, new Dictionary<string, IDeviceMemory>());
+        device.BeginLoading(() => throw new LegatoException("no room for code"));
+        Assert.That(executable.Run, Throws.TypeOf<LegatoException>().With.Message.Contains("no room for code"));
+        executable.Dispose();
+        Assert.That(device.BytesAllocated, Is.EqualTo(before));
     }
 
     [Test]

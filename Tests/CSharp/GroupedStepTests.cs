@@ -1,4 +1,5 @@
 using Legato.Runtime.Cpu;
+using Legato.Runtime.Cuda;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
@@ -106,6 +107,17 @@ public class GroupedStepTests
                 device, fixture.Plan(Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns: true), dense));
             Assert.That(result["output"], Is.EqualTo(result["dense"]));
         }
+    }
+
+    /// <summary>More tiles of rows than the second and third axis of a GPU's grid take.</summary>
+    [Test]
+    public void MillionsOfRowsAreALaunchThatGpusTake()
+    {
+        const int rows = 65_536 * 32;
+        PlanFixture fixture = Sorted(new PlanFixture().Zeros("index", rows, ScalarType.I32), rows).Zeros("left", rows).Zeros("right", Groups).Zeros("output", rows);
+        using CudaDevice device = CudaDevice.OnPaper(new CudaGpu(0, "a GPU on paper", 80, 108, 40L << 30, 1e12, 163 << 10));
+        using IExecutable executable = device.Compile(fixture.Plan(Dispatch(fixture, rows), Product(fixture, rows, 1, 1, 1, byColumns: false)), new Dictionary<string, IDeviceMemory>());
+        Assert.That(executable.Run, Throws.Nothing);
     }
 
     /// <summary>Rows of 16 bits, which the GPU gives to tensor cores; the outputs are float32, so that only the order of sums differs.</summary>

@@ -2,16 +2,16 @@
 // group g are order[offsets[g]] to order[offsets[g + 1]]; row r of an operand is its row r / share. Types Left, Right
 // and Output stand before this text.
 
-/// Output[r, n] = sum over k of Left[r, k] Right[g, k, n]. Blocks in y are tiles of a group's rows, more of them than there can be.
+/// Output[r, n] = sum over k of Left[r, k] Right[g, k, n]. Blocks in x are tiles of a group's rows, more of them than there can be.
 extern "C" __global__ void __launch_bounds__(256) grouped_product(
     const Left* left, const Right* right, Output* output, const int* offsets, const int* order, const long long groups, const long long n,
     const long long k, const long long leftRow, const long long leftShare, const long long rightGroup, const long long rightRow,
     const long long rightColumn, const long long outputRow) {
-  int tile = blockIdx.y, group = 0;
+  int tile = blockIdx.x, group = 0;
   for (int tiles; group < groups && tile >= (tiles = (offsets[group + 1] - offsets[group] + 31) / 32); group++) tile -= tiles;
   if (group == groups) return;
   const int top = offsets[group] + 32 * tile, end = offsets[group + 1], x = threadIdx.x % 32, y = threadIdx.x / 32;
-  const long long first = (long long)blockIdx.x * 32, column = first + x;
+  const long long first = (long long)blockIdx.y * 32, column = first + x;
   float sum[4];
   tile_product(
       sum, k,
