@@ -36,13 +36,18 @@ internal static unsafe partial class CublasLt
     /// <summary>Values of cublasLtReductionScheme_t: partial sums are added in place or in the type of computation, and not in the output's.</summary>
     public const uint ReducesExactly = 1 | 2;
 
+    /// <summary>The status of what there was no memory for.</summary>
+    private const int ErrorOutOfMemory = 3;
+
     private const string Library = CudaLibrary.ProductsName;
 
     /// <exception cref="LegatoException">The call has failed.</exception>
     public static void Check(int status, string doing)
     {
         if (status != 0)
-            throw new LegatoException($"cuBLASLt failed while {doing}: status {status}", remedy: "see `legato doctor` for the library that was found; " + CudaLibrary.Products.Install);
+            throw new LegatoException(
+                $"cuBLASLt failed while {doing}: {(status == ErrorOutOfMemory ? "no memory could be had" : $"status {status}")}",
+                remedy: status == ErrorOutOfMemory ? CudaError.MemoryRemedy : "see `legato doctor` for the library that was found; " + CudaLibrary.Products.Install);
     }
 
     [LibraryImport(Library, EntryPoint = "cublasLtGetVersion")]

@@ -5,6 +5,9 @@ namespace Legato.Runtime.Cuda;
 /// <summary>What the driver's error numbers mean to a user.</summary>
 internal static class CudaError
 {
+    /// <summary>What to do where memory ends.</summary>
+    public const string MemoryRemedy = "choose a smaller batch or context, or end the other programs on the GPU (nvidia-smi lists them)";
+
     /// <exception cref="LegatoException">The call has failed.</exception>
     public static void Check(int result, string doing)
     {
@@ -16,7 +19,7 @@ internal static class CudaError
 
     public static LegatoException OutOfMemory(long bytes, long free, CudaDevice device) => new(
         $"{bytes} bytes of GPU memory can't be had: {free} are free on {device.Information.Name}, Legato holds {device.BytesAllocated}",
-        remedy: Remedy(Driver.ErrorOutOfMemory));
+        remedy: MemoryRemedy);
 
     private static string Describe(int result)
     {
@@ -27,7 +30,7 @@ internal static class CudaError
 
     private static string Remedy(int result) => result switch
     {
-        Driver.ErrorOutOfMemory => "choose a smaller batch or context, or end the other programs on the GPU (nvidia-smi lists them)",
+        Driver.ErrorOutOfMemory => MemoryRemedy,
         Driver.ErrorNoDevice => "use --device cpu, or see `nvidia-smi` and `legato doctor` for what keeps the GPU away (CUDA_VISIBLE_DEVICES hides GPUs)",
         35 or 803 => "the driver is older than the libraries: update the driver, or install an older CUDA toolkit",
         200 or 209 or 218 or 300 => "delete the folder of compiled kernels (`legato doctor` names it) and try again",

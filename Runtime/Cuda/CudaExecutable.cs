@@ -100,7 +100,7 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
             .OrderByDescending(b => plan.Maximum(b.Bytes)).Take(Named).Select(b => $"{b.Name} {plan.Maximum(b.Bytes)}");
         throw new LegatoException(
             $"the {plan.Purpose.ToString().ToLowerInvariant()} plan of {plan.Model} takes {plan.ArenaBytes} bytes beside its parameters, and {free} are free on {device.Information.Name}",
-            $"the largest: {string.Join(", ", largest)}", "choose a smaller batch or context, or end the other programs on the GPU (nvidia-smi lists them)");
+            $"the largest: {string.Join(", ", largest)}", CudaError.MemoryRemedy);
     }
 
     private CudaProgram Prepare(IReadOnlyList<Step> steps, bool measures)

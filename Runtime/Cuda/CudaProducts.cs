@@ -43,7 +43,7 @@ internal sealed unsafe class CudaProducts : IDisposable
     private const int Proposals = 16, Rounds = 3;
 
     private readonly CudaDevice device;
-    private readonly ConcurrentDictionary<ProductShape, ProductChoice?> chosen = new();
+    private readonly ConcurrentDictionary<(ProductShape Shape, bool HasOwn), ProductChoice?> chosen = new();
     private readonly ConcurrentDictionary<ProductShape, bool> unloaded = new();
     private readonly ConcurrentDictionary<string, double> together = new();
     private readonly CudaMemory workspace;
@@ -62,7 +62,7 @@ internal sealed unsafe class CudaProducts : IDisposable
 
     /// <summary>How to compute a shape; null where cuBLASLt has no algorithm, and there is no kernel of our own.</summary>
     /// <param name="own">Our own, where it computes that shape.</param>
-    public ProductChoice? Choose(ProductShape shape, CudaProduct product, CudaOwnProduct? own) => chosen.GetOrAdd(shape, _ =>
+    public ProductChoice? Choose(ProductShape shape, CudaProduct product, CudaOwnProduct? own) => chosen.GetOrAdd((shape, own is not null), _ =>
     {
         if (own is not null && !device.MeasuresProducts)
             return new ProductChoice(null, double.NaN);

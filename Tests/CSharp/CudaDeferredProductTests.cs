@@ -33,6 +33,22 @@ public class CudaDeferredProductTests
         Agrees(OnOthers(fixture, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
     }
 
+    /// <summary>Several calls, which our own kernel doesn't take, of a shape that it has been chosen for.</summary>
+    [Test]
+    public void AShapeThatIsComputedByOthersToo()
+    {
+        const int rows = 64, columns = 128, depth = 72, count = 3;
+        PlanFixture fixture = new PlanFixture().Random("a", count * rows * depth, ScalarType.BF16).Random("b", columns * depth, ScalarType.BF16)
+            .Zeros("c", rows * columns, ScalarType.BF16).Zeros("d", count * rows * columns, ScalarType.BF16);
+        Step.MatrixProduct one = Product(fixture, "c", "a", "b", true, rows, columns, depth, null), several = one with
+        {
+            Output = Rows(fixture, "d", columns), Batch = [new BatchLoop(count, rows * depth, 0, rows * columns), new BatchLoop(1, 0, 0, 0)],
+        };
+        using var interpreter = new InterpreterDevice();
+        foreach (Plan plan in new[] { fixture.Plan(one, several), fixture.Plan(several, one) })
+            Agrees(fixture.Run(interpreter, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+    }
+
     [Test]
     public void OddColumnsAreStoredOneByOne()
     {

@@ -100,6 +100,8 @@ public class CudaMistakeTests
     {
         using CudaDevice device = CudaDevice.OnPaper(Small);
         Says(() => throw CudaError.OutOfMemory(1 << 30, 1 << 10, device), "1073741824 bytes", "1024 are free", "nvidia-smi");
+        Says(() => CublasLt.Check(3, "starting"), "no memory", "smaller batch", "nvidia-smi");
+        Says(() => CublasLt.Check(7, "starting"), "status 7", "legato doctor");
     }
 
     private static void RequireCompiler()
