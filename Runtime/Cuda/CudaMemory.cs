@@ -60,6 +60,9 @@ internal sealed class CudaMemory : IDeviceMemory
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         Check(offset, source.Length);
+        // Code is loaded by products into a plan's memory: what is written there comes after them.
+        if (IsPart)
+            device.FinishLoading();
         if (!device.IsOnPaper)
             device.Staging.Write(Address + (nint)offset, source);
     }

@@ -42,7 +42,8 @@ public class CudaDeferredProductTests
             .Zeros("c", rows * columns, ScalarType.BF16).Zeros("d", count * rows * columns, ScalarType.BF16);
         Step.MatrixProduct one = Product(fixture, "c", "a", "b", true, rows, columns, depth, null), several = one with
         {
-            Output = Rows(fixture, "d", columns), Batch = [new BatchLoop(count, rows * depth, 0, rows * columns), new BatchLoop(1, 0, 0, 0)],
+            Output = Rows(fixture, "d", columns),
+            Batch = [new BatchLoop(count, rows * depth, 0, rows * columns), new BatchLoop(1, 0, 0, 0)],
         };
         using var interpreter = new InterpreterDevice();
         foreach (Plan plan in new[] { fixture.Plan(one, several), fixture.Plan(several, one) })
