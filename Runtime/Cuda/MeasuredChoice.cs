@@ -1,26 +1,29 @@
 namespace Legato.Runtime.Cuda;
 
+/// <summary>A way to compute something, as it was measured.</summary>
+/// <param name="Seconds">Infinite where it failed.</param>
+/// <param name="Digest">Of the result's bits: ways with the same one round alike.</param>
+internal readonly record struct MeasuredWay(double Seconds, ulong Digest);
+
 /// <summary>
-/// Chooses by time among ways to compute the same, which may round differently. The same kernel's times differ by a percent or two
-/// from one measurement to the next, so ways that are as close are told apart by their order, which is fixed: starts that
-/// measure anew then choose the same, and give the same bits.
+/// Chooses by time among ways to compute the same, so that starts that measure anew give the same bits. Among ways that give the
+/// same bits the fastest is taken. Ways that round otherwise are told apart by their order, which is fixed, unless one is clearly
+/// faster: the same kernel's times differ by some percent from one measurement to the next.
 /// </summary>
 internal static class MeasuredChoice
 {
-    /// <summary>By this share of its time a way must beat the one that stands before it.</summary>
-    public const double Margin = 0.03;
+    /// <summary>By this share of its time a way must beat the usual one to take its place with other bits.</summary>
+    public const double Margin = 0.05;
 
     /// <summary>Whether a way is so much faster than the usual one that it takes its place; never where either wasn't measured.</summary>
     public static bool Displaces(double seconds, double usual) => seconds * (1 + Margin) < usual;
 
-    /// <summary>The first way that the fastest doesn't displace.</summary>
-    /// <param name="seconds">Of each way, the usual first; infinite where it failed.</param>
-    public static int Of(IReadOnlyList<double> seconds)
+    /// <summary>The index of the way to take.</summary>
+    /// <param name="ways">The usual first.</param>
+    public static int Of(IReadOnlyList<MeasuredWay> ways)
     {
-        double fastest = seconds.Min();
-        int at = 0;
-        while (Displaces(fastest, seconds[at]))
-            at++;
-        return at;
+        double fastest = ways.Min(way => way.Seconds);
+        MeasuredWay chosen = ways.GroupBy(way => way.Digest).Select(alike => alike.MinBy(way => way.Seconds)).First(best => !Displaces(fastest, best.Seconds));
+        return ways.ToList().IndexOf(chosen);
     }
 }

@@ -6,24 +6,39 @@ namespace Legato.Tests;
 [TestFixture]
 public class MeasuredChoiceTests
 {
+    private static int Chosen(params (double Seconds, ulong Digest)[] ways) => MeasuredChoice.Of([.. ways.Select(way => new MeasuredWay(way.Seconds, way.Digest))]);
+
     [Test]
-    public void TimesThatDifferByChanceChooseTheSame()
+    public void TimesThatDifferByChanceGiveTheSameBits()
     {
         var random = new Random(1);
         for (int start = 0; start < 1000; start++)
         {
-            double[] measured = [.. new[] { 1.05, 1.0, 1.005, 0.995 }.Select(seconds => seconds * (1 + 0.008 * (random.NextDouble() - 0.5)))];
-            Assert.That(MeasuredChoice.Of(measured), Is.EqualTo(1), string.Join(' ', measured));
+            (double Seconds, ulong Digest)[] ways = [.. new (double Seconds, ulong Digest)[] { (1.1, 7), (1.02, 3), (1.0, 3), (0.99, 5), (1.01, 7), (1.2, 5) }
+                .Select(way => (way.Seconds * (1 + 0.02 * (random.NextDouble() - 0.5)), way.Digest))];
+            int chosen = Chosen(ways);
+            Assert.That(ways[chosen].Digest, Is.EqualTo(7));
+            Assert.That(chosen, Is.EqualTo(4));
         }
     }
 
-    [TestCase(new[] { 1.0, 0.98, 0.99 }, 0)]
-    [TestCase(new[] { 1.0, 0.98, 0.96 }, 1)]
-    [TestCase(new[] { 1.0, 0.5, 0.9 }, 1)]
-    [TestCase(new[] { double.PositiveInfinity, 2.0, 1.99 }, 1)]
-    [TestCase(new[] { double.PositiveInfinity, double.PositiveInfinity }, 0)]
-    public void TheFirstThatTheFastestDoesNotClearlyBeat(double[] seconds, int chosen) =>
-        Assert.That(MeasuredChoice.Of(seconds), Is.EqualTo(chosen));
+    [Test]
+    public void OfWaysThatRoundAlikeTheFastestIsTaken() => Assert.That(Chosen((1.0, 1), (0.9, 1), (0.899, 2)), Is.EqualTo(1));
+
+    [Test]
+    public void AnotherRoundingMustBeClearlyFaster()
+    {
+        Assert.That(Chosen((1.0, 1), (0.97, 2)), Is.EqualTo(0));
+        Assert.That(Chosen((1.0, 1), (0.9, 2)), Is.EqualTo(1));
+        Assert.That(Chosen((1.0, 1), (0.9, 2), (0.87, 3)), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void WhatFailedIsNotTaken()
+    {
+        Assert.That(Chosen((double.PositiveInfinity, 0), (2.0, 1), (1.99, 2)), Is.EqualTo(1));
+        Assert.That(Chosen((double.PositiveInfinity, 0), (double.PositiveInfinity, 0)), Is.EqualTo(0));
+    }
 
     [Test]
     public void WhatWasNotMeasuredDisplacesNothingAndIsNotDisplaced()
