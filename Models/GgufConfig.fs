@@ -84,8 +84,28 @@ let private unsaid: (string * JsonNode) list = [
     "topk_group", literal "1"
 ]
 
+let private blockCount = "block_count"
+
+/// The numbers of the blocks behind a model's own that tell later tokens (DeepSeek-AI 2024, V3, section 2.2); the count of blocks
+/// counts them too.
+/// <exception cref="ModelError">There are as many of them as blocks, or more.</exception>
+let laterBlocks (architecture: GgufArchitecture) value : int list =
+    let count name = read architecture value (whole [] name) |> Option.map (asNumber >> int64) |> Option.defaultValue 0L
+
+    let name, blocks = "nextn_predict_layers", count blockCount
+
+    match count name with
+    | later when later = 0L || not (isLatent architecture) -> []
+    | later when later < 0L || later >= blocks ->
+        let key = $"{architecture.Name}.{name}"
+        fail $"{key} is {later}; the model has {blocks} blocks" key
+    | later -> [ int (blocks - later) .. int blocks - 1 ]
+
 let private readLatent architecture value (config: JsonObject) =
     readHeads architecture value config
+
+    for first in laterBlocks architecture value |> List.truncate 1 do
+        config["num_hidden_layers"] <- JsonValue.Create first
 
     for key, node in unsaid do
         if not (config.ContainsKey key) then

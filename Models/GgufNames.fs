@@ -306,9 +306,23 @@ module GgufNames =
                 Added = if architecture.WholeGains && name.EndsWith "norm" then 1.0 else 0.0
           }
 
+    let private tellsLater = [ "eh_proj"; "embed_tokens"; "enorm"; "hnorm"; "shared_head_head"; "shared_head_norm" ]
+
+    /// Tensors of a block that tells a later token: those of any block, and its own.
+    let ofLaterBlock architecture (block: int) =
+        [
+            for _, name in architecture.Modules do
+                for leaf in [ "weight"; "bias" ] -> $"{name}.{leaf}"
+            for part in architecture.Parts -> part.Name
+            for name in tellsLater -> $"blk.{{0}}.nextn.{name}.weight"
+        ]
+        |> List.filter _.StartsWith("blk.")
+        |> List.map _.Replace("{0}", string block)
+
     /// The model under GGUF's names.
+    /// <param name="ignored">Tensors that a file has which the model doesn't read.</param>
     /// <exception cref="ModelError">GGUF has no name for one of its tensors.</exception>
-    let rename architecture (model: ModelDef) : ModelDef =
+    let rename architecture ignored (model: ModelDef) : ModelDef =
         let config = JsonNode.Parse(model.Config).AsObject()
 
         let number (keys: string list) =
@@ -319,6 +333,6 @@ module GgufNames =
                 Weights = {
                     Names = model.Weights.Names |> List.map (renamed architecture number)
                     Prefixes = [ "" ]
-                    Ignored = architecture.Ignored
+                    Ignored = ignored @ architecture.Ignored
                 }
         }

@@ -45,6 +45,53 @@ let private copy (tensor: StoredTensor) name (shape: int64 list) (values: float3
         fun stream -> stream.Write(Runtime.InteropServices.MemoryMarshal.AsBytes(ReadOnlySpan values))
     )
 
+/// A file's metadata, each entry as it is to be.
+let private metadata (held: GgufFile) (changed: string -> obj -> (string * obj) list) = [
+    for key in held.Metadata.Keys do
+        for key, value in changed key (held.Metadata.Scalar key) do
+            Collections.Generic.KeyValuePair(key, value)
+]
+
+/// As the writer takes a value.
+let private written (value: obj) : obj =
+    match value with
+    | :? uint64 as n -> uint32 n
+    | :? float as x -> float32 x
+    | other -> other
+
+/// The same file with blocks that tell later tokens, of which it says that there are so many.
+let private withLaterBlocks count (said: int) (file: string) (longer: string) =
+    use held = new GgufFile(file)
+
+    let copied (name: string) into =
+        copy (held.Find name) into (List.ofSeq (held.Find name).Info.Shape) (held.Singles name)
+
+    let tensors = [
+        for name in held.Names do
+            copied name name
+
+            if name.StartsWith "blk.1." then
+                for later in 1..count do
+                    copied name (name.Replace("blk.1.", $"blk.{1 + later}."))
+
+        for later in 1..count do
+            let norm = held.Find "output_norm.weight"
+
+            for name in [ "eh_proj"; "embed_tokens"; "enorm"; "hnorm"; "shared_head_head"; "shared_head_norm" ] do
+                copy norm $"blk.{1 + later}.nextn.{name}.weight" [ 64L ] (Array.create 64 1.0f)
+    ]
+
+    let changed (key: string) (value: obj) =
+        match key with
+        | "deepseek2.block_count" -> [
+            key, box (uint32 (2 + count))
+            "deepseek2.nextn_predict_layers", box (uint32 said)
+          ]
+        | _ when isNull value -> []
+        | _ -> [ key, written value ]
+
+    GgufWriter.Write(longer, metadata held changed, tensors)
+
 /// The same file as it was written before heads had matrices of their own: keys' and values' rows head by head in one, and
 /// no keys of metadata for heads as they are expanded.
 let private withOneExpansion (file: string) (older: string) =
@@ -83,20 +130,10 @@ let private withOneExpansion (file: string) (older: string) =
         | "head_count_kv" -> [ key, box 4u ]
         | "key_length" -> [ key, box 12u ]
         | "value_length" -> [ key, box 12u ]
-        | _ ->
-            match value with
-            | :? uint64 as n -> [ key, box (uint32 n) ]
-            | :? float as x -> [ key, box (float32 x) ]
-            | null -> []
-            | other -> [ key, other ]
+        | _ when isNull value -> []
+        | _ -> [ key, written value ]
 
-    let metadata = [
-        for key in held.Metadata.Keys do
-            for key, value in changed key (held.Metadata.Scalar key) do
-                Collections.Generic.KeyValuePair(key, value)
-    ]
-
-    GgufWriter.Write(older, metadata, tensors)
+    GgufWriter.Write(older, metadata held changed, tensors)
 
 [<TestCaseSource(nameof latentCases)>]
 let ``latent attention goes to GGUF and back, each head's matrices apart or together`` (config: string) =
@@ -140,3 +177,32 @@ let ``DeepSeek speaks from GGUF as from its folder`` () =
         succeeds [ "convert"; folder; "--out"; file ] |> ignore
         Assert.That(spoken file, Is.EqualTo(spoken folder))
         Assert.That(logits file, Is.EqualTo<float32[]>(logits (checkpoint "deepseek_v3"))))
+
+[<Test>]
+let ``blocks that tell later tokens are left out, and it is said`` ([<Values(1, 2)>] count: int) =
+    inFolder (fun home ->
+        let folder, file, longer =
+            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "longer.gguf")
+
+        made (Families.ofConfig (List.head latents |> snd)) folder
+        succeeds [ "convert"; folder; "--out"; file ] |> ignore
+        withLaterBlocks count count file longer
+        Assert.That(logits longer, Is.EqualTo<float32[]>(logits folder))
+        let back = longer + ".back"
+        let outcome = Invocation.legato [ "convert"; longer; "--out"; back ]
+        Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+        Assert.That(outcome.Errors, Does.Contain "later tokens are left out")
+        Assert.That((weights back = weights folder), "the files differ"))
+
+[<Test>]
+let ``as many blocks that tell later tokens as there are blocks are refused`` () =
+    inFolder (fun home ->
+        let folder, file, longer =
+            Path.Combine(home, "m"), Path.Combine(home, "m.gguf"), Path.Combine(home, "longer.gguf")
+
+        made (Families.ofConfig (List.head latents |> snd)) folder
+        succeeds [ "convert"; folder; "--out"; file ] |> ignore
+        withLaterBlocks 1 3 file longer
+        let outcome = Invocation.legato [ "inspect"; longer ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "deepseek2.nextn_predict_layers"))

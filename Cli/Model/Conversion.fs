@@ -100,6 +100,7 @@ let private copyText (from: string) folder =
 let toFolder (source: Source) (precision: StoredPrecision option) (shardBytes: int64) (folder: string) =
     requireNew folder
     let from = weightsOf source
+    LaterLayers.noteUnread source
     let precision = precision |> Option.map scalar
     use weights = HubCheckpoint.Open from
     let stored, written = kept source weights
@@ -136,6 +137,7 @@ let private tokenizerEntries (from: string) =
 let toGguf (source: Source) (precision: StoredPrecision option) (file: string) =
     requireNew file
     let from = weightsOf source
+    LaterLayers.noteUnread source
     let model = guarded (fun () -> Families.ofConfig source.Config)
     let renamed = guarded (fun () -> description (GgufModel.named model))
     let name = Path.GetFileNameWithoutExtension file

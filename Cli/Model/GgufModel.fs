@@ -46,17 +46,29 @@ let config (path: string) : string =
     use file = new GgufFile(path)
     GgufConfig.ofMetadata (value file.Metadata) (facts file)
 
+/// A file's architecture, and its blocks that tell later tokens.
+let private blocks (path: string) =
+    use file = new GgufFile(path)
+    let architecture = GgufConfig.architecture (value file.Metadata)
+    let own key = value file.Metadata key
+    architecture, GgufConfig.laterBlocks architecture own
+
+/// Whether a file has blocks that tell later tokens, which the model doesn't read.
+/// <exception cref="ModelError">The file's model is not known.</exception>
+/// <exception cref="LegatoException">The file can't be read.</exception>
+let tellsLater (path: string) = blocks path |> snd |> List.isEmpty |> not
+
 /// The model under the names that a file has for it.
 /// <exception cref="ModelError">GGUF has none for it.</exception>
 /// <exception cref="LegatoException">The file can't be read.</exception>
 let namedAs (path: string) (model: ModelDef) : ModelDef =
-    use file = new GgufFile(path)
-    GgufNames.rename (GgufConfig.architecture (value file.Metadata)) model
+    let architecture, later = blocks path
+    GgufNames.rename architecture (later |> List.collect (GgufNames.ofLaterBlock architecture)) model
 
 /// The model under the names that GGUF files are written with.
 /// <exception cref="ModelError">GGUF has none for it.</exception>
 let named (model: ModelDef) : ModelDef =
-    GgufNames.rename (GgufNames.ofModelType (Families.modelType model.Config)) model
+    GgufNames.rename (GgufNames.ofModelType (Families.modelType model.Config)) [] model
 
 let private boxed entry : obj =
     match entry with

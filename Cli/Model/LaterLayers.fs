@@ -1,4 +1,5 @@
-/// Layers that tell later tokens: published checkpoints leave them out, though their configs count them.
+/// Layers that tell later tokens: published checkpoints leave them out, though their configs count them, and those of a GGUF file
+/// are left out here.
 module Legato.Cli.LaterLayers
 
 open Legato.Cli.ModelSource
@@ -28,8 +29,17 @@ let require (model: ModelDescription) (folder: string) =
             )
         )
 
-/// Says that they are not there, where nothing but training would read them.
+/// Says that a GGUF file's are not read.
+let noteUnread (source: Source) =
+    match source.Folder with
+    | Some file when isGguf source && guarded (fun () -> GgufModel.tellsLater file) ->
+        eprintfn "note: the layers of %s that tell later tokens are left out" file
+    | _ -> ()
+
+/// Says that they are not there, or not read, where nothing but training would read them.
 let note (source: Source) =
+    noteUnread source
+
     match source.Folder with
     | Some folder when not (isGguf source) ->
         let whole = CompiledModel(definitionToTrain source) :> IPlanSource
