@@ -196,7 +196,7 @@ let ``the gradient of attention with sinks keeps no scores`` () =
 
 [<TestCase("linear", 2L); TestCase("linear", 4L); TestCase("linear of all", 4L)>]
 let ``linear attention in chunks is the whole, and so is its gradient`` (name: string, size: int64) =
-    let cut = Linear.chunked size 0.0 [ trained name ] |> List.exactlyOne
+    let cut = Linear.chunked { Chunk = size; Advantage = 0.0 } [ trained name ] |> List.exactlyOne
 
     Assert.That(
         Node.topological [ cut ]
@@ -273,6 +273,23 @@ let private cachedNames = Map.keys decoders |> List.ofSeq
 [<TestCaseSource(nameof cachedNames)>]
 let ``over a cache it gives what it gives over the whole text`` (name: string) =
     GraphCallTests.cachingAgrees decoders[name]
+
+[<TestCase(4, 1024, true); TestCase(2, 1024, false); TestCase(2, 4096, true)>]
+let ``linear attention is cut into chunks where they pay, later in 16 bits`` (bytes: int, length: int, isCut: bool) =
+    let keys name : Tensor<Batch * Context, KvHeads * HeadDim> = Tensor(keys name length features)
+
+    let queries: Tensor<Batch * Seq, Heads * HeadDim> =
+        Tensor(floats "q" [ batch; dim "Seq" length; heads; features ])
+
+    let whole = (attendLinear causal (eluPlusOne queries) (eluPlusOne (keys "k")) (keys "v")).Node
+
+    let isAttention (node: Node) =
+        match node.Op with
+        | Op.Composite(Attend _) -> true
+        | _ -> false
+
+    let found = Uncached.withoutCache [ whole ] |> Linear.chunked (Linear.cutOf bytes)
+    Assert.That(Node.topological found |> List.exists isAttention, Is.EqualTo(not isCut))
 
 let private callOf' purpose context = Specialise.call summing (PlanRequest(purpose, 2L, 4L, context))
 

@@ -7,14 +7,27 @@ module Legato.Compiler.Linear
 
 open Legato.Dsl
 
-/// Keys of a chunk, within which each query meets each key: about as many as a head has features.
-let chunk = 128L
+/// When chunks take the place of scores.
+type Cut = {
+    /// Keys of a chunk, within which each query meets each key: about as many as a head has features.
+    Chunk: int64
+    /// How many times fewer multiplications than attention's make chunks worth their while: they pass over memory more often than
+    /// attention's kernel.
+    Advantage: float
+}
 
-/// How many times fewer multiplications than attention's make chunks worth their while: they pass over memory more often than
-/// attention's kernel. With 512 features of heads on two cores of a Zen 4 attention took 10, 40 and 161 ms forward for 1,024,
-/// 2,048 and 4,096 tokens with heads of 64, chunks 13, 24 and 30; 25, 54 and 105 with heads of 128, chunks 12, 15 and 22; forward and backward
+/// With 512 features of heads on two cores of a Zen 4 attention took 10, 40 and 161 ms forward for 1,024, 2,048 and 4,096 tokens
+/// with heads of 64, chunks 13, 24 and 30; 25, 54 and 105 with heads of 128, chunks 12, 15 and 22; forward and backward
 /// chunks were as fast at 512 tokens.
-let advantage = 2.0
+let private wide = { Chunk = 128L; Advantage = 2.0 }
+
+/// Of 16 bits, attention's scores never leave the tensor cores. With 2,048 features of heads on an H200 it took 0.60, 2.0 and 7.6 ms
+/// forward for 4,096, 8,192 and 16,384 tokens with heads of 64, chunks of 256 took 0.61, 1.2 and 2.4; 0.38, 1.2 and 4.2 with heads
+/// of 128, chunks 0.50, 1.0 and 2.0; forward and backward 1.5, 5.3 and 20 to 1.9, 3.9 and 7.8, and 1.5, 4.9 and 17 to 1.8, 3.5 and 7.1.
+let private narrow = { Chunk = 256L; Advantage = 7.0 }
+
+/// By the bytes of an activation.
+let cutOf bytes = if bytes < 4 then narrow else wide
 
 let private isCausal (form: AttendForm) = form.Mask = Some(Bin(LessOrEqual, Var "k", Var "q"))
 
@@ -92,26 +105,26 @@ let private attend size (form: AttendForm) (q: Node) (k: Node) (v: Node) =
 
 /// Whether a key costs a query so many times what chunks cost it. A causal query meets half of the keys, or all
 /// of its chunk, which are masked behind the product; and each key and query meets the sums.
-let private pays size times (form: AttendForm) (k: Node) (v: Node) =
+let private pays (cut: Cut) (form: AttendForm) (k: Node) (v: Node) =
     match (Node.dim form.Context k).Size with
     | Fixed length ->
         let features, values = float (Node.size form.Feature k), float (Node.size form.ValueFeature v)
         let pair, sums = features + values, 2.0 * features * values
 
         if isCausal form then
-            float length / 2.0 * pair >= times * (float size * pair + sums)
+            float length / 2.0 * pair >= cut.Advantage * (float cut.Chunk * pair + sums)
         else
-            float length * pair >= times * sums
+            float length * pair >= cut.Advantage * sums
     | Dynamic _ -> false
 
-/// Sums in the place of scores, by chunks of so many keys, where attention multiplies so many times as much.
-let chunked size times (roots: Node list) : Node list =
+/// Sums in the place of scores, by chunks, where attention multiplies so many times as much.
+let chunked (cut: Cut) (roots: Node list) : Node list =
     roots
     |> Simplify.rewriteDeep (fun node inputs ->
         match node.Op, inputs with
         | Op.Item 0, [ attention ] ->
             match attention.Op, attention.Inputs with
-            | Op.Composite(Attend form), [ q; k; v ] when isLinear form && pays size times form k v ->
-                Some(attend size form q k v |> Node.broadcast node.Dims)
+            | Op.Composite(Attend form), [ q; k; v ] when isLinear form && pays cut form k v ->
+                Some(attend cut.Chunk form q k v |> Node.broadcast node.Dims)
             | _ -> None
         | _ -> None)

@@ -39,5 +39,5 @@ let firstRow = Node.input Dropout.firstRow [] Integer
 /// The same, but that positions start where a packed row's documents do, and that a call of all rows starts at the first.
 let rows (request: PlanRequest) roots =
     flat (if request.IsPacked then Some(rowsOf request) else None) roots
-    |> Linear.chunked Linear.chunk Linear.advantage
+    |> Linear.chunked (Linear.cutOf ((Precision.ofRequest request).Activations.Size()))
     |> if request.Accumulate = 1L then Node.substitute [ firstRow, zero ] else id
