@@ -7,8 +7,7 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
 
-/// A prime: where a row, a tile or an expert begins, no other does. Rows that repeat draw less power, and a dense product
-/// reads them in their order, a mixture doesn't.
+/// A prime: where a row, a tile or an expert begins, no other does, so that no two hold the same numbers in the same places.
 let private count = 1_048_573
 
 /// Between -1/2 and 1/2.
