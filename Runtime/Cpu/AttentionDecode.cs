@@ -14,8 +14,8 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
 {
     private const int RangeKeys = 512, TileKeys = 128;
 
-    /// <summary>What a worker fetches of keys and values ahead of the step: a part of the L2 cache.</summary>
-    private const long PrefetchBytes = 256 << 10;
+    /// <summary>What a worker reads of keys and values ahead of the step: a part of the L2 cache.</summary>
+    private const long AheadBytes = 256 << 10;
 
     private readonly int heads, headStride, valueStride, ranges;
 
@@ -54,11 +54,11 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
         return scratch.Bytes - args.Scratch;
     }
 
-    /// <summary>Each worker fetches the keys and values of the work items that it is likely to claim.</summary>
-    public static void Prefetch(Worker worker, in AttentionArgs args)
+    /// <summary>Each worker reads the keys and values of the work items that it is likely to claim.</summary>
+    public static void ReadAhead(Worker worker, in AttentionArgs args)
     {
         int used = UsedRanges(args), items = args.Batch * args.KeyHeads * used;
-        long keyBytes = args.HeadSize * args.Key.Type.Size() + args.ValueSize * args.Value.Type.Size(), left = PrefetchBytes / keyBytes;
+        long keyBytes = args.HeadSize * args.Key.Type.Size() + args.ValueSize * args.Value.Type.Size(), left = AheadBytes / keyBytes;
         for (int item = worker.Index; item < items && left > 0; item += worker.Count)
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
@@ -68,8 +68,8 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
             int count = (int)Math.Min(visible.High - visible.Low + 1, left);
             if (count <= 0)
                 continue;
-            AttentionRows.Prefetch(args.Key, batch, visible.Low, head, count, args.HeadSize);
-            AttentionRows.Prefetch(args.Value, batch, visible.Low, head, count, args.ValueSize);
+            _ = AttentionRows.ReadAhead(args.Key, batch, visible.Low, head, count, args.HeadSize);
+            _ = AttentionRows.ReadAhead(args.Value, batch, visible.Low, head, count, args.ValueSize);
             left -= count;
         }
     }

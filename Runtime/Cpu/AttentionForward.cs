@@ -20,9 +20,9 @@ internal static unsafe class AttentionForward
         ? AttentionDecode<Vector128<float>, Vector128<int>, Lanes128>.ScratchBytes(args, workers)
         : BlockScratchBytes(args, workers) * workers;
 
-    /// <summary>Fetches keys and values of a step of one query, as many as the cache takes, shared among the workers.</summary>
-    public static void Prefetch(Worker worker, in AttentionArgs args) =>
-        AttentionDecode<Vector128<float>, Vector128<int>, Lanes128>.Prefetch(worker, args);
+    /// <summary>Reads keys and values of a step of one query into the cache, as many as it takes, shared among the workers.</summary>
+    public static void ReadAhead(Worker worker, in AttentionArgs args) =>
+        AttentionDecode<Vector128<float>, Vector128<int>, Lanes128>.ReadAhead(worker, args);
 
     internal static void Run(Worker worker, in AttentionArgs args, CpuIsa isa)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Legato.Runtime.Plans;
@@ -49,6 +50,22 @@ internal static unsafe class AttentionRows
         for (int i = 0; i < count; i++, row += step)
             for (nint at = 0; at < bytes; at += 64)
                 Sse.Prefetch1(row + at);
+    }
+
+    /// <summary>
+    /// Reads a word of each cache line of rows that are all wanted at once: of so many software prefetches the processor drops most.
+    /// The result is of no use, but no load is left out.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static int ReadAhead(in HeadMemory source, long batch, long first, long head, int count, int size)
+    {
+        byte* row = source.Row(batch, first, head);
+        nint step = (nint)source.PositionStride * source.Type.Size(), bytes = (nint)size * source.Type.Size();
+        int read = 0;
+        for (int i = 0; i < count; i++, row += step)
+            for (nint at = 0; at < bytes; at += 64)
+                read |= row[at];
+        return read;
     }
 
     /// <summary>target[d, r] = scale · source[r, d] for d below size; rows are a multiple of 4.</summary>

@@ -36,9 +36,9 @@ internal sealed class CpuAttentionLaunch(Step.Attention step, CpuLowering loweri
         accesses.Add(CpuLowering.AttentionScratchAccess);
     }
 
-    public override bool Prefetches => args.QueryLength == 1;
+    public override bool ReadsAhead => args.QueryLength == 1;
 
-    public override void Prefetch(Worker worker) => AttentionForward.Prefetch(worker, args);
+    public override void ReadAhead(Worker worker) => AttentionForward.ReadAhead(worker, args);
 
     public override void Run(Worker worker) => AttentionForward.Run(worker, args with { Scratch = scratch.Address });
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cpu;
@@ -43,34 +42,34 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     public abstract void Run(Worker worker);
 
     /// <summary>Adds the weights that a worker reads in pieces, as many for every worker; only once bound.</summary>
-    public virtual void AddWeights(int worker, List<WeightPiece> pieces)
+    public virtual void AddWeights(int worker, OwnWeights weights)
     {
     }
 
     /// <summary>The weights of all steps, by worker; known once all are bound.</summary>
-    public List<WeightPiece>[] Weights { get; set; } = [];
+    public OwnWeights[] Weights { get; set; } = [];
 
     /// <summary>Where among a worker's weights this step's begin.</summary>
     public int FirstWeights { get; set; }
 
     /// <summary>Whether the step reads so much that the cache should be filled before it begins; known once bound.</summary>
-    public virtual bool Prefetches => false;
+    public virtual bool ReadsAhead => false;
 
-    /// <summary>Fetches what this worker will begin the step with, while others are still at an earlier one; it may not be written yet.</summary>
-    public virtual void Prefetch(Worker worker)
+    /// <summary>Reads what this worker will begin the step with, while others are still at an earlier one; it may not be written yet.</summary>
+    public virtual void ReadAhead(Worker worker)
     {
     }
 
     public virtual bool IsProduct => false;
 
-    /// <summary>What <see cref="Prefetches"/> after this product and before the next one; known once all are bound.</summary>
+    /// <summary>What <see cref="ReadsAhead"/> after this product and before the next one; known once all are bound.</summary>
     public CpuLaunch? Following { get; set; }
 
     /// <summary>Whether sharing wouldn't pay. A step that states no cost is taken for a large one.</summary>
     protected bool IsSmall => Math.Max(Flops, Bytes) is > 0 and < SmallWork;
 
     /// <summary>The worker's weights of all steps.</summary>
-    protected ReadOnlySpan<WeightPiece> WeightsOf(Worker worker) => CollectionsMarshal.AsSpan(Weights[worker.Index]);
+    protected OwnWeights WeightsOf(Worker worker) => Weights[worker.Index];
 
     protected void Read(List<CpuAccess> accesses, CpuView? view)
     {

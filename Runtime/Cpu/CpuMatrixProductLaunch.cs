@@ -97,10 +97,10 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         }
     }
 
-    public override void AddWeights(int worker, List<WeightPiece> pieces)
+    public override void AddWeights(int worker, OwnWeights weights)
     {
         if (SuitsRun)
-            SkinnyRun.AddWeights(worker, workers, pieces);
+            SkinnyRun.AddWeights(worker, workers, weights);
     }
 
     private MatrixProductArgs Call(int index, ReadOnlySpan<long> dimensions)

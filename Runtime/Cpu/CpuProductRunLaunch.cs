@@ -52,18 +52,18 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
             RunApart(worker);
     }
 
-    public override void AddWeights(int worker, List<WeightPiece> pieces)
+    public override void AddWeights(int worker, OwnWeights weights)
     {
         if (together)
         {
-            SkinnyRun.AddWeights(worker, workers, pieces);
+            SkinnyRun.AddWeights(worker, workers, weights);
             return;
         }
         // Apart, each is a step of its own, but the program knows only this one.
         foreach (CpuMatrixProductLaunch member in members)
         {
-            (member.Weights, member.FirstWeights) = (Weights, pieces.Count);
-            member.AddWeights(worker, pieces);
+            (member.Weights, member.FirstWeights) = (Weights, weights.Count);
+            member.AddWeights(worker, weights);
         }
     }
 

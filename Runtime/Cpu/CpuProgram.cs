@@ -14,14 +14,14 @@ internal sealed class CpuProgram
     private readonly Action<Worker> body;
     private readonly long[]? ticks;
     private readonly List<CpuAccess> earlier = [], own = [];
-    private readonly List<WeightPiece>[] weights;
+    private readonly OwnWeights[] weights;
     private long runs;
 
     public CpuProgram(Team team, CpuLaunch[] launches, bool measures)
     {
         this.team = team;
         this.launches = launches;
-        weights = [.. Enumerable.Range(0, team.Count).Select(_ => new List<WeightPiece>())];
+        weights = [.. Enumerable.Range(0, team.Count).Select(_ => new OwnWeights())];
         foreach (CpuLaunch launch in launches)
             launch.Weights = weights;
         ticks = measures ? new long[launches.Length] : null;
@@ -36,7 +36,7 @@ internal sealed class CpuProgram
         foreach (CpuLaunch launch in launches)
             launch.Bind(dimensions);
         PlaceBarriers();
-        PlacePrefetches();
+        PlaceReadingAhead();
         PlaceWeights();
     }
 
@@ -80,13 +80,13 @@ internal sealed class CpuProgram
         }
     }
 
-    private void PlacePrefetches()
+    private void PlaceReadingAhead()
     {
         CpuLaunch? product = null;
         foreach (CpuLaunch launch in launches)
         {
             launch.Following = null;
-            if (launch.Prefetches && product is not null)
+            if (launch.ReadsAhead && product is not null)
                 product.Following = launch;
             if (launch.IsProduct)
                 product = launch;
@@ -120,12 +120,12 @@ internal sealed class CpuProgram
         foreach (CpuLaunch launch in launches)
         {
             if (launch.AfterBarrier)
-                worker.Barrier();
+                worker.Barrier(weights[worker.Index].ReadAhead(launch.FirstWeights));
             else if (launch.Claims)
                 worker.NextClaims();
             launch.Run(worker);
             // Only now: what a product reads drives all else out of the cache.
-            launch.Following?.Prefetch(worker);
+            launch.Following?.ReadAhead(worker);
         }
     }
 

@@ -23,12 +23,13 @@ internal static unsafe class MatrixProductColumns512
 
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
-    /// <param name="fetch">What is fetched into the L2 cache meanwhile, as many bytes of each as are read.</param>
+    /// <param name="fetch">What is fetched into the L2 cache meanwhile, from each address on.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Product<TElement, T>(
         nint depth, float* a, nint aStride, byte* b, nint bStride, in ColumnFetch fetch, float* c, nint cStride, bool add)
         where TElement : struct, IColumnWords where T : struct, ITileHeight
     {
+        nint step = fetch.Step;
         byte* first = fetch.First, second = fetch.Second, third = fetch.Third, fourth = fetch.Fourth;
         for (; depth > 0; depth -= MatrixProduct.DepthBlock, add = true)
         {
@@ -55,10 +56,10 @@ internal static unsafe class MatrixProductColumns512
                 if (T.Rows > 5) c5 = Add<TElement, NoFetch>(c5, a + 5 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
                 if (T.Rows > 6) c6 = Add<TElement, NoFetch>(c6, a + 6 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
                 if (T.Rows > 7) c7 = Add<TElement, NoFetch>(c7, a + 7 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                first += Columns * Line;
-                second += Columns * Line;
-                third += Columns * Line;
-                fourth += Columns * Line;
+                first += step;
+                second += step;
+                third += step;
+                fourth += step;
             }
             for (; steps > 0; steps--, b += TElement.Size, a++)
             {
@@ -218,9 +219,12 @@ internal readonly unsafe struct FetchBetween<TElement> : ILineFetch where TEleme
 /// Addresses of what is read one stretch later, and a little after that. The processor drops what it can't fetch at once; so a
 /// line is asked for several times, and what was dropped comes at a later try.
 /// </summary>
-internal readonly unsafe struct ColumnFetch(byte* first, byte* second, byte* third, byte* fourth)
+/// <param name="step">How far each moves while a line of 16 columns is read: so many bytes, or less where much has been fetched before.</param>
+internal readonly unsafe struct ColumnFetch(byte* first, byte* second, byte* third, byte* fourth, nint step)
 {
     public readonly byte* First = first, Second = second, Third = third, Fourth = fourth;
+
+    public readonly nint Step = step;
 }
 
 /// <summary>How the 32-bit words of columns turn into steps of k.</summary>

@@ -32,7 +32,7 @@ internal static unsafe class MatrixProductSkinny
     public static void Run(Worker worker, in MatrixProductArgs args)
     {
         if (SharesScratch(args, worker.Count)) MatrixProductByDepth.Run(worker, args);
-        else new MatrixProductSkinnyRun(new(in args), [1]).Run(worker, args.Scratch, args.ScratchBytes, [], 0);
+        else new MatrixProductSkinnyRun(new(in args), [1]).Run(worker, args.Scratch, args.ScratchBytes, null, 0);
     }
 
     /// <summary>Columns of a claim.</summary>

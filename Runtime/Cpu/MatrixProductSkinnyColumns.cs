@@ -26,14 +26,19 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// <summary>Bytes from what is asked for now to what was asked for the time before, of float32; else a stretch of 16 columns. As measured on Zen 4.</summary>
     private const int FloatStep = 8 << 10;
 
+    /// <summary>Where more is in the cache than the next stretch, this part less is fetched than is read: memory stays busy while the product catches up.</summary>
+    private const int LeadPart = 4;
+
     /// <param name="weights">Those columns, and what is read after them.</param>
     public static void Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
     {
         int rows = MatrixProduct.Divide(args.M, MatrixProduct.Divide(args.M, MatrixProductColumns512.MaxRows));
+        nint stretch = Stretch(args), lead = Math.Max(0, weights.Lead - stretch);
         for (int n = n0; n < n1; n += Lanes)
         {
             byte* b = Column(args, n);
-            ColumnFetch fetch = Fetch(args, b, weights);
+            ColumnFetch fetch = Fetch(args, b, weights, lead);
+            lead = Math.Max(0, lead - stretch / LeadPart);
             for (int m = 0; m < args.M; m += rows)
                 Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, fetch);
         }
@@ -45,13 +50,17 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// <summary>
     /// What to fetch while the 16 columns at b are multiplied: what follows them, front to back, which is how memory is fastest.
     /// </summary>
-    private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, WeightOrder weights)
+    /// <param name="lead">How much of what follows the next stretch is in the cache.</param>
+    private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, in WeightOrder weights, nint lead)
     {
-        nint stretch = (nint)args.BColumnStride * args.BElementSize * Lanes;
-        nint step = args.BElement == MatrixElement.Float32 ? FloatStep : stretch;
-        byte* Ahead(int steps, WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, stretch + steps * step) : b;
-        return new(Ahead(0, weights), Ahead(1, weights), Ahead(2, weights), Ahead(3, weights));
+        const nint lines = MatrixProductColumns512.Columns * MatrixProductColumns512.Line;
+        nint stretch = Stretch(args), step = args.BElement == MatrixElement.Float32 ? FloatStep : stretch;
+        byte* Ahead(int steps, in WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, stretch + lead + steps * step) : b;
+        return new(Ahead(0, weights), Ahead(1, weights), Ahead(2, weights), Ahead(3, weights), lead > 0 ? lines - lines / LeadPart : lines);
     }
+
+    /// <summary>Bytes of 16 columns.</summary>
+    private static nint Stretch(in MatrixProductArgs args) => (nint)args.BColumnStride * args.BElementSize * Lanes;
 
     /// <summary>16 columns, of which only the new ones are stored.</summary>
     [SkipLocalsInit]

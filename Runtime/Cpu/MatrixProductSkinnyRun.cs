@@ -21,10 +21,12 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     private readonly record struct Stretch(int First, int Members, int Start, int End);
 
     /// <param name="scratch">As large as the member that needs most says, in place of the members' own.</param>
-    /// <param name="own">The worker's own weights of a whole run of a program.</param>
+    /// <param name="weights">The worker's own weights of a whole run of a program, if there is one.</param>
     /// <param name="first">Where among them those begin that <see cref="AddWeights"/> adds for these products.</param>
-    public void Run(Worker worker, nint scratch, long scratchBytes, ReadOnlySpan<WeightPiece> own, int first)
+    public void Run(Worker worker, nint scratch, long scratchBytes, OwnWeights? weights, int first)
     {
+        ReadOnlySpan<WeightPiece> own = weights is null ? [] : weights.Pieces;
+        nint lead = weights?.TakeLead(first) ?? 0;
         float* sums = MatrixProduct.OwnScratch(worker, scratch, scratchBytes);
         Stretch claimed = default;
         for (int chain = 0; chain < chains.Length; chain++)
@@ -34,34 +36,37 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
                 claimed = Claimed(worker.Claim(), worker.Count);
             Stretch current = Own(chain, worker.Index, worker.Count);
             for (int i = current.First; i < current.First + current.Members; i++)
-                Compute(i, current, sums, i + 1 < members.Length ? default : Piece(claimed), own, ++first);
+            {
+                Compute(i, current, sums, i + 1 < members.Length ? default : Piece(claimed), own, ++first, lead);
+                lead = 0;
+            }
         }
         while (claimed.Members > 0)
         {
             Stretch current = claimed;
             claimed = Claimed(worker.Claim(), worker.Count);
             for (int i = current.First; i < current.First + current.Members; i++)
-                Compute(i, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first);
+                Compute(i, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first, lead: 0);
         }
     }
 
     /// <summary>Adds a worker's own parts in the order in which it reads them.</summary>
-    public void AddWeights(int worker, int workers, List<WeightPiece> pieces)
+    public void AddWeights(int worker, int workers, OwnWeights weights)
     {
         for (int chain = 0; chain < chains.Length; chain++)
         {
             Stretch own = Own(chain, worker, workers);
             for (int i = own.First; i < own.First + own.Members; i++)
-                pieces.Add(Piece(i, own));
+                weights.Add(Piece(i, own));
         }
     }
 
-    private void Compute(int member, in Stretch stretch, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next)
+    private void Compute(int member, in Stretch stretch, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead)
     {
         if (stretch.Start == stretch.End)
             return;
         ref readonly MatrixProductArgs args = ref members[member];
-        MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, stretch), claimed, own, next));
+        MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, stretch), claimed, own, next, lead));
         args.Epilogue?.Invoke(0, 0, args.M, stretch.Start, stretch.End);
     }
 

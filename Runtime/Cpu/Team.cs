@@ -98,7 +98,7 @@ public sealed class Team : IDisposable
 
     internal int Claim(int set) => Interlocked.Increment(ref _claims[set].Value) - 1;
 
-    internal void Barrier()
+    internal void Barrier(IIdleWork? idle)
     {
         // The turn is read before the failure: a failing worker sets the failure and then advances the turn,
         // so whoever misses the failure here is released by that advance.
@@ -110,7 +110,7 @@ public sealed class Team : IDisposable
             ClearClaims();
             _barrier.Advance();
         }
-        else _barrier.Await(turn);
+        else _barrier.Await(turn, idle);
         ThrowIfFailed();
     }
 

@@ -26,9 +26,11 @@ internal sealed class TeamGate(double spinMicroseconds, double yieldMicroseconds
         lock (_lock) Monitor.PulseAll(_lock);
     }
 
-    /// <summary>Returns once the turn is no longer <paramref name="turn"/>.</summary>
-    public void Await(int turn)
+    /// <summary>Returns once the turn is no longer <paramref name="turn"/>; until then idle work is done as long as there is any.</summary>
+    public void Await(int turn, IIdleWork? idle = null)
     {
+        while (idle?.Step() == true)
+            if (Turn != turn) return;
         if (!Spin(turn, _spinTicks) && !Yield(turn, _yieldTicks)) Sleep(turn);
     }
 
@@ -79,6 +81,13 @@ internal sealed class TeamGate(double spinMicroseconds, double yieldMicroseconds
     }
 
     private static long Ticks(double microseconds) => (long)(microseconds * Stopwatch.Frequency / 1e6);
+}
+
+/// <summary>What a thread does while it waits.</summary>
+internal interface IIdleWork
+{
+    /// <summary>A little of it; false once nothing is left.</summary>
+    bool Step();
 }
 
 /// <summary>An integer alone on its cache lines, so that threads that write it disturb no neighbour.</summary>

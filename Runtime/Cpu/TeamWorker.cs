@@ -21,9 +21,12 @@ public sealed class Worker
     /// Waits for all workers; what any of them wrote before is visible to all after. Claims count from 0 again.
     /// Every worker must pass the same barriers in the same order.
     /// </summary>
-    public void Barrier()
+    public void Barrier() => Barrier(null);
+
+    /// <summary>The same, with something to do as long as others are awaited.</summary>
+    internal void Barrier(IIdleWork? idle)
     {
-        _team.Barrier();
+        _team.Barrier(idle);
         _claimSet = 0;
     }
 

@@ -1,3 +1,6 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cpu;
@@ -19,15 +22,29 @@ internal sealed class TokenChoice(int vocabulary)
     /// <summary>The token of the largest logit, the first of equals; none if a logit is NaN or the largest is not finite.</summary>
     public static int Likeliest(ReadOnlySpan<float> logits)
     {
-        int best = 0;
-        bool isNaN = false;
-        for (int i = 0; i < logits.Length; i++)
+        ReadOnlySpan<Vector512<float>> vectors = MemoryMarshal.Cast<float, Vector512<float>>(logits);
+        ReadOnlySpan<float> rest = logits[(vectors.Length * Vector512<float>.Count)..];
+        Vector512<float> largest = Vector512.Create(float.NegativeInfinity), numbers = Vector512<float>.AllBitsSet;
+        foreach (Vector512<float> vector in vectors)
         {
-            isNaN |= float.IsNaN(logits[i]);
-            if (logits[i] > logits[best])
-                best = i;
+            largest = Vector512.MaxNative(largest, vector);
+            numbers &= Vector512.Equals(vector, vector);
         }
-        return !isNaN && float.IsFinite(logits[best]) ? best : Step.Choose.None;
+        float most = float.NegativeInfinity;
+        bool isNaN = numbers.ExtractMostSignificantBits() != ushort.MaxValue;
+        for (int lane = 0; lane < Vector512<float>.Count; lane++)
+            most = Math.Max(most, largest[lane]);
+        foreach (float logit in rest)
+            most = Math.Max(most, logit);
+        return !isNaN && float.IsFinite(most) ? First(most, vectors, rest) : Step.Choose.None;
+    }
+
+    private static int First(float logit, ReadOnlySpan<Vector512<float>> vectors, ReadOnlySpan<float> rest)
+    {
+        for (int i = 0; i < vectors.Length; i++)
+            if (Vector512.Equals(vectors[i], Vector512.Create(logit)).ExtractMostSignificantBits() is var equal and not 0)
+                return i * Vector512<float>.Count + BitOperations.TrailingZeroCount(equal);
+        return vectors.Length * Vector512<float>.Count + rest.IndexOf(logit);
     }
 
     /// <param name="logits">One for each token of the vocabulary.</param>

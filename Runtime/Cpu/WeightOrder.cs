@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Legato.Runtime.Cpu;
 
 /// <summary>Weights that one worker reads in one piece, front to back.</summary>
@@ -10,17 +12,24 @@ internal readonly record struct WeightPiece(nint Start, nint Bytes);
 /// </summary>
 /// <param name="own">The worker's own pieces of a whole run, in order.</param>
 /// <param name="next">Which of them is read after the piece at hand and the claimed one.</param>
-internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next)
+/// <param name="lead">How many bytes from the start of the piece at hand on are in the cache.</param>
+internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead = 0)
 {
+    public nint Lead => lead;
+
     private readonly ReadOnlySpan<WeightPiece> own = own;
 
     /// <summary>The address that is read so many bytes after <paramref name="from"/>, which lies in the piece at hand.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public nint Beyond(nint from, nint bytes)
     {
         nint left = current.Start + current.Bytes - from;
-        if (bytes < left)
-            return from + bytes;
-        bytes -= left;
+        return bytes < left ? from + bytes : After(bytes - left) is var address and not 0 ? address : from;
+    }
+
+    /// <summary>The address of what is read so many bytes after the piece at hand; 0 where nothing is.</summary>
+    private nint After(nint bytes)
+    {
         if (bytes < claimed.Bytes)
             return claimed.Start + bytes;
         bytes -= claimed.Bytes;
@@ -31,6 +40,6 @@ internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claime
                 return piece.Start + bytes;
             bytes -= piece.Bytes;
         }
-        return from;
+        return 0;
     }
 }

@@ -156,6 +156,15 @@ public sealed class GenerationTests
     public void GreedyIsTheFirstOfTheLargest()
     {
         Assert.That(Sampler.Likeliest([1, 3, 2, 3]), Is.EqualTo(1));
+        float[] row = [.. Enumerable.Range(0, 37).Select(i => i % 9 == 8 ? 0f : -i)];
+        Assert.That(Sampler.Likeliest(row), Is.Zero);
+        foreach (int at in new[] { 36, 33, 31, 16, 15 })
+        {
+            row[at] = 1;
+            Assert.That(Sampler.Likeliest(row), Is.EqualTo(at), "the first of equals, wherever it lies");
+        }
+        foreach (int at in new[] { 3, 20, 34 })
+            Assert.That(() => Sampler.Likeliest([.. row.Select((logit, i) => i == at ? float.NaN : logit)]), Throws.TypeOf<LegatoException>());
         Assert.That(() => Sampler.Likeliest([1, float.NaN]), Throws.TypeOf<LegatoException>());
         Assert.That(() => Sampler.Likeliest([float.NegativeInfinity, float.NegativeInfinity]), Throws.TypeOf<LegatoException>());
     }
