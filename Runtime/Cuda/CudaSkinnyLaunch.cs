@@ -19,6 +19,9 @@ internal sealed class CudaSkinnyLaunch : CudaLaunch
 
     private const int MostRows = 16, FewRows = 8, AlignedElements = 8, TileColumns = 8, Tiles = 4, SlotBytes = 2048, Warps = 8, Words = 4;
 
+    /// <summary>Of a block's shared memory: the system's.</summary>
+    private const int ReservedBytes = 1024;
+
     private readonly CudaSkinnyChain[] chains;
     private readonly CudaSkinnyPrologue? prologue;
     private readonly CudaView left;
@@ -69,6 +72,9 @@ internal sealed class CudaSkinnyLaunch : CudaLaunch
         && step.Right.RowStride.Equals(Extent.One) && step.Right.ColumnStride.IsMultiple(AlignedElements)
         && step.K.IsMultiple(AlignedElements);
 
+    /// <summary>Shared memory of another launch's block that fits beside the largest of these, where a multiprocessor has so much for one.</summary>
+    public static int BytesBeside(int sharedBytes) => sharedBytes / 2 - Warps * SlotBytes - ReservedBytes;
+
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
@@ -110,7 +116,7 @@ internal sealed class CudaSkinnyLaunch : CudaLaunch
         var text = new StringBuilder($"{CudaCompiler.Prelude}typedef {name} Element;\n#define ELEMENT \"{name}\"\n");
         foreach ((string setting, int value) in settings)
             text.Append($"#define {setting} {value}\n");
-        return text.Append(CudaSkinnyText.Of(chains, prologue)).Append(CudaCompiler.Resource("Fragments.cu")).Append(CudaCompiler.Resource("SkinnyProduct.cu")).ToString();
+        return text.Append(CudaSkinnyText.Of(chains, prologue)).Append(string.Concat(new[] { "Fragments", "AsyncCopies", "SkinnyProduct" }.Select(p => CudaCompiler.Resource(p + ".cu")))).ToString();
     }
 
     /// <summary>The path of the first, the others' last names beside it.</summary>

@@ -1,4 +1,5 @@
 using Legato.Runtime.Cuda;
+using Legato.Runtime.Devices;
 using Legato.Runtime.Interpreter;
 using Legato.Runtime.Plans;
 using NUnit.Framework;
@@ -88,6 +89,40 @@ public class CudaAttentionTests(bool portable)
         [Values("causal", "biased")] string meaning, [Values(64, 128, 256)] int headSize, [Values(2, 8, 24)] int heads, [Values(200, 900, 2300)] int context) =>
         BehindAPast(meaning, 1, headSize, heads, context);
 
+    /// <summary>
+    /// Blocks take one part of a row in a small batch, several or all in larger ones. Where keys and values are a cache, all but the newest are
+    /// fetched before it is looked at.
+    /// </summary>
+    [Test, Pairwise]
+    public void ARowOfOneQueryHasTheSameBitsInAnyBatch([Values(64, 128)] int headSize, [Values(60, 620, 1100)] int context, [Values] bool isCached)
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU");
+        const int heads = 8, keyHeads = 2, few = 3;
+        using var cuda = new CudaDevice(new CudaDeviceOptions(Portable: portable));
+        using var interpreter = new InterpreterDevice();
+        double[] Output(IDevice device, int batch)
+        {
+            BufferClass kind = isCached ? BufferClass.Cache : BufferClass.Activation;
+            PlanFixture fixture = Operands(ScalarType.BF16, headSize, heads, keyHeads, 1, context, batch, kind)
+                .Given("past", batch, ScalarType.I32, [.. Enumerable.Range(0, batch).Select(b => (double)(context - 1 - 67 * b % context))]);
+            var step = new Step.Attention(
+                "attention", Cost.Zero, Shape("causal", headSize, heads, keyHeads, 1, context, batch), Tensor(fixture, "q", 1, heads, headSize),
+                Tensor(fixture, "k", context, keyHeads, headSize), Tensor(fixture, "v", context, keyHeads, headSize), Tensor(fixture, "o", 1, heads, headSize),
+                null, fixture.View("past"), [fixture.View("slopes")]);
+            return fixture.Run(device, fixture.Plan(step) with { Purpose = Purpose.Decode }, ("reach", 37))["o"];
+        }
+
+        double[] expected = Output(interpreter, few), actual = Output(cuda, few);
+        Assert.That(Norm([.. actual.Zip(expected, (x, y) => x - y)]) / Norm(expected), Is.LessThan(8e-3));
+        foreach (int batch in new[] { 1, 20, 60 })
+        {
+            double[] among = Output(cuda, batch);
+            int common = Math.Min(among.Length, actual.Length);
+            Assert.That(among.AsSpan(0, common).SequenceEqual(actual.AsSpan(0, common)), $"batch {batch}");
+        }
+    }
+
     private void BehindAPast(string meaning, int queries, int headSize, int heads, int context)
     {
         const int keyHeads = 2;
@@ -118,18 +153,19 @@ public class CudaAttentionTests(bool portable)
         return (fixture, fixture.Plan(forward, gradient));
     }
 
-    private static PlanFixture Operands(ScalarType type, int headSize, int heads, int keyHeads, int queries, int keys) => new PlanFixture()
+    private static PlanFixture Operands(
+        ScalarType type, int headSize, int heads, int keyHeads, int queries, int keys, int batch = Batch, BufferClass kind = BufferClass.Activation) => new PlanFixture()
         .Dimension("reach", 64)
-        .Random("q", Batch * queries * heads * headSize, type).Random("k", Batch * keys * keyHeads * headSize, type)
-        .Random("v", Batch * keys * keyHeads * headSize, type).Zeros("o", Batch * queries * heads * headSize, type).Random("slopes", heads);
+        .Random("q", batch * queries * heads * headSize, type).Random("k", batch * keys * keyHeads * headSize, type, kind: kind)
+        .Random("v", batch * keys * keyHeads * headSize, type, kind: kind).Zeros("o", batch * queries * heads * headSize, type).Random("slopes", heads);
 
     private static HeadTensor Tensor(PlanFixture fixture, string name, int length, int heads, int headSize) =>
         new(fixture.View(name), length * heads * headSize, heads * headSize, headSize);
 
-    private static AttentionShape Shape(string meaning, int headSize, int heads, int keyHeads, Extent queries, Extent keys)
+    private static AttentionShape Shape(string meaning, int headSize, int heads, int keyHeads, Extent queries, Extent keys, int batch = Batch)
     {
         (_, Expr? mask, Expr? score) = Meanings.First(m => m.Name == meaning);
-        return new AttentionShape(Batch, heads, keyHeads, queries, keys, headSize, headSize, 1 / Math.Sqrt(headSize), mask, score);
+        return new AttentionShape(batch, heads, keyHeads, queries, keys, headSize, headSize, 1 / Math.Sqrt(headSize), mask, score);
     }
 
     /// <summary>Differences are held against what 16 bits hold of the outputs' size; a second run gives the same bits.</summary>

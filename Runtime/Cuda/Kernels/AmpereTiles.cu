@@ -31,12 +31,6 @@ DEVICE void load_matrices(u32 (&pairs)[4], u32 address)
                  : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3]) : "r"(address) : "memory");
 }
 
-DEVICE void load_transposed(u32 (&pairs)[4], u32 address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3]) : "r"(address) : "memory");
-}
-
 /// Four sums of an accumulator.
 template <int Count> DEVICE float (&fragment(float (&sums)[Count], int index))[4] { return *(float(*)[4])(sums + 4 * index); }
 

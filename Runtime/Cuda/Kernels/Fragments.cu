@@ -72,6 +72,13 @@ DEVICE uint4 quad_transpose(u32 a, u32 b, u32 c, u32 d)
     return make_uint4(a, b, c, d);
 }
 
+/// Four 8×8 matrices, transposed, as right operands have them: each lane has the address of a row, eight lanes those of a matrix.
+DEVICE void load_transposed(u32 (&pairs)[4], u32 address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3]) : "r"(address) : "memory");
+}
+
 /// sums += a · b, by the tensor cores of one warp: 16 rows, 8 columns, 16 deep.
 DEVICE void multiply_fragment(float (&sums)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {

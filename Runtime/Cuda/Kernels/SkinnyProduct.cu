@@ -32,16 +32,6 @@ struct SkinnyArgs
 
 constexpr int Window = 128, Steps = Window / 32, RowChunks = Window / 8, ItemChunks = 8 * RowChunks, Threads = 32 * WARPS, Groups = TILES / MEMBERS;
 
-/// 16 bytes on their way to shared memory; zeros where they don't exist.
-DEVICE void copy_async(uint4* to, const void* from, bool exists)
-{
-    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(exists ? 16 : 0) : "memory");
-}
-
-DEVICE void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-
-template <int Pending> DEVICE void await_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory"); }
-
 /// The groups of columns that a block goes through, some at a time: neighbours in one chain.
 struct Pass
 {
