@@ -139,7 +139,9 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
 /// Does what the words say, with these verbs in the place of the program's own.
 let runWith verbs (words: string list) =
     try
-        dispatch verbs (parser.Value.ParseCommandLine(Array.ofList words))
+        let parsed = parser.Value.ParseCommandLine(Array.ofList words)
+        Timeline.Mark "command line read"
+        dispatch verbs parsed
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
         printfn "%s" request.Message

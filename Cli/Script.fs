@@ -33,6 +33,7 @@ type Script private () =
         let choice _ = {
             Name = name
             Fit = fun tokenizer -> guarded (fun () -> fit tokenizer.VocabularySize)
+            Usual = None
             Folder = None
         }
 
@@ -42,6 +43,7 @@ type Script private () =
         let choice (options: Generate.GenerateOptions) = {
             Name = name
             Fit = fun tokenizer -> guarded (fun () -> fit tokenizer.VocabularySize)
+            Usual = None
             Folder = Some(checkpointOf options.Model)
         }
 

@@ -345,7 +345,7 @@ let ``padding and parts of prompts leave a running sum as it is`` (part: int) =
         use device = cpu ()
         use memory = new ModelMemory(device)
         use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 8L, 8L)))
-        InitialParameters(plans.Model, 5L).Write(fun path -> memory.Parameter path)
+        InitialParameters.Write(plans.Model, 5L, fun path -> memory.Parameter path)
         let prompts = [| [| 3; 1; 4; 1; 5 |]; [| 9; 2 |]; [| 6 |] |]
         let sizes = GeneratorSizes(prompts.Length, 8, part)
         use generator = new Generator(plans, memory, sizes, null)

@@ -50,7 +50,7 @@ let made (model: Legato.Dsl.ModelDef) folder =
     use device = new CpuDevice(CpuDeviceOptions(Nullable 1, false))
     use memory = new ModelMemory(device)
     use _ = memory.Compile(plans.Plan(PlanRequest(Purpose.Forward, 1L, 16L, 16L)))
-    InitialParameters(plans.Model, 1L).Write(fun path -> memory.Parameter path)
+    InitialParameters.Write(plans.Model, 1L, fun path -> memory.Parameter path)
     HubCheckpoint.Save(folder, plans.Model, fun path -> memory.Parameter path)
 
 let sizes =

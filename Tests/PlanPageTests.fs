@@ -207,7 +207,9 @@ let ``a card must be known`` (flags: string) (what: string) =
 [<TestCase(1)>]
 let ``the first debug level shows each plan once`` (level: int) =
     use output = new StringWriter()
-    let plans = ShownPlans.write level output (ModelSource.find "llama-tiny" |> ModelSource.definition)
+
+    let plans =
+        ShownPlans.write level output (CompiledModel(ModelSource.find "llama-tiny" |> ModelSource.definition))
 
     let decode, evaluate =
         PlanRequest(Purpose.Decode, 1L, 1L, 64L), PlanRequest(Purpose.Evaluate, 1L, 8L, 8L)

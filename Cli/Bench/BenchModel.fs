@@ -81,7 +81,7 @@ let private measure threads rounds (source: ModelSource.Source) (sizes: Sizes) w
 
     match source.Folder with
     | Some folder -> HubCheckpoint.Load(folder, plans.Model, parameter)
-    | None -> InitialParameters(plans.Model, 1L).Write parameter
+    | None -> InitialParameters.Write(plans.Model, 1L, parameter)
 
     let report = PlanTarget.report target plan
     let subjects = [ work.Subject device report executable ]

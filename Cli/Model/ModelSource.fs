@@ -23,6 +23,8 @@ type Choice = {
     Name: string
     /// The model for a vocabulary: a preset has any, a checkpoint its own.
     Fit: Tokenizer -> ModelDef
+    /// What it is without a tokenizer, where it can be told: a checkpoint's model, a preset with its own vocabulary.
+    Usual: (unit -> ModelDef) option
     /// Where its weights lie; None: nowhere yet.
     Folder: string option
 }
@@ -132,13 +134,18 @@ let private chosen read overrides (source: Source) : Choice =
     // What --set says is no fault of the file's.
     let place = if List.isEmpty overrides then source.Folder else None
 
-    let fit tokenizer =
+    let ofSource fit () =
         guardedIn place (fun () ->
-            let config = if source.Folder.IsSome then source.Config else fitted tokenizer source.Config
+            let config = if source.Folder.IsSome then source.Config else fit source.Config
             let model = ofConfig read source (Families.withOverrides overrides config)
             if source.Folder.IsSome then model else { model with Name = source.Name })
 
-    { Name = source.Name; Fit = fit; Folder = source.Folder }
+    {
+        Name = source.Name
+        Fit = fun tokenizer -> ofSource (fitted tokenizer) ()
+        Usual = Some(ofSource id)
+        Folder = source.Folder
+    }
 
 /// The model of a source.
 let choose (source: Source) : Choice = chosen Families.ofConfig [] source

@@ -10,8 +10,7 @@ open Legato.Runtime
 open Legato.Runtime.Plans
 
 /// What a debug level writes.
-let write (level: int) (output: TextWriter) (model: ModelDef) : IPlanSource =
-    let plans = CompiledModel model :> IPlanSource
+let write (level: int) (output: TextWriter) (plans: IPlanSource) : IPlanSource =
     let shown = ConcurrentDictionary<PlanRequest, Plan>()
 
     let show request =
@@ -28,5 +27,8 @@ let write (level: int) (output: TextWriter) (model: ModelDef) : IPlanSource =
                 member _.Plan request = shown.GetOrAdd(request, show)
         }
 
+/// The same plans, shown on standard error.
+let ofPlans (plans: IPlanSource) : IPlanSource = write DebugLevel.Current Console.Error plans
+
 /// The plans of a model, shown on standard error.
-let ofModel (model: ModelDef) : IPlanSource = write DebugLevel.Current Console.Error model
+let ofModel (model: ModelDef) : IPlanSource = ofPlans (CompiledModel model)

@@ -45,8 +45,6 @@ type private Job = {
     Plans: IPlanSource
     Place: Place
     Start: string option
-    /// Where training starts afresh.
-    Parameters: InitialParameters option
     Tokenizer: Tokenizer
     Text: TrainData.Text
 }
@@ -55,7 +53,7 @@ let private start (job: Job) (trainer: Trainer) =
     match job.Place, job.Start with
     | Resumed _, _ -> trainer.Resume()
     | New _, Some folder -> trainer.Load folder
-    | New _, None -> trainer.Initialize(Option.toObj job.Parameters)
+    | New _, None -> trainer.Initialize()
 
 let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
     if outcome.WasCancelled then
@@ -224,6 +222,7 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
+    let plansOf = TrainAhead.start choice options
     let place = place options (Path.GetFileName choice.Name)
     let finding = Task.Run(fun () -> TrainData.find options)
     let found () = finding.GetAwaiter().GetResult()
@@ -231,7 +230,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let tokenizer = TrainData.tokenizer (tokenizerOf place options) start found
     let text = found ()
     Timeline.Mark "text and tokenizer found"
-    let plans = ShownPlans.ofModel (choice.Fit tokenizer)
+    let plans = ShownPlans.ofPlans (plansOf (choice.Fit tokenizer))
     start |> Option.iter (LaterLayers.require plans.Model)
     let sequence = options.Sequence |> Option.defaultValue (int plans.Model.Context)
     let objective = TrainObjective.find options plans.Model tokenizer
@@ -243,7 +242,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
 
     try
         use _ = run.Lock()
-        // Parameters and tokens are made, and a GPU is opened, while plans are compiled.
+        // Tokens are made, and a GPU is opened, while plans are compiled.
         use tokens = TrainData.tokens options run tokenizer text
 
         let job = {
@@ -252,11 +251,6 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
             Plans = plans
             Place = place
             Start = start
-            Parameters =
-                if start.IsNone then
-                    Some(InitialParameters(plans.Model, training.Seed))
-                else
-                    None
             Tokenizer = tokenizer
             Text = text
         }

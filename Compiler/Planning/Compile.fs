@@ -166,7 +166,7 @@ module Compile =
 /// Plans made on demand, each once.
 [<Sealed>]
 type CompiledModel(model: ModelDef) =
-    let plans = ConcurrentDictionary<PlanRequest, Plan>()
+    let plans = ConcurrentDictionary<PlanRequest, Lazy<Plan>>()
 
     let weightMap (declared: Declared list) =
         let grouping = declared |> List.map (fun d -> d.Parameter.Path, d.Grouping) |> dict
@@ -234,10 +234,10 @@ type CompiledModel(model: ModelDef) =
         member _.Model = description.Value
 
         member _.Plan request =
-            plans.GetOrAdd(
-                request,
-                fun r ->
-                    let plan = Compile.plan model r
-                    Timeline.Mark $"{r.Purpose} planned"
-                    plan
-            )
+            let make r =
+                lazy
+                    (let plan = Compile.plan model r
+                     Timeline.Mark $"{r.Purpose} planned"
+                     plan)
+
+            plans.GetOrAdd(request, make).Value

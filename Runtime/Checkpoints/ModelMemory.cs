@@ -20,13 +20,20 @@ public sealed class ModelMemory(IDevice device) : IDisposable
     /// <summary>The memory of every persistent buffer, for <see cref="IDevice.Compile"/>.</summary>
     public IReadOnlyDictionary<string, IDeviceMemory> ByName => byName;
 
-    /// <summary>Allocates, zeroed, what the plan keeps and no plan before it has asked for; then makes the plan ready.</summary>
+    /// <summary>Allocates, zeroed, what the plan keeps and no plan before it has asked for.</summary>
     /// <exception cref="LegatoException">Two plans give one name different sizes or types.</exception>
-    public IExecutable Compile(Plan plan)
+    public void Reserve(Plan plan)
     {
         foreach (PlanBuffer buffer in plan.Buffers)
             if (buffer.IsPersistent)
                 Add(plan, buffer);
+    }
+
+    /// <summary>Makes the plan ready, on what <see cref="Reserve"/> gives it.</summary>
+    /// <exception cref="LegatoException">Two plans give one name different sizes or types.</exception>
+    public IExecutable Compile(Plan plan)
+    {
+        Reserve(plan);
         return device.Compile(plan, byName);
     }
 

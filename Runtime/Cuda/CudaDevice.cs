@@ -33,6 +33,7 @@ public sealed class CudaDevice : IDevice
     private readonly int ordinal;
     private readonly Lazy<CudaProducts> products;
     private readonly CudaStaging? staging;
+    private readonly Lazy<CudaUploads> uploads;
     private long bytesAllocated, nextAddress = PaperAlignment;
     private Task loading = Task.CompletedTask;
     private bool disposed;
@@ -44,17 +45,20 @@ public sealed class CudaDevice : IDevice
         // Loading them takes as long as starting the driver and making the context.
         Task libraries = CudaLibraries.LoadAll();
         Information = CudaMachine.Gpu(options.Index);
+        Timeline.Mark("driver started");
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
         MeasuresProducts = options.MeasureProducts;
         ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
         MakeCurrent();
-        CudaError.Check(Driver.StreamCreate(out nint stream, 1), "making a stream");
+        CudaError.Check(Driver.StreamCreate(out nint stream, Driver.NotBlocking), "making a stream");
         Stream = stream;
         staging = new CudaStaging(this);
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+        uploads = new Lazy<CudaUploads>(() => new CudaUploads(this));
+        Timeline.Mark("context made");
         libraries.Wait();
         foreach (CudaLibrary library in CudaLibrary.All)
             CudaLibraries.Require(library);
@@ -71,6 +75,7 @@ public sealed class CudaDevice : IDevice
         IsHopper = Architecture == 90;
         Compiler = new CudaCompiler(this);
         products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+        uploads = new Lazy<CudaUploads>(() => throw new InvalidOperationException("a GPU on paper holds no bytes"));
         OverlapsLaunches = Architecture >= 90;
     }
 
@@ -119,6 +124,8 @@ public sealed class CudaDevice : IDevice
     internal bool IsOnPaper { get; }
 
     internal CudaStaging Staging => staging ?? throw new InvalidOperationException("a GPU on paper holds no bytes");
+
+    internal CudaUploads Uploads => uploads.Value;
 
     internal CudaCompiler Compiler { get; }
 
@@ -169,6 +176,8 @@ public sealed class CudaDevice : IDevice
         MakeCurrent();
         if (products.IsValueCreated)
             products.Value.Dispose();
+        if (uploads.IsValueCreated)
+            uploads.Value.Dispose();
         Compiler.Dispose();
         staging!.Dispose();
         _ = Driver.StreamDestroy(Stream);
@@ -201,6 +210,13 @@ public sealed class CudaDevice : IDevice
 
     /// <summary>The same for what is about to be given up, whether or not that went well.</summary>
     internal void AwaitLoading() => loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing).GetAwaiter().GetResult();
+
+    /// <summary>Does what is measured: no code is loaded and nothing large written meanwhile.</summary>
+    internal T Alone<T>(Func<T> work)
+    {
+        FinishLoading();
+        return Uploads.Alone(work);
+    }
 
     internal void Synchronize(string doing)
     {

@@ -60,11 +60,15 @@ internal sealed class CudaMemory : IDeviceMemory
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         Check(offset, source.Length);
+        if (device.IsOnPaper)
+            return;
         // Code is loaded by products into a plan's memory: what is written there comes after them.
         if (IsPart)
             device.FinishLoading();
-        if (!device.IsOnPaper)
+        if (source.Length < CudaUploads.Least)
             device.Staging.Write(Address + (nint)offset, source);
+        else
+            device.Uploads.Write(Address + (nint)offset, source);
     }
 
     public void Read(long offset, Span<byte> target)

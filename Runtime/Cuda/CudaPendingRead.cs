@@ -5,8 +5,6 @@ namespace Legato.Runtime.Cuda;
 /// <summary>Bytes of the GPU on their way to pinned memory of the host, with an event at their arrival.</summary>
 internal sealed unsafe class CudaPendingRead : IPendingRead
 {
-    private const uint DisablesTiming = 2;
-
     private readonly CudaDevice device;
     private readonly CudaMemory memory;
     private readonly int bytes;
@@ -17,7 +15,7 @@ internal sealed unsafe class CudaPendingRead : IPendingRead
         (this.device, this.memory, this.bytes) = (device, memory, bytes);
         device.MakeCurrent();
         CudaError.Check(Driver.MemAllocHost(out copy, (nuint)bytes), "allocating pinned memory");
-        CudaError.Check(Driver.EventCreate(out arrival, DisablesTiming), "making an event");
+        CudaError.Check(Driver.EventCreate(out arrival, Driver.WithoutTiming), "making an event");
     }
 
     public void Start()

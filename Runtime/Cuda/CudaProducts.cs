@@ -74,8 +74,7 @@ internal sealed unsafe class CudaProducts : IDisposable
             unloaded[shape] = true;
             return choice;
         }
-        device.FinishLoading();
-        if (measuring.Fastest(shape, product, own) is not { } best)
+        if (device.Alone(() => measuring.Fastest(shape, product, own)) is not { } best)
             return null;
         if (best.IsMeasured)
             CubinCache.Keep(key, best.ToBytes());
@@ -93,8 +92,7 @@ internal sealed unsafe class CudaProducts : IDisposable
         {
             if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
                 return choice.Seconds;
-            device.FinishLoading();
-            double seconds = measuring.Seconds(joined, parts);
+            double seconds = device.Alone(() => measuring.Seconds(joined, parts));
             if (!double.IsNaN(seconds))
                 CubinCache.Keep(key, new ProductChoice(null, seconds).ToBytes());
             return seconds;

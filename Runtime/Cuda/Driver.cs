@@ -7,6 +7,9 @@ internal static unsafe partial class Driver
 {
     public const int ErrorOutOfMemory = 2, ErrorNoDevice = 100, ErrorInvalidDevice = 101;
 
+    /// <summary>A stream that doesn't wait for the default one; an event that takes no time.</summary>
+    public const uint NotBlocking = 1, WithoutTiming = 2;
+
     private const string Library = CudaLibrary.DriverName;
 
     [LibraryImport(Library, EntryPoint = "cuInit")]
@@ -77,6 +80,9 @@ internal static unsafe partial class Driver
 
     [LibraryImport(Library, EntryPoint = "cuStreamSynchronize")]
     public static partial int StreamSynchronize(nint stream);
+
+    [LibraryImport(Library, EntryPoint = "cuStreamWaitEvent")]
+    public static partial int StreamWaitEvent(nint stream, nint handle, uint flags);
 
     [LibraryImport(Library, EntryPoint = "cuStreamBeginCapture_v2")]
     public static partial int StreamBeginCapture(nint stream, int mode);

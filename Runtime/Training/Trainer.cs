@@ -28,10 +28,7 @@ public sealed class Trainer : IDisposable
     private readonly TokenRange train;
     private readonly ITrainingObserver observer;
     private readonly ModelMemory memory;
-    private readonly IExecutable stepExecutable;
-    private readonly IExecutable? evaluationExecutable;
-    private readonly TrainingStep step;
-    private readonly Evaluator? evaluator;
+    private readonly Task<Programs> programs;
     private readonly WindowBatches batches;
     /// <summary>More steps in a row than loss scaling needs to come down from its start.</summary>
     private const int MostOverflows = 24;
@@ -44,7 +41,10 @@ public sealed class Trainer : IDisposable
     private long first;
     private long checkpointed = -1;
 
-    /// <summary>Makes the plans ready. The parameters are zero until one of the three ways to start is taken.</summary>
+    /// <summary>
+    /// Takes memory, and begins to make the plans ready: until that is done, parameters can be written. They are zero until one of
+    /// the three ways to start is taken.
+    /// </summary>
     /// <param name="heldOut">What evaluations read; empty for none.</param>
     /// <param name="tokenizer">Saved with each checkpoint.</param>
     /// <exception cref="LegatoException">Options, data and model don't fit together.</exception>
@@ -62,25 +62,25 @@ public sealed class Trainer : IDisposable
         bool evaluates = options.EvaluateEvery > 0 && heldOut.Length > 0;
         EvaluationBatches? held = evaluates ? new(heldOut, options.Batch, options.Shape, options.EvaluationBatches, options.Objective) : null;
 
+        Plan plan = plans.Plan(options.Request(Purpose.Train));
+        Plan? evaluation = evaluates ? plans.Plan(options.Request(Purpose.Evaluate)) : null;
+        scalesLoss = plan.Buffers.Any(b => b.Name == LossScale.Buffer);
         memory = new ModelMemory(device);
-        stepExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Train)));
-        scalesLoss = stepExecutable.Plan.Buffers.Any(b => b.Name == LossScale.Buffer);
-        step = new TrainingStep(stepExecutable, options.Optimizer, options.Seed);
-        if (held is not null)
-        {
-            evaluationExecutable = memory.Compile(plans.Plan(options.Request(Purpose.Evaluate)));
-            evaluator = new Evaluator(evaluationExecutable, held);
-        }
+        memory.Reserve(plan);
+        if (evaluation is not null)
+            memory.Reserve(evaluation);
+        programs = Task.Run(() => new Programs(memory, plan, evaluation, held, options));
     }
 
     /// <summary>Parameters, moments and constants on the device.</summary>
     public ModelMemory Memory => memory;
 
+    private Programs Ready => programs.GetAwaiter().GetResult();
+
     private TrainingState State => new(done, options, train.Data.TokenizerHash, train.Data.Checksum, train.Length);
 
     /// <summary>Starts with fresh parameters.</summary>
-    /// <param name="parameters">Of this model and the options' seed, where they were begun before.</param>
-    public void Initialize(InitialParameters? parameters = null) => (parameters ?? new InitialParameters(model, options.Seed)).Write(memory.Parameter);
+    public void Initialize() => InitialParameters.Write(model, options.Seed, memory.Parameter);
 
     /// <summary>Starts from the weights of a checkpoint folder, the optimizer's moments at zero.</summary>
     /// <exception cref="LegatoException">The weights can't be read or don't fit.</exception>
@@ -106,6 +106,8 @@ public sealed class Trainer : IDisposable
         using MetricsLog log = MetricsLog.Open(run.MetricsFile, done);
         var clock = new TrainingClock(options);
         first = done;
+        // What is wrong with the plans is told before anything is.
+        _ = Ready;
         observer.Started(done, options);
         float loss = float.NaN;
         EvaluationResult? evaluation = null;
@@ -117,7 +119,7 @@ public sealed class Trainer : IDisposable
             observer.Stepped(metrics);
             EvaluationResult? now = IsDue(options.EvaluateEvery) ? Evaluate() : null;
             evaluation = now ?? evaluation;
-            log.Add(metrics, now, warning, step.Loads);
+            log.Add(metrics, now, warning, Ready.Step.Loads);
             if (IsDue(options.CheckpointEvery) && done < options.Steps)
                 WriteCheckpoint(log);
         }
@@ -127,8 +129,9 @@ public sealed class Trainer : IDisposable
 
     public void Dispose()
     {
-        stepExecutable.Dispose();
-        evaluationExecutable?.Dispose();
+        Task.WaitAny(programs);
+        if (programs.IsCompletedSuccessfully)
+            programs.Result.Dispose();
         memory.Dispose();
     }
 
@@ -137,7 +140,7 @@ public sealed class Trainer : IDisposable
         long start = Stopwatch.GetTimestamp();
         double rate = options.Rate.At(done);
         batches.Fill(done, batch);
-        StepResult result = step.Run(done, batch, rate);
+        StepResult result = Ready.Step.Run(done, batch, rate);
         if (done++ == first)
             Timeline.Mark(FirstStep);
         return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
@@ -150,7 +153,7 @@ public sealed class Trainer : IDisposable
             return "overflow: the step is skipped, the loss scale halved";
         if (!float.IsFinite(metrics.Loss) || !float.IsFinite(metrics.GradientNorm))
         {
-            log.Add(metrics, null, "not finite", step.Loads);
+            log.Add(metrics, null, "not finite", Ready.Step.Loads);
             string kept = checkpointed < 0 ? "no checkpoint was written yet" : $"the checkpoint of step {checkpointed} is kept";
             throw new LegatoException(
                 $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
@@ -167,9 +170,9 @@ public sealed class Trainer : IDisposable
 
     private EvaluationResult? Evaluate()
     {
-        if (evaluator is null)
+        if (Ready.Evaluator is null)
             return null;
-        EvaluationResult result = evaluator.Run();
+        EvaluationResult result = Ready.Evaluator.Run();
         observer.Evaluated(done, result);
         return result;
     }
@@ -184,7 +187,7 @@ public sealed class Trainer : IDisposable
             Timeline.Mark("checkpoint written");
             observer.CheckpointWritten(done, folder);
         }
-        TrainingReport.Write(run.ReportFile, model.Name, options, log, step.Loads);
+        TrainingReport.Write(run.ReportFile, model.Name, options, log, Ready.Step.Loads);
     }
 
     private void CheckFit()
@@ -209,6 +212,41 @@ public sealed class Trainer : IDisposable
                 "accumulate", batches.Count >= 2 * options.Batch
                     ? $"accumulate {batches.Count / options.Batch} batches or fewer"
                     : "accumulate one batch, and choose a smaller one");
+    }
+
+    /// <summary>The run's plans, ready on the device.</summary>
+    private sealed class Programs : IDisposable
+    {
+        private readonly IExecutable step;
+        private readonly IExecutable? evaluation;
+
+        public Programs(ModelMemory memory, Plan plan, Plan? evaluationPlan, EvaluationBatches? held, TrainingOptions options)
+        {
+            step = memory.Compile(plan);
+            Step = new TrainingStep(step, options.Optimizer, options.Seed);
+            if (evaluationPlan is null)
+                return;
+            try
+            {
+                evaluation = memory.Compile(evaluationPlan);
+                Evaluator = new Evaluator(evaluation, held!);
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
+        }
+
+        public TrainingStep Step { get; }
+
+        public Evaluator? Evaluator { get; }
+
+        public void Dispose()
+        {
+            step.Dispose();
+            evaluation?.Dispose();
+        }
     }
 
     private sealed class Silence : ITrainingObserver

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Legato.Runtime;
 using Legato.Runtime.Data;
 using Legato.Runtime.Text;
@@ -239,6 +240,23 @@ public sealed class DataTests
         Assert.That(sum / 100_000, Is.EqualTo(0).Within(0.02));
         Assert.That(squares / 100_000, Is.EqualTo(1).Within(0.02));
         Assert.That(new CounterRandom(1, "a").Word(0), Is.Not.EqualTo(new CounterRandom(1, "b").Word(0)));
+    }
+
+    /// <summary>So many that some lie where vectors' own functions could round otherwise.</summary>
+    [TestCase(0ul, (1 << 20) + 5)]
+    [TestCase((1ul << 31) - 100, 1000)]
+    [TestCase((1ul << 40) + 3, 1)]
+    public void NormalNumbersByVectorsHaveTheSameBits(ulong pair, int count)
+    {
+        var random = new CounterRandom(7, "weights");
+        float[] values = new float[count], expected = new float[count + 1];
+        NormalVectors.Fill(values, random, pair, 0.02f);
+        for (int i = 0; i < count; i += 2)
+        {
+            (float x, float y) = random.NormalPair(pair + (ulong)i / 2);
+            (expected[i], expected[i + 1]) = (0.02f * x, 0.02f * y);
+        }
+        Assert.That(MemoryMarshal.Cast<float, int>(values).ToArray(), Is.EqualTo(MemoryMarshal.Cast<float, int>(expected.AsSpan(0, count)).ToArray()));
     }
 
     private static TokenData Counting(int count) => TokenData.Of([.. Enumerable.Range(0, count)], count, new string('0', 64));

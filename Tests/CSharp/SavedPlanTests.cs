@@ -31,7 +31,7 @@ public class SavedPlanTests
         using var memory = new ModelMemory(device);
         var plans = new SavedPlans(Folder);
         using var generator = new Generator(plans, memory, new GeneratorSizes(1, Context, Context));
-        new InitialParameters(plans.Model, seed: 1).Write(memory.Parameter);
+        InitialParameters.Write(plans.Model, seed: 1, memory.Parameter);
         GeneratedRow row = generator.Generate([[1, 2, 3]], new GenerationOptions(8) { Sampling = Sampling.Greedy, EndTokens = [] })[0];
         Assert.That(row.Tokens, Has.Count.EqualTo(8));
         Assert.That(row.Reason, Is.EqualTo(FinishReason.Length));
@@ -44,7 +44,7 @@ public class SavedPlanTests
         using var memory = new ModelMemory(device);
         var plans = new SavedPlans(Folder);
         using IExecutable executable = memory.Compile(plans.Plan(new PlanRequest(Purpose.Train, 2, Context, Context)));
-        new InitialParameters(plans.Model, seed: 1).Write(memory.Parameter);
+        InitialParameters.Write(plans.Model, seed: 1, memory.Parameter);
         var step = new TrainingStep(executable, OptimizerSettings.Default, seed: 1);
         int[] tokens = [.. Enumerable.Range(0, 2 * Context).Select(i => i % 7)];
         int[] labels = [.. Enumerable.Range(1, 2 * Context).Select(i => i % 7)];

@@ -233,7 +233,7 @@ public sealed class TrainingTests
         ];
         var model = new ModelDescription("m", "{}", 1, 1, null, [], parameters, new WeightMap([], [], []));
         Dictionary<string, ArrayMemory> memory = parameters.ToDictionary(p => p.Path, p => new ArrayMemory(p.Elements * 4));
-        new InitialParameters(model, 3).Write(path => new ParameterMemory(memory[path], ScalarType.F32));
+        InitialParameters.Write(model, 3, path => new ParameterMemory(memory[path], ScalarType.F32));
         float[] Values(string path) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(memory[path].Content).ToArray();
 
         double deviation = Math.Sqrt(Values("normal").Average(x => (double)x * x));
@@ -244,7 +244,7 @@ public sealed class TrainingTests
         Assert.That(Values("zeros"), Is.All.Zero);
         Assert.That(Values("constant"), Is.All.EqualTo(-3));
         byte[] first = memory["normal"].Content.ToArray();
-        new InitialParameters(model, 3).Write(path => new ParameterMemory(memory[path], ScalarType.F32));
+        InitialParameters.Write(model, 3, path => new ParameterMemory(memory[path], ScalarType.F32));
         Assert.That(memory["normal"].Content, Is.EqualTo(first));
     }
 

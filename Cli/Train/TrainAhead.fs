@@ -1,0 +1,54 @@
+/// Plans that are begun before the tokenizer is read: with its own vocabulary, as most often, a preset's are the ones that it
+/// is trained by, and a checkpoint's model has no other.
+module Legato.Cli.TrainAhead
+
+open System.Threading.Tasks
+open Legato.Cli.ModelSource
+open Legato.Cli.Train
+open Legato.Cli.TrainNeed
+open Legato.Compiler
+open Legato.Dsl
+open Legato.Runtime
+open Legato.Runtime.Data
+open Legato.Runtime.Plans
+open Legato.Runtime.Training
+
+/// A model and its plans.
+[<NoEquality; NoComparison>]
+type private Ahead = { Model: ModelDef; Plans: IPlanSource }
+
+// Other objectives need to know the tokenizer's tokens. What is wrong with the model is told when it is asked for in earnest.
+let private make (options: TrainOptions) (model: ModelDef) =
+    let ahead = { Model = model; Plans = CompiledModel model }
+
+    if options.Objective = TrainingObjective.Causal then
+        let plan () =
+            let sequence = options.Sequence |> Option.defaultValue model.Context
+            let isPacked = options.Pack || List.exists Conversations.IsNamed options.Data
+
+            trainingOptions options Objective.Causal (RowShape(sequence, 0, isPacked))
+            |> requests
+            |> List.iter (ahead.Plans.Plan >> ignore)
+
+        Task.Run plan |> ignore
+
+    ahead
+
+/// Begins them. What comes back is asked with the model that is trained: its plans, those under way where it is the same.
+let start (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSource =
+    let begun = choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make options (usual ())))
+
+    fun model ->
+        match begun with
+        | Some task ->
+            Task.WaitAny task |> ignore
+
+            if
+                task.IsCompletedSuccessfully
+                && task.Result.Model.Config = model.Config
+                && task.Result.Model.Name = model.Name
+            then
+                task.Result.Plans
+            else
+                CompiledModel model
+        | None -> CompiledModel model

@@ -1,0 +1,86 @@
+using System.Collections.Concurrent;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// Large writes by several threads at once: each passes through a piece of pinned memory of its own, and a stream of their own takes
+/// them to the GPU. What was asked of the GPU before a write is done before it, and what is asked after it waits for it.
+/// </summary>
+internal sealed unsafe class CudaUploads : IDisposable
+{
+    /// <summary>A smaller write is done sooner among the GPU's other work.</summary>
+    public const int Least = 1 << 18;
+
+    private const int Pieces = 16, Size = 1 << 20;
+
+    private readonly CudaDevice device;
+    private readonly BlockingCollection<Piece> idle = [];
+    private readonly Lock gate = new();
+    private readonly nint stream, address;
+
+    public CudaUploads(CudaDevice device)
+    {
+        this.device = device;
+        device.MakeCurrent();
+        CudaError.Check(Driver.StreamCreate(out stream, Driver.NotBlocking), "making a stream");
+        CudaError.Check(Driver.MemAllocHost(out address, Pieces * Size), "allocating pinned memory");
+        for (int i = 0; i < Pieces; i++)
+        {
+            CudaError.Check(Driver.EventCreate(out nint before, Driver.WithoutTiming), "making an event");
+            CudaError.Check(Driver.EventCreate(out nint after, Driver.WithoutTiming), "making an event");
+            idle.Add(new Piece(address + i * Size, before, after));
+        }
+    }
+
+    public void Write(nint target, ReadOnlySpan<byte> source)
+    {
+        device.MakeCurrent();
+        for (int start = 0; start < source.Length; start += Size)
+            WritePiece(target + start, source.Slice(start, Math.Min(Size, source.Length - start)));
+    }
+
+    /// <summary>Does what is to have the GPU for itself: writes wait until it is done.</summary>
+    public T Alone<T>(Func<T> work)
+    {
+        lock (gate)
+            return work();
+    }
+
+    public void Dispose()
+    {
+        _ = Driver.StreamSynchronize(stream);
+        foreach (Piece piece in idle)
+        {
+            _ = Driver.EventDestroy(piece.Before);
+            _ = Driver.EventDestroy(piece.After);
+        }
+        _ = Driver.StreamDestroy(stream);
+        _ = Driver.MemFreeHost(address);
+        idle.Dispose();
+    }
+
+    private void WritePiece(nint target, ReadOnlySpan<byte> source)
+    {
+        Piece piece = idle.Take();
+        try
+        {
+            CudaError.Check(Driver.EventSynchronize(piece.After), "copying to the GPU");
+            source.CopyTo(new Span<byte>((void*)piece.Address, source.Length));
+            lock (gate)
+            {
+                CudaError.Check(Driver.EventRecord(piece.Before, device.Stream), "recording an event");
+                CudaError.Check(Driver.StreamWaitEvent(stream, piece.Before, 0), "waiting for an event");
+                CudaError.Check(Driver.CopyToDeviceAsync(target, piece.Address, (nuint)source.Length, stream), "copying to the GPU");
+                CudaError.Check(Driver.EventRecord(piece.After, stream), "recording an event");
+                CudaError.Check(Driver.StreamWaitEvent(device.Stream, piece.After, 0), "waiting for an event");
+            }
+        }
+        finally
+        {
+            idle.Add(piece);
+        }
+    }
+
+    /// <summary>Pinned memory, the moment from which its last copy could begin, and the one at which it is done.</summary>
+    private sealed record Piece(nint Address, nint Before, nint After);
+}
