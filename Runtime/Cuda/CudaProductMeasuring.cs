@@ -6,7 +6,9 @@ namespace Legato.Runtime.Cuda;
 /// <summary>Measures ways to compute a product, on memory of its own: how long they take, and which of them round alike.</summary>
 internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts products)
 {
-    private const int Rounds = 3, Turns = 2;
+    private const int Rounds = 3;
+    /// <summary>What takes longer than this many times the fastest at first sight isn't looked at again.</summary>
+    private const double Near = 1.3;
     private const int WordBytes = 4, Threads = 256;
 
     /// <summary>Our own kernel or one of cuBLASLt's proposals (<see cref="MeasuredChoice"/>); the first where there is no room to measure.</summary>
@@ -35,17 +37,26 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
             return true;
         }
 
-        MeasuredWay[] ways = [.. choices.Select(choice =>
+        MeasuredWay[] ways = [.. choices.Select(_ => new MeasuredWay(double.PositiveInfinity, 0))];
+        // Twice through all: clocks take a while to rise.
+        void Turns(IReadOnlyList<int> places, int rounds)
+        {
+            for (int turn = 0; turn < 2; turn++)
+                foreach (int i in places)
+                    if (Time(stopwatch, () => Start(choices[i]), rounds) is { } seconds)
+                        ways[i] = ways[i] with { Seconds = Math.Min(ways[i].Seconds, seconds) };
+        }
+
+        Turns([.. Enumerable.Range(0, ways.Length)], rounds: 1);
+        double fastest = ways.Min(way => way.Seconds);
+        int[] near = [.. Enumerable.Range(0, ways.Length).Where(i => ways[i].Seconds <= fastest * Near)];
+        foreach (int i in near)
         {
             // A product may add to what it finds.
             Fill(c);
-            return new MeasuredWay(double.PositiveInfinity, Start(choice) ? Digest(c) : 0);
-        })];
-        // Twice through all: clocks take a while to rise.
-        for (int turn = 0; turn < Turns; turn++)
-            for (int i = 0; i < ways.Length; i++)
-                if (Time(stopwatch, () => Start(choices[i])) is { } seconds)
-                    ways[i] = ways[i] with { Seconds = Math.Min(ways[i].Seconds, seconds) };
+            ways[i] = ways[i] with { Digest = Start(choices[i]) ? Digest(c) : 0 };
+        }
+        Turns(near, Rounds);
         int at = MeasuredChoice.Of(ways);
         return choices[at] with { Seconds = ways[at].Seconds };
     }
@@ -72,7 +83,7 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
                 joined.Enqueue(device.Stream);
                 return true;
             }
-            return Time(stopwatch, Start) ?? double.NaN;
+            return Time(stopwatch, Start, Rounds) ?? double.NaN;
         }
         finally
         {
@@ -81,12 +92,12 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     }
 
     /// <summary>The shortest of a few runs after a first one; null if that fails.</summary>
-    private double? Time(CudaStopwatch stopwatch, Func<bool> start)
+    private double? Time(CudaStopwatch stopwatch, Func<bool> start, int rounds)
     {
         if (!start())
             return null;
         double best = double.PositiveInfinity;
-        for (int round = 0; round < Rounds; round++)
+        for (int round = 0; round < rounds; round++)
         {
             stopwatch.Start(0, device.Stream);
             _ = start();
