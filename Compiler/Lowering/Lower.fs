@@ -215,6 +215,7 @@ let call (purpose: Purpose) (precision: Precision.Precision) (graph: Specialise.
 
     for parameter, gradient in graph.Gradients do
         region.TryPlace gradient
-        |> Option.iter (fun place -> state.Buffers.Reclass(place, "d " + parameter.Path, BufferClass.Gradient))
+        |> Option.iter (fun place ->
+            state.Buffers.Reclass(place, StepNames.gradient + parameter.Path, BufferClass.Gradient))
 
     { Drafts = state.Buffers.All; Setup = state.Setup; Steps = steps }

@@ -1,10 +1,35 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Checkpoints;
 
 /// <summary>A parameter on a device: its bytes and the type of its elements.</summary>
-public readonly record struct ParameterMemory(IDeviceMemory Memory, ScalarType Type);
+public readonly record struct ParameterMemory(IDeviceMemory Memory, ScalarType Type)
+{
+    private const int PieceElements = 1 << 18;
+
+    /// <summary>Writes float32s from an element on, rounded to the type of the memory, a piece at a time.</summary>
+    public void WriteRounded(long start, ReadOnlySpan<float> values)
+    {
+        if (Type == ScalarType.F32)
+        {
+            Memory.Write(start * sizeof(float), MemoryMarshal.AsBytes(values));
+            return;
+        }
+        int size = Type.Size();
+        byte[] rented = ArrayPool<byte>.Shared.Rent(Math.Min(PieceElements, values.Length) * size);
+        for (int at = 0; at < values.Length; at += PieceElements)
+        {
+            ReadOnlySpan<float> piece = values.Slice(at, Math.Min(PieceElements, values.Length - at));
+            Span<byte> narrow = rented.AsSpan(0, piece.Length * size);
+            ElementConversion.Convert(TensorType.F32, MemoryMarshal.AsBytes(piece), Type, narrow);
+            Memory.Write((start + at) * size, narrow);
+        }
+        ArrayPool<byte>.Shared.Return(rented);
+    }
+}
 
 /// <summary>
 /// What a model keeps on a device between launches: parameters, optimizer state, caches and constants, by name, shared

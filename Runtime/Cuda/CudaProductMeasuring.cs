@@ -7,7 +7,7 @@ namespace Legato.Runtime.Cuda;
 internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts products)
 {
     private const int Rounds = 3;
-    /// <summary>What takes longer than this many times the fastest at first sight isn't looked at again.</summary>
+    /// <summary>What takes longer than this many times the fastest at first sight isn't timed again.</summary>
     private const double Near = 1.3;
     private const int WordBytes = 4, Threads = 256;
 
@@ -37,7 +37,12 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
             return true;
         }
 
-        MeasuredWay[] ways = [.. choices.Select(_ => new MeasuredWay(double.PositiveInfinity, 0))];
+        MeasuredWay[] ways = [.. choices.Select(choice =>
+        {
+            // A product may add to what it finds.
+            Fill(c);
+            return new MeasuredWay(double.PositiveInfinity, Start(choice) ? Digest(c) : 0);
+        })];
         // Twice through all: clocks take a while to rise.
         void Turns(IReadOnlyList<int> places, int rounds)
         {
@@ -49,14 +54,7 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
 
         Turns([.. Enumerable.Range(0, ways.Length)], rounds: 1);
         double fastest = ways.Min(way => way.Seconds);
-        int[] near = [.. Enumerable.Range(0, ways.Length).Where(i => ways[i].Seconds <= fastest * Near)];
-        foreach (int i in near)
-        {
-            // A product may add to what it finds.
-            Fill(c);
-            ways[i] = ways[i] with { Digest = Start(choices[i]) ? Digest(c) : 0 };
-        }
-        Turns(near, Rounds);
+        Turns([.. Enumerable.Range(0, ways.Length).Where(i => ways[i].Seconds <= fastest * Near)], Rounds);
         int at = MeasuredChoice.Of(ways);
         return choices[at] with { Seconds = ways[at].Seconds };
     }

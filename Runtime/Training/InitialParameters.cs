@@ -36,23 +36,8 @@ public static class InitialParameters
         float[] rented = ArrayPool<float>.Shared.Rent(PieceElements);
         Span<float> values = rented.AsSpan(0, piece.Count);
         Fill(values, piece);
-        Write(piece, MemoryMarshal.AsBytes(values));
+        piece.Target.WriteRounded(piece.Start, values);
         ArrayPool<float>.Shared.Return(rented);
-    }
-
-    private static void Write(Piece piece, ReadOnlySpan<byte> wide)
-    {
-        ScalarType type = piece.Target.Type;
-        if (type == ScalarType.F32)
-        {
-            piece.Target.Memory.Write(piece.Start * sizeof(float), wide);
-            return;
-        }
-        byte[] rented = ArrayPool<byte>.Shared.Rent(piece.Count * type.Size());
-        Span<byte> narrow = rented.AsSpan(0, piece.Count * type.Size());
-        ElementConversion.Convert(TensorType.F32, wide, type, narrow);
-        piece.Target.Memory.Write(piece.Start * type.Size(), narrow);
-        ArrayPool<byte>.Shared.Return(rented);
     }
 
     private static void Fill(Span<float> values, Piece piece)
