@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
-parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' '(CubinCache|Cuda(ColumnSums|Epilogue|Mistake|Gelu|Joined)?)Tests\.' 'CudaDeferredProductTests' '(Device|FewRows|Choose)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*cuda')
+parts=('KernelTests\("cuda"\)\.[EG]' 'KernelTests\("cuda"\)\.[^EG]' '(CubinCache|Cuda(ColumnSums|Epilogue|Mistake|Gelu|Joined)?)Tests\.' 'CudaDeferredProductTests' '(Device|FewRows|Choose)Tests.*cuda' '(DeviceAttention|GroupedStep)Tests.*(cuda|OnTheGpu)')
 for portable in False True; do
     parts+=("CudaAttentionTests\\($portable\\)\\.[^F]")
     for meaning in all causal window corner capped biased; do parts+=("CudaAttentionTests\\($portable\\)\\.F.*\"$meaning\""); done

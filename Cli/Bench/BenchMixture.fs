@@ -161,7 +161,13 @@ let private subjects (sizes: Sizes) = [
     "grouped forward and backward", 3, dispatch :: forward :: backward
 ]
 
-/// The limits, and figures forward and for both ways, dense and grouped.
+/// How an executable computes each of its steps that it chose a way for.
+let private ways (executable: IExecutable) =
+    match executable with
+    | :? IStepWays as chosen -> [ for way in chosen.StepWays -> way.Step, way.Way ]
+    | _ -> []
+
+/// The limits, figures forward and for both ways, dense and grouped, and how each dense product is computed, where that was chosen.
 let measure threads rounds (sizes: Sizes) =
     use device = DeviceChoice.openDevice sizes.Device threads true
     use memory = new ModelMemory(device)
@@ -188,10 +194,13 @@ let measure threads rounds (sizes: Sizes) =
     try
         let measured = List.map subject subjects
 
-        match device with
-        | :? CudaDevice as gpu ->
-            Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds measured
-        | _ -> Rounds.measure threads rounds measured
+        let limits, figures =
+            match device with
+            | :? CudaDevice as gpu ->
+                Rounds.measureUnder (GpuLimits.ofDevice gpu.Information sizes.Precision) rounds measured
+            | _ -> Rounds.measure threads rounds measured
+
+        limits, figures, subjects |> List.collect (fun (_, _, executable) -> ways executable) |> List.distinctBy fst
     finally
         for _, _, executable in subjects do
             executable.Dispose()

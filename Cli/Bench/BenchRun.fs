@@ -99,11 +99,15 @@ let private mixture options =
         Device = DeviceChoice.chosen options.Device
     }
 
-    BenchMixture.measure options.Threads options.Rounds sizes
+    let limits, figures, ways = BenchMixture.measure options.Threads options.Rounds sizes
+
+    (limits, figures)
     |> plain [
         "tokens", string sizes.Tokens
         "experts", $"{sizes.Experts} of {sizes.Embed} x {sizes.Mlp}, {sizes.Chosen} a token"
         "precision", sizes.Precision
+        for step, way in ways do
+            $"dense {step}", way
     ]
 
 let private measure options =

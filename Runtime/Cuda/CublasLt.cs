@@ -36,6 +36,9 @@ internal static unsafe partial class CublasLt
     /// <summary>Values of cublasLtReductionScheme_t: partial sums are added in place or in the type of computation, and not in the output's.</summary>
     public const uint ReducesExactly = 1 | 2;
 
+    /// <summary>Attributes of an algorithm: its number, and that of its tiles.</summary>
+    private const int AlgorithmId = 0, TileId = 1;
+
     /// <summary>The status of what there was no memory for.</summary>
     private const int ErrorOutOfMemory = 3;
 
@@ -48,6 +51,19 @@ internal static unsafe partial class CublasLt
             throw new LegatoException(
                 $"cuBLASLt failed while {doing}: {(status == ErrorOutOfMemory ? "no memory could be had" : $"status {status}")}",
                 remedy: status == ErrorOutOfMemory ? CudaError.MemoryRemedy : "see `legato doctor` for the library that was found; " + CudaLibrary.Products.Install);
+    }
+
+    /// <summary>An algorithm's name, as far as it has one: its numbers in cuBLASLt's lists of algorithms and of tiles.</summary>
+    public static string Describe(ProductAlgorithm algorithm)
+    {
+        return $"cuBLASLt's algorithm {Number(&algorithm, AlgorithmId)}, tile {Number(&algorithm, TileId)}";
+
+        static uint Number(ProductAlgorithm* algorithm, int attribute)
+        {
+            uint value = 0;
+            Check(AlgorithmGetAttribute(algorithm, attribute, &value, sizeof(uint), out _), "describing an algorithm");
+            return value;
+        }
     }
 
     [LibraryImport(Library, EntryPoint = "cublasLtGetVersion")]
@@ -89,6 +105,9 @@ internal static unsafe partial class CublasLt
     [LibraryImport(Library, EntryPoint = "cublasLtMatmulAlgoGetHeuristic")]
     public static partial int Propose(
         nint handle, nint product, nint a, nint b, nint c, nint d, nint preference, int asked, ProductProposal* proposals, out int given);
+
+    [LibraryImport(Library, EntryPoint = "cublasLtMatmulAlgoConfigGetAttribute")]
+    private static partial int AlgorithmGetAttribute(ProductAlgorithm* algorithm, int attribute, void* value, nuint bytes, out nuint written);
 
     [LibraryImport(Library, EntryPoint = "cublasLtMatmul")]
     public static partial int Multiply(

@@ -97,6 +97,6 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\n#define ELEMENT \"{element}\"\n"
             + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n"))
-            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
+            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "WaitingSums", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
     }
 }

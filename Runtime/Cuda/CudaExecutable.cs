@@ -4,7 +4,7 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>A plan on a GPU: its arena, its workspaces, and its steps as a program for the device's stream.</summary>
-internal sealed class CudaExecutable : IExecutable, IStepTimings
+internal sealed class CudaExecutable : IExecutable, IStepTimings, IStepWays
 {
     /// <summary>Buffers that a refusal names.</summary>
     private const int Named = 4;
@@ -52,6 +52,8 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings
     public int Launches => program.Launches;
 
     public IReadOnlyList<StepTime> StepTimes => program.Times();
+
+    public IReadOnlyList<StepWay> StepWays => program.Ways();
 
     public void Bind(string dimension, long value) => resources.Bindings.Bind(dimension, value);
 

@@ -10,7 +10,7 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
 
     /// <summary>
     /// Up to so many columns, rows are picked by the product: measured on an H200, that costs it 4 %, and gathering them before
-    /// it takes about 325 / columns of its time.
+    /// it takes about 325 / columns of its time. Those of more columns are gathered by the product, unless they are there.
     /// </summary>
     private const int MostColumnsForPicking = 8192;
 
@@ -18,8 +18,8 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
     private readonly CudaGroupedMatrix left;
     private readonly CudaView right, output;
     private readonly CpuExtent n, k, groupStride, rowStride, columnStride, outputStride;
-    private readonly CudaGatherCall? gather;
     private readonly CudaHopperProduct? hopper;
+    private readonly CudaMemory? gathered, progress;
     private readonly Lazy<CudaCall> portable;
     private readonly bool overRows;
 
@@ -33,9 +33,13 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
         overRows = step.Right.ColumnStride.Equals(Extent.One);
         if (IsForHopper(step, lowering))
         {
-            bool picks = PicksRows(step, lowering);
-            gather = picks ? null : new CudaGatherCall(left, rows, step.Name, lowering);
-            ProductGrouping grouping = picks ? ProductGrouping.PickedRows : ProductGrouping.Rows;
+            ProductGrouping grouping = ProductGrouping.PickedRows;
+            if (!PicksRows(step, lowering))
+            {
+                (gathered, bool isThere) = lowering.Gathered.Take(left, rows);
+                grouping = isThere ? ProductGrouping.Rows : ProductGrouping.GatheredRows;
+                progress = isThere ? null : CudaHopperProduct.Progress(lowering.Resources.Plan.Maximum(step.Rows.Count), rows.Groups, lowering);
+            }
             hopper = new CudaHopperProduct(new HopperProductForm(left.View.Type, output.Type, false, overRows, false, false, grouping), step.Name, lowering);
         }
         portable = new Lazy<CudaCall>(() => GroupedKernel("grouped_product", 14, left.View.Type, right.Type, output.Type, step.Name, lowering));
@@ -56,7 +60,6 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
 
     public override void Enqueue(nint stream)
     {
-        gather?.Enqueue(stream);
         if (hopper is null)
             portable.Value.Enqueue(stream);
         else
@@ -85,16 +88,16 @@ internal sealed class CudaGroupedProductLaunch : CudaLaunch
     private void BindHopper(ReadOnlySpan<long> dimensions)
     {
         (long columns, long depth) = (n.Evaluate(dimensions), k.Evaluate(dimensions));
-        gather?.Bind(dimensions);
         long count = rows.Count(dimensions);
-        HopperOperand operand = gather is null
-            ? new(left.View.Address(dimensions), count / left.Share, depth, left.Stride(dimensions))
-            : new(gather.Memory.Address, rows.Gathered(dimensions), depth, depth);
+        var source = new HopperSource(left.View.Address(dimensions), left.Stride(dimensions), left.Share, progress?.Address ?? 0);
+        HopperOperand operand = gathered is null
+            ? new(source.Address, count / left.Share, depth, source.Stride)
+            : new(gathered.Address, rows.Gathered(dimensions), depth, depth);
         (long Rows, long Columns, long Stride) matrix = overRows ? (depth, columns, rowStride.Evaluate(dimensions)) : (columns, depth, columnStride.Evaluate(dimensions));
         var matrices = new HopperOperand(right.Address(dimensions), matrix.Rows, matrix.Columns, matrix.Stride, rows.Groups, groupStride.Evaluate(dimensions));
         hopper!.Bind(operand, matrices, new HopperProductSizes(
             count, columns, depth, output.Address(dimensions), outputStride.Evaluate(dimensions), rows.Groups,
-            Offsets: rows.Offsets.Address(dimensions), Order: rows.Order.Address(dimensions), Share: left.Share));
+            Offsets: rows.Offsets.Address(dimensions), Order: rows.Order.Address(dimensions), Source: source));
     }
 
     private void BindPortable(ReadOnlySpan<long> dimensions)

@@ -14,6 +14,9 @@ internal abstract class CudaLaunch(string name, Cost cost, CudaLowering lowering
 
     public long Bytes { get; private set; }
 
+    /// <summary>How it is computed, in words; null where there was nothing to choose.</summary>
+    public virtual string? Way => null;
+
     /// <summary>Takes the values of the plan's dimensions; no work of the plan is under way.</summary>
     public virtual void Bind(ReadOnlySpan<long> dimensions)
     {

@@ -54,6 +54,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
     /// <summary>That it took when it was measured; not a number where it wasn't, as of a kernel that takes all.</summary>
     public double Seconds => choice?.Seconds ?? double.NaN;
 
+    public override string? Way => choice is not { } taken ? null : taken.Library is { } algorithm ? CublasLt.Describe(algorithm) : "a kernel of our own";
+
     /// <summary>The shape and the places that it was bound to; null where it is no single product that cuBLASLt takes.</summary>
     public (ProductShape Shape, ProductAddresses At)? Bound { get; private set; }
 

@@ -65,6 +65,9 @@ internal sealed class CudaProgram(CudaDevice device, CudaLaunch[] launches, bool
                 g.Key, Measured * g.Count(), g.Sum(t => t.seconds), (double)Measured * g.Sum(t => t.launch.Flops), (double)Measured * g.Sum(t => t.launch.Bytes)))
             .OrderByDescending(t => t.Seconds)];
 
+    /// <summary>How launches are computed for which a way was chosen.</summary>
+    public IReadOnlyList<StepWay> Ways() => [.. launches.Where(launch => launch.Way is not null).Select(launch => new StepWay(launch.Name, launch.Way!))];
+
     public void Dispose()
     {
         foreach (nint graph in graphs.Values)

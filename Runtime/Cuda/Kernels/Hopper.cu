@@ -49,6 +49,24 @@ DEVICE void copy_bytes(u32 target, const void* source, int bytes, u32 barrier)
                  ::"r"(target), "l"(source), "r"(bytes), "r"(barrier) : "memory");
 }
 
+/// So many bytes from shared to global memory, a multiple of 16.
+DEVICE void copy_bytes_out(void* target, u32 source, int bytes)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(target), "r"(source), "r"(bytes) : "memory");
+}
+
+/// Ends a group of what the thread copies out.
+DEVICE void copies_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+/// Waits until all that the thread copies out has been read from shared memory.
+DEVICE void copies_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+
+/// Waits until all that the thread has copied out is there.
+DEVICE void copies_wait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+
+/// What the copy engine does in global memory and what threads do are in order across this point.
+DEVICE void copies_fence() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+
 /// 16 bytes by a thread itself, of which so many are there and the others zeros.
 DEVICE void copy_piece(u32 target, const void* source, int bytes)
 {
@@ -79,6 +97,9 @@ DEVICE int load_acquire(const int* source)
 }
 
 DEVICE void store_release(int* target, int value) { asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(target), "r"(value) : "memory"); }
+
+/// Adds to what load_acquire reads.
+DEVICE void add_release(int* target, int value) { asm volatile("red.release.gpu.global.add.s32 [%0], %1;" ::"l"(target), "r"(value) : "memory"); }
 
 /// Adds to four floats in memory; loads and stores of such that other blocks add to pass by the first-level cache.
 DEVICE void add_four(float4* target, float4 x)

@@ -18,11 +18,8 @@ struct DeferredArgs
     const Element* biases[Results];
 };
 
-constexpr int Columns = 256, Depth = 64, Band = 16;
+constexpr int Depth = 64, Band = 16;
 constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns, Depth>, PieceBytes = TileBytes<64, Depth>, BiasBytes = 2 * Columns;
-
-/// What waits in registers is stored in pieces of so many columns, each by a step of the next tile.
-constexpr int PieceColumns = 32, Pieces = Columns / PieceColumns;
 
 DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
 
@@ -69,13 +66,6 @@ struct DeferredShared
     Gates gates;
 };
 
-DEVICE u32 shared_word(u32 address)
-{
-    u32 word;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
-    return word;
-}
-
 /// By one thread.
 DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
 {
@@ -108,73 +98,6 @@ DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
     }
 }
 
-/// A thread's sums of a tile, rounded, in pairs, as far as they aren't stored; and where they go: two rows, eight below one another.
-struct Waiting
-{
-    static constexpr int Piece = PieceColumns / 8;
-    u32 pairs[2][Columns / 8];
-    Element* target;
-    int part = 0, rows, columns, pieces = 0;
-
-    DEVICE void take(const DeferredArgs& args, const DeferredPlace& place, int row, u32 bias, const float (&sums)[Columns / 2])
-    {
-        if (Results > 1)
-            part = place.part;
-        bias += 4 * (lane_index() & 3);
-#pragma unroll
-        for (int j = 0; j < Columns / 8; j++)
-        {
-            u32 both = BIAS ? shared_word(bias + 16 * j) : 0;
-            float x = low_float(both), y = high_float(both);
-            pairs[0][j] = pack(sums[4 * j] + x, sums[4 * j + 1] + y);
-            pairs[1][j] = pack(sums[4 * j + 2] + x, sums[4 * j + 3] + y);
-        }
-        int column = place.column + 8 * (lane_index() & 3);
-        target = args.results[part] + row * args.strides[part] + column;
-        rows = args.rows - row;
-        columns = args.columns[part] - column;
-        pieces = Pieces;
-    }
-
-    /// Stores the first piece, if there is one.
-    DEVICE void store(const DeferredArgs& args)
-    {
-        if (pieces > 0)
-        {
-            store_row<0>(args);
-            store_row<1>(args);
-            target += PieceColumns;
-            columns -= PieceColumns;
-            pieces--;
-        }
-        // The others move up, as registers have no indices; always, so that they needn't be kept twice.
-#pragma unroll
-        for (int j = Piece; j < Columns / 8; j++)
-        {
-            pairs[0][j - Piece] = pairs[0][j];
-            pairs[1][j - Piece] = pairs[1][j];
-        }
-    }
-
-    template <int Half> DEVICE void store_row(const DeferredArgs& args)
-    {
-        const u32* four = pairs[Half];
-        uint4 result = quad_transpose(four[0], four[1], four[2], four[3]);
-        int inside = 8 * Half < rows ? columns : 0;
-        Element* at = target + 8 * Half * args.strides[part];
-        if (inside >= 8)
-            *(uint4*)at = result;
-        else
-        {
-            u32 parts[4] = {result.x, result.y, result.z, result.w};
-#pragma unroll
-            for (int i = 0; i < 7; i++)
-                if (i < inside)
-                    at[i].bits = (unsigned short)(parts[i / 2] >> i % 2 * 16);
-        }
-    }
-};
-
 /// Has the next step's products begin.
 DEVICE void begin_step(const DeferredShared& shared, const Ring& ring, int group, float (&sums)[Columns / 2])
 {
@@ -204,7 +127,7 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
         {
             begin_step(shared, ring, group, sums);
             // While this step's products, and those before, are under way.
-            waiting.store(args);
+            waiting.store();
             product_wait<1>();
             if (step > 0)
                 shared.gates.release(before);
@@ -215,19 +138,20 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
         pin(sums);
         if (!BIAS)
             shared.gates.release(before);
-        while (waiting.pieces > 0)
-            waiting.store(args);
+        waiting.store_all();
         DeferredPlace place(args, tile);
-        waiting.take(
-            args, place, place.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4, shared.bias + before.stage * BiasBytes, sums);
+        waiting.take(sums, shared.bias + before.stage * BiasBytes);
+        int row = place.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4;
+        i64 stride = args.strides[place.part];
+        Element* target = args.results[place.part] + row * stride + place.column;
+        waiting.send(target, target + 8 * stride, args.rows - row, args.columns[place.part] - place.column);
         if (BIAS)
         {
             __syncwarp();
             shared.gates.release(before);
         }
     }
-    while (waiting.pieces > 0)
-        waiting.store(args);
+    waiting.store_all();
 }
 
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_deferred(const __grid_constant__ DeferredArgs args)

@@ -5,69 +5,14 @@
 // addend is read, which may be the output. BIAS: whether a vector is added to each row. GROUPED: 0 one product; 1 the left's
 // rows in groups, each with a right of its own; 2 the contracted rows in groups, each with an output of its own.
 // Rows in groups lie in the order of their groups, each group's from a multiple of 64 on, or, where PICKED is 1, anywhere:
-// producers pick the left's rows then.
-
-struct ProductArgs
-{
-    int rows, columns, depth, groups;
-    i64 stride, groupStride, addendStride;
-    Output* output;
-    const Output* addend;
-    const Output* bias;
-    const int* offsets;
-    const int* order;
-    const Element* left;
-    i64 leftStride, share;
-};
-
-constexpr int Columns = 256, Depth = 64, Band = 16, GroupAlignment = 64;
-constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns, Depth>, PieceBytes = TileBytes<64, Depth>;
-
-DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
-
-/// The tiles of a block, one after another. Those that run at once share rows and columns: a band of rows goes over all columns.
-struct TilePlace
-{
-    int group = 0, before = 0, start = 0, end = 0, aligned = 0;
-    int row, column, steps;
-
-    DEVICE TilePlace(const ProductArgs& args)
-    {
-        if (GROUPED)
-            end = args.offsets[1];
-    }
-
-    DEVICE int rows(const ProductArgs& args) const { return GROUPED == 1 ? end - start : args.rows; }
-
-    /// Whether there is a tile of that number; numbers only rise.
-    DEVICE bool find(const ProductArgs& args, int tile)
-    {
-        int rowTiles, columnTiles = tiles_of(args.columns, Columns);
-        for (;;)
-        {
-            rowTiles = tiles_of(rows(args), Rows);
-            if (tile - before < rowTiles * columnTiles)
-                break;
-            before += rowTiles * columnTiles;
-            if (++group >= (GROUPED ? args.groups : 1))
-                return false;
-            aligned += tiles_of(end - start, GroupAlignment) * GroupAlignment;
-            start = end;
-            end = args.offsets[group + 1];
-        }
-        int local = tile - before, band = local / (Band * columnTiles) * Band, height = min(Band, rowTiles - band);
-        local -= band * columnTiles;
-        row = (band + local % height) * Rows;
-        column = local / height * Columns;
-        steps = tiles_of(GROUPED == 2 ? end - start : args.depth, Depth);
-        return true;
-    }
-};
+// producers pick the left's rows then. Where GATHERS isn't 0, warps gather them (RowGathering.cu) while products are under way.
+// DEFERRED: whether a tile's results, which are of 16 bits, are stored while the next tile's products are under way.
 
 struct ProductShared
 {
     u32 left, right;
     Gates gates;
+    RowGathering gathering;
 };
 
 /// Rows of a tile that a group's rows read, wherever they lie: eight threads to a row, each with 16 bytes of it, swizzled as the
@@ -114,6 +59,8 @@ DEVICE void produce(const ProductShared& shared, const TensorMap& left, const Te
         PickedRows picked;
         if (PICKED)
             picked = PickedRows(args, place);
+        if (GATHERS)
+            shared.gathering.await(args, place, tile);
         for (int step = 0; step < place.steps; step++, ring.advance())
         {
             int k = first + step * Depth;
@@ -139,6 +86,8 @@ DEVICE void produce(const ProductShared& shared, const TensorMap& left, const Te
                 copy_box(b, right, full, k, place.column, 0, matrix);
         }
     }
+    if (GATHERS)
+        shared.gathering.end(args);
 }
 
 /// Columns of a tile that are stored at once: what is added to is read before, so that all of it is under way together.
@@ -213,10 +162,46 @@ DEVICE void add_bias(float (&sums)[Columns / 2], const Output* bias, int columns
     }
 }
 
-DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int group)
+/// Has a step's products begin, which lies where the ring is.
+DEVICE void begin_step(const ProductShared& shared, const Ring& ring, int group, float (&sums)[Columns / 2])
 {
     constexpr int LeftStep = LEFT_OVER_ROWS ? 16 * RowBytes : 32, RightStep = RIGHT_OVER_ROWS ? 16 * RowBytes : 32;
+    u64 a = matrix(shared.left + ring.stage * LeftBytes + group * PieceBytes), b = matrix(shared.right + ring.stage * RightBytes, PieceBytes);
+    shared.gates.await_full(ring);
+    if (PICKED)
+        pieces_fence();
+    product_fence();
+#pragma unroll
+    for (int i = 0; i < Depth / 16; i++)
+        product<LEFT_OVER_ROWS, RIGHT_OVER_ROWS>(sums, a + ((i * LeftStep) >> 4), b + ((i * RightStep) >> 4), 1);
+    product_commit();
+}
+
+/// Where row r of a tile's group is stored, if it exists.
+DEVICE i64 stored_row(const ProductArgs& args, const TilePlace& place, int r)
+{
+    return GROUPED == 1 && r < place.rows(args) ? args.order[place.start + r] : r;
+}
+
+DEVICE void store_tile(float (&sums)[Columns / 2], const ProductArgs& args, const TilePlace& place, int row)
+{
+    Output* output = args.output + (GROUPED == 2 ? place.group * args.groupStride : 0) + place.column;
+    if (BIAS)
+        add_bias(sums, args.bias + place.column, args.columns - place.column);
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+    {
+        int r = row + 8 * half;
+        i64 at = stored_row(args, place, r);
+        store_row(
+            sums, half, output + at * args.stride, args.addend + place.column + at * args.addendStride, r < place.rows(args), args.columns - place.column);
+    }
+}
+
+DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int group)
+{
     Ring ring;
+    Waiting waiting;
     TilePlace place(args);
     for (int tile = blockIdx.x; place.find(args, tile); tile += gridDim.x)
     {
@@ -236,15 +221,10 @@ DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int gr
         Ring before = ring;
         for (int step = 0; step < place.steps; step++, ring.advance())
         {
-            u64 a = matrix(shared.left + ring.stage * LeftBytes + group * PieceBytes), b = matrix(shared.right + ring.stage * RightBytes, PieceBytes);
-            shared.gates.await_full(ring);
-            if (PICKED)
-                pieces_fence();
-            product_fence();
-#pragma unroll
-            for (int i = 0; i < Depth / 16; i++)
-                product<LEFT_OVER_ROWS, RIGHT_OVER_ROWS>(sums, a + ((i * LeftStep) >> 4), b + ((i * RightStep) >> 4), 1);
-            product_commit();
+            begin_step(shared, ring, group, sums);
+            // While this step's products, and those before, are under way.
+            if (DEFERRED)
+                waiting.store();
             product_wait<1>();
             if (step > 0)
                 shared.gates.release(before);
@@ -254,45 +234,54 @@ DEVICE void consume(const ProductShared& shared, const ProductArgs& args, int gr
         pin(sums);
         if (place.steps > 0)
             shared.gates.release(before);
-
-        Output* output = args.output + (GROUPED == 2 ? place.group * args.groupStride : 0) + place.column;
-        if (BIAS)
-            add_bias(sums, args.bias + place.column, args.columns - place.column);
-#pragma unroll
-        for (int half = 0; half < 2; half++)
+        if (DEFERRED)
         {
-            int r = row + 8 * half;
-            bool exists = r < rows;
-            i64 at = GROUPED == 1 && exists ? args.order[place.start + r] : r;
-            store_row(sums, half, output + at * args.stride, args.addend + place.column + at * args.addendStride, exists, args.columns - place.column);
+            waiting.store_all();
+            waiting.take(sums);
+            Element* output = (Element*)args.output + place.column;
+            waiting.send(
+                output + stored_row(args, place, row) * args.stride, output + stored_row(args, place, row + 8) * args.stride, rows - row,
+                args.columns - place.column);
         }
+        else
+            store_tile(sums, args, place, row);
     }
+    if (DEFERRED)
+        waiting.store_all();
 }
 
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_hopper(
     const __grid_constant__ TensorMap left, const __grid_constant__ TensorMap right, const __grid_constant__ ProductArgs args)
 {
-    __shared__ u64 barriers[2 * STAGES];
+    __shared__ u64 barriers[2 * STAGES + 2 * GATHERS];
     ProductShared shared;
     shared.left = tile_memory();
     shared.right = shared.left + STAGES * LeftBytes;
     u32 first = shared_address(barriers);
     shared.gates = {first, first + 8 * STAGES};
+    u32 second = first + 16 * STAGES;
+    shared.gathering = {shared.right + STAGES * RightBytes, {second, second + 8 * GATHERS}};
     if (threadIdx.x == 0)
     {
         shared.gates.init(STAGES, PICKED ? 1 + Warpgroup : 1);
+        if (GATHERS)
+            shared.gathering.gates.init(GATHERS, 1, 1);
         barrier_init_fence();
     }
     __syncthreads();
     if (threadIdx.x < Warpgroup)
     {
-        release_registers<PICKED ? 56 : ProducerRegisters>();
+        release_registers<PICKED ? 56 : GATHERS ? 40 : ProducerRegisters>();
         if (PICKED || threadIdx.x == 0)
             produce(shared, left, right, args);
+        else if (GATHERS && threadIdx.x / 32 == 1)
+            shared.gathering.load(args);
+        else if (GATHERS && threadIdx.x / 32 == 2)
+            shared.gathering.store(args);
     }
     else
     {
-        claim_registers<PICKED ? 216 : ConsumerRegisters>();
+        claim_registers<PICKED ? 216 : GATHERS ? 232 : ConsumerRegisters>();
         consume(shared, args, threadIdx.x / Warpgroup - 1);
     }
 }
