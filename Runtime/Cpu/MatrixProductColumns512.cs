@@ -8,6 +8,7 @@ namespace Legato.Runtime.Cpu;
 /// Up to 8 rows of A times 16 columns of B whose elements are contiguous along k (weights stored [N,K]), in AVX-512, straight
 /// from memory. A cache line of each column is loaded once, whole (columns of a power of two share a few sets of the L1 cache),
 /// and the 16 lines are turned, so that a vector holds one word of all columns and the sum over k keeps its order, element by element.
+/// One row alone is <see cref="MatrixProductRowColumns512"/>'s.
 /// </summary>
 internal static unsafe class MatrixProductColumns512
 {
@@ -17,7 +18,7 @@ internal static unsafe class MatrixProductColumns512
 
     public static delegate*<nint, float*, nint, byte*, nint, in ColumnFetch, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
     [
-        &Product<TElement, Height1>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
+        &MatrixProductRowColumns512.Product<TElement>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
         &Product<TElement, Height5>, &Product<TElement, Height6>, &Product<TElement, Height7>, &Product<TElement, Height8>,
     ];
 
@@ -49,7 +50,7 @@ internal static unsafe class MatrixProductColumns512
                 Cross(ref w2, ref w6, ref w10, ref w14);
                 Cross(ref w3, ref w7, ref w11, ref w15);
                 c0 = Add<TElement, FetchBetween<TElement>>(c0, a, first, second, third, fourth, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-                if (T.Rows > 1) c1 = Add<TElement, NoFetch>(c1, a + aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
+                c1 = Add<TElement, NoFetch>(c1, a + aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
                 if (T.Rows > 2) c2 = Add<TElement, NoFetch>(c2, a + 2 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
                 if (T.Rows > 3) c3 = Add<TElement, NoFetch>(c3, a + 3 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
                 if (T.Rows > 4) c4 = Add<TElement, NoFetch>(c4, a + 4 * aStride, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
@@ -65,7 +66,7 @@ internal static unsafe class MatrixProductColumns512
             {
                 Vector512<float> q = Gather<TElement>(b, bStride);
                 c0 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[0]), c0);
-                if (T.Rows > 1) c1 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[aStride]), c1);
+                c1 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[aStride]), c1);
                 if (T.Rows > 2) c2 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[2 * aStride]), c2);
                 if (T.Rows > 3) c3 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[3 * aStride]), c3);
                 if (T.Rows > 4) c4 = Avx512F.FusedMultiplyAdd(q, Vector512.Create(a[4 * aStride]), c4);
@@ -75,7 +76,7 @@ internal static unsafe class MatrixProductColumns512
             }
             float* row = c;
             Store(row, c0, add);
-            if (T.Rows > 1) Store(row += cStride, c1, add);
+            Store(row += cStride, c1, add);
             if (T.Rows > 2) Store(row += cStride, c2, add);
             if (T.Rows > 3) Store(row += cStride, c3, add);
             if (T.Rows > 4) Store(row += cStride, c4, add);
@@ -87,7 +88,7 @@ internal static unsafe class MatrixProductColumns512
 
     /// <summary>One k of all columns, where less than a line is left. No call: around one the sums would lie in memory.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Gather<TElement>(byte* b, nint stride) where TElement : struct, IColumnWords => Vector512.Create(
+    internal static Vector512<float> Gather<TElement>(byte* b, nint stride) where TElement : struct, IColumnWords => Vector512.Create(
         TElement.Load(b), TElement.Load(b + stride), TElement.Load(b + 2 * stride), TElement.Load(b + 3 * stride),
         TElement.Load(b + 4 * stride), TElement.Load(b + 5 * stride), TElement.Load(b + 6 * stride), TElement.Load(b + 7 * stride),
         TElement.Load(b + 8 * stride), TElement.Load(b + 9 * stride), TElement.Load(b + 10 * stride), TElement.Load(b + 11 * stride),
@@ -96,7 +97,7 @@ internal static unsafe class MatrixProductColumns512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store(float* c, Vector512<float> sum, bool add) => (add ? Vector512.Load(c) + sum : sum).Store(c);
 
-    /// <summary>Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns each.</summary>
+    /// <summary>The same as below, and fetches lines before where that isn't done between the sums.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Quads<TElement>(
         byte* b, nint stride, byte* first, byte* second, byte* third, int quad, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
@@ -108,6 +109,13 @@ internal static unsafe class MatrixProductColumns512
             FetchFour(second + quad * 4 * Line);
             FetchFour(third + quad * 4 * Line);
         }
+        Quads(b, stride, out w0, out w1, out w2, out w3);
+    }
+
+    /// <summary>Lines of four columns, turned within each quarter: vector i receives words i, 4 + i, 8 + i and 12 + i, of four columns each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void Quads(byte* b, nint stride, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3)
+    {
         Vector512<float> v0 = Vector512.Load((float*)b), v1 = Vector512.Load((float*)(b + stride));
         Vector512<float> v2 = Vector512.Load((float*)(b + 2 * stride)), v3 = Vector512.Load((float*)(b + 3 * stride));
         Vector512<double> low01 = Avx512F.UnpackLow(v0, v1).AsDouble(), low23 = Avx512F.UnpackLow(v2, v3).AsDouble();
@@ -129,7 +137,7 @@ internal static unsafe class MatrixProductColumns512
 
     /// <summary>Turns four vectors of four quarters: each receives one quarter of all, which is a word of all columns.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Cross(ref Vector512<float> w0, ref Vector512<float> w1, ref Vector512<float> w2, ref Vector512<float> w3)
+    internal static void Cross(ref Vector512<float> w0, ref Vector512<float> w1, ref Vector512<float> w2, ref Vector512<float> w3)
     {
         Vector512<float> low01 = Avx512F.Shuffle4x128(w0, w1, 0x44), low23 = Avx512F.Shuffle4x128(w2, w3, 0x44);
         Vector512<float> high01 = Avx512F.Shuffle4x128(w0, w1, 0xEE), high23 = Avx512F.Shuffle4x128(w2, w3, 0xEE);
@@ -144,7 +152,7 @@ internal static unsafe class MatrixProductColumns512
     /// can't have open.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Add<TElement, TFetch>(
+    internal static Vector512<float> Add<TElement, TFetch>(
         Vector512<float> sum, float* a, byte* first, byte* second, byte* third, byte* fourth, Vector512<float> w0, Vector512<float> w1, Vector512<float> w2, Vector512<float> w3,
         Vector512<float> w4, Vector512<float> w5, Vector512<float> w6, Vector512<float> w7, Vector512<float> w8, Vector512<float> w9,
         Vector512<float> w10, Vector512<float> w11, Vector512<float> w12, Vector512<float> w13, Vector512<float> w14, Vector512<float> w15)

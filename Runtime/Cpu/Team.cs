@@ -21,14 +21,16 @@ public sealed class Team : IDisposable
     /// <summary>Of how many steps between two barriers claims can be told apart.</summary>
     internal const int ClaimSets = 16;
 
-    private const double IdleSpinMicroseconds = 30;
+    /// <summary>The thread that starts runs may need a worker's core for it, so workers soon yield; they sleep once no run comes.</summary>
+    private const double IdleSpinMicroseconds = 5;
+    private const double IdleYieldMicroseconds = 300;
     private const double BarrierSpinMicroseconds = 50;
     private const double BarrierYieldMicroseconds = 2000;
 
     private readonly object _runLock = new();
     private readonly Worker[] _workers;
     private readonly Thread[] _threads;
-    private readonly TeamGate _start = new(IdleSpinMicroseconds, 0);
+    private readonly TeamGate _start = new(IdleSpinMicroseconds, IdleYieldMicroseconds);
     private readonly TeamGate _barrier = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
     private readonly TeamGate _done = new(0, 0);
     private PaddedInt _arrived;
