@@ -28,6 +28,7 @@ public static unsafe class MatrixProduct
         MatrixProductTile tile = MatrixProductTile.For(isa);
         if (MatrixProductSkinny.Suits(args, isa)) MatrixProductSkinny.Run(worker, args);
         else if (MatrixProductPrivate.Suits(args)) MatrixProductPrivate.Run(worker, args, tile);
+        else if (MatrixProductByColumns.Suits(args, worker.Count, tile)) MatrixProductByColumns.Run(worker, args, tile);
         else new MatrixProductShared(args, worker.Count, tile).Run(worker);
     }
 
@@ -36,8 +37,9 @@ public static unsafe class MatrixProduct
         if (args.M == 0 || args.N == 0) return 0;
         if (MatrixProductSkinny.Suits(args, isa)) return MatrixProductSkinny.ScratchBytes(args, workers);
         MatrixProductTile tile = MatrixProductTile.For(isa);
-        return MatrixProductPrivate.Suits(args)
-            ? MatrixProductPrivate.ScratchBytes(tile) * workers
+        if (MatrixProductPrivate.Suits(args)) return MatrixProductPrivate.ScratchBytes(tile) * workers;
+        return MatrixProductByColumns.Suits(args, workers, tile)
+            ? MatrixProductByColumns.ScratchBytes(args, workers, tile)
             : new MatrixProductShared(args, workers, tile).ScratchBytes;
     }
 

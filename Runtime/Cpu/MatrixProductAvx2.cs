@@ -11,13 +11,13 @@ internal static unsafe class MatrixProductAvx2
     public const int AWidth = 8;
     private const int Lanes = 8;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
+    public static delegate*<nint, float*, float*, float*, nint, float*, nint, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>, &Tile<Height5>, &Tile<Height6>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+    private static void Tile<T>(nint depth, float* a, float* b, float* addend, nint addendStride, float* c, nint cStride,
         byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector256<float> l0 = Vector256<float>.Zero, r0 = Vector256<float>.Zero;
@@ -38,22 +38,26 @@ internal static unsafe class MatrixProductAvx2
             if (T.Rows > 4) { x = Vector256.Create(a[4]); l4 = Fma.MultiplyAdd(x, bL, l4); r4 = Fma.MultiplyAdd(x, bR, r4); }
             if (T.Rows > 5) { x = Vector256.Create(a[5]); l5 = Fma.MultiplyAdd(x, bL, l5); r5 = Fma.MultiplyAdd(x, bR, r5); }
         }
-        Store(c, l0, r0, add);
-        if (T.Rows > 1) Store(c += cStride, l1, r1, add);
-        if (T.Rows > 2) Store(c += cStride, l2, r2, add);
-        if (T.Rows > 3) Store(c += cStride, l3, r3, add);
-        if (T.Rows > 4) Store(c += cStride, l4, r4, add);
-        if (T.Rows > 5) Store(c += cStride, l5, r5, add);
+        if (addend != null)
+        {
+            l0 += Vector256.Load(addend); r0 += Vector256.Load(addend + Lanes);
+            if (T.Rows > 1) { addend += addendStride; l1 += Vector256.Load(addend); r1 += Vector256.Load(addend + Lanes); }
+            if (T.Rows > 2) { addend += addendStride; l2 += Vector256.Load(addend); r2 += Vector256.Load(addend + Lanes); }
+            if (T.Rows > 3) { addend += addendStride; l3 += Vector256.Load(addend); r3 += Vector256.Load(addend + Lanes); }
+            if (T.Rows > 4) { addend += addendStride; l4 += Vector256.Load(addend); r4 += Vector256.Load(addend + Lanes); }
+            if (T.Rows > 5) { addend += addendStride; l5 += Vector256.Load(addend); r5 += Vector256.Load(addend + Lanes); }
+        }
+        Store(c, l0, r0);
+        if (T.Rows > 1) Store(c += cStride, l1, r1);
+        if (T.Rows > 2) Store(c += cStride, l2, r2);
+        if (T.Rows > 3) Store(c += cStride, l3, r3);
+        if (T.Rows > 4) Store(c += cStride, l4, r4);
+        if (T.Rows > 5) Store(c += cStride, l5, r5);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(float* c, Vector256<float> l, Vector256<float> r, bool add)
+    private static void Store(float* c, Vector256<float> l, Vector256<float> r)
     {
-        if (add)
-        {
-            l = Vector256.Load(c) + l;
-            r = Vector256.Load(c + Lanes) + r;
-        }
         l.Store(c);
         r.Store(c + Lanes);
     }

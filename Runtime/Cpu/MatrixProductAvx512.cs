@@ -18,14 +18,14 @@ internal static unsafe class MatrixProductAvx512
     /// <summary>How far ahead A is fetched, in floats: 16 steps of k, longer than the L2 cache takes.</summary>
     private const int PrefetchA = 16 * AWidth;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
+    public static delegate*<nint, float*, float*, float*, nint, float*, nint, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>, &Tile<Height5>, &Tile<Height6>, &Tile<Height7>,
         &Tile<Height8>, &Tile<Height9>, &Tile<Height10>, &Tile<Height11>, &Tile<Height12>, &Tile<Height13>, &Tile<Height14>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+    private static void Tile<T>(nint depth, float* a, float* b, float* addend, nint addendStride, float* c, nint cStride,
         byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector512<float> l0 = Vector512<float>.Zero, r0 = Vector512<float>.Zero;
@@ -43,6 +43,7 @@ internal static unsafe class MatrixProductAvx512
         Vector512<float> l12 = Vector512<float>.Zero, r12 = Vector512<float>.Zero;
         Vector512<float> l13 = Vector512<float>.Zero, r13 = Vector512<float>.Zero;
         PrefetchTile<T>(c, cStride);
+        if (addend != c && addend != null) PrefetchTile<T>(addend, addendStride);
         for (; depth > 0; depth--, a += AWidth, b += Columns, next += nextStep)
         {
             Sse.Prefetch0(a + PrefetchA);
@@ -64,42 +65,54 @@ internal static unsafe class MatrixProductAvx512
             if (T.Rows > 12) { x = Vector512.Create(a[12]); l12 = Avx512F.FusedMultiplyAdd(x, bL, l12); r12 = Avx512F.FusedMultiplyAdd(x, bR, r12); }
             if (T.Rows > 13) { x = Vector512.Create(a[13]); l13 = Avx512F.FusedMultiplyAdd(x, bL, l13); r13 = Avx512F.FusedMultiplyAdd(x, bR, r13); }
         }
-        Store(c, l0, r0, add);
-        if (T.Rows > 1) Store(c += cStride, l1, r1, add);
-        if (T.Rows > 2) Store(c += cStride, l2, r2, add);
-        if (T.Rows > 3) Store(c += cStride, l3, r3, add);
-        if (T.Rows > 4) Store(c += cStride, l4, r4, add);
-        if (T.Rows > 5) Store(c += cStride, l5, r5, add);
-        if (T.Rows > 6) Store(c += cStride, l6, r6, add);
-        if (T.Rows > 7) Store(c += cStride, l7, r7, add);
-        if (T.Rows > 8) Store(c += cStride, l8, r8, add);
-        if (T.Rows > 9) Store(c += cStride, l9, r9, add);
-        if (T.Rows > 10) Store(c += cStride, l10, r10, add);
-        if (T.Rows > 11) Store(c += cStride, l11, r11, add);
-        if (T.Rows > 12) Store(c += cStride, l12, r12, add);
-        if (T.Rows > 13) Store(c += cStride, l13, r13, add);
+        if (addend != null)
+        {
+            l0 += Vector512.Load(addend); r0 += Vector512.Load(addend + Lanes);
+            if (T.Rows > 1) { addend += addendStride; l1 += Vector512.Load(addend); r1 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 2) { addend += addendStride; l2 += Vector512.Load(addend); r2 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 3) { addend += addendStride; l3 += Vector512.Load(addend); r3 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 4) { addend += addendStride; l4 += Vector512.Load(addend); r4 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 5) { addend += addendStride; l5 += Vector512.Load(addend); r5 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 6) { addend += addendStride; l6 += Vector512.Load(addend); r6 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 7) { addend += addendStride; l7 += Vector512.Load(addend); r7 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 8) { addend += addendStride; l8 += Vector512.Load(addend); r8 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 9) { addend += addendStride; l9 += Vector512.Load(addend); r9 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 10) { addend += addendStride; l10 += Vector512.Load(addend); r10 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 11) { addend += addendStride; l11 += Vector512.Load(addend); r11 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 12) { addend += addendStride; l12 += Vector512.Load(addend); r12 += Vector512.Load(addend + Lanes); }
+            if (T.Rows > 13) { addend += addendStride; l13 += Vector512.Load(addend); r13 += Vector512.Load(addend + Lanes); }
+        }
+        Store(c, l0, r0);
+        if (T.Rows > 1) Store(c += cStride, l1, r1);
+        if (T.Rows > 2) Store(c += cStride, l2, r2);
+        if (T.Rows > 3) Store(c += cStride, l3, r3);
+        if (T.Rows > 4) Store(c += cStride, l4, r4);
+        if (T.Rows > 5) Store(c += cStride, l5, r5);
+        if (T.Rows > 6) Store(c += cStride, l6, r6);
+        if (T.Rows > 7) Store(c += cStride, l7, r7);
+        if (T.Rows > 8) Store(c += cStride, l8, r8);
+        if (T.Rows > 9) Store(c += cStride, l9, r9);
+        if (T.Rows > 10) Store(c += cStride, l10, r10);
+        if (T.Rows > 11) Store(c += cStride, l11, r11);
+        if (T.Rows > 12) Store(c += cStride, l12, r12);
+        if (T.Rows > 13) Store(c += cStride, l13, r13);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(float* c, Vector512<float> l, Vector512<float> r, bool add)
+    private static void Store(float* c, Vector512<float> l, Vector512<float> r)
     {
-        if (add)
-        {
-            l = Vector512.Load(c) + l;
-            r = Vector512.Load(c + Lanes) + r;
-        }
         l.Store(c);
         r.Store(c + Lanes);
     }
 
-    /// <summary>Fetches the tile of C, which is needed only after the whole depth.</summary>
+    /// <summary>Fetches a tile, which is needed only after the whole depth.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void PrefetchTile<T>(float* c, nint cStride) where T : struct, ITileHeight
+    private static void PrefetchTile<T>(float* tile, nint stride) where T : struct, ITileHeight
     {
-        for (int row = 0; row < T.Rows; row++, c += cStride)
+        for (int row = 0; row < T.Rows; row++, tile += stride)
         {
-            Sse.Prefetch0(c);
-            Sse.Prefetch0(c + Lanes);
+            Sse.Prefetch0(tile);
+            Sse.Prefetch0(tile + Lanes);
         }
     }
 }

@@ -13,13 +13,13 @@ internal static unsafe class MatrixProductPortable
     public const int AWidth = 4;
     private const int Lanes = 4;
 
-    public static delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] Kernels() =>
+    public static delegate*<nint, float*, float*, float*, nint, float*, nint, byte*, nint, void>[] Kernels() =>
     [
         &Tile<Height1>, &Tile<Height2>, &Tile<Height3>, &Tile<Height4>,
     ];
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(nint depth, float* a, float* b, float* c, nint cStride, bool add,
+    private static void Tile<T>(nint depth, float* a, float* b, float* addend, nint addendStride, float* c, nint cStride,
         byte* next, nint nextStep) where T : struct, ITileHeight
     {
         Vector128<float> l0 = Vector128<float>.Zero, r0 = Vector128<float>.Zero;
@@ -35,20 +35,22 @@ internal static unsafe class MatrixProductPortable
             if (T.Rows > 2) { x = Vector128.Create(a[2]); l2 = Vector128.MultiplyAddEstimate(x, bL, l2); r2 = Vector128.MultiplyAddEstimate(x, bR, r2); }
             if (T.Rows > 3) { x = Vector128.Create(a[3]); l3 = Vector128.MultiplyAddEstimate(x, bL, l3); r3 = Vector128.MultiplyAddEstimate(x, bR, r3); }
         }
-        Store(c, l0, r0, add);
-        if (T.Rows > 1) Store(c += cStride, l1, r1, add);
-        if (T.Rows > 2) Store(c += cStride, l2, r2, add);
-        if (T.Rows > 3) Store(c += cStride, l3, r3, add);
+        if (addend != null)
+        {
+            l0 += Vector128.Load(addend); r0 += Vector128.Load(addend + Lanes);
+            if (T.Rows > 1) { addend += addendStride; l1 += Vector128.Load(addend); r1 += Vector128.Load(addend + Lanes); }
+            if (T.Rows > 2) { addend += addendStride; l2 += Vector128.Load(addend); r2 += Vector128.Load(addend + Lanes); }
+            if (T.Rows > 3) { addend += addendStride; l3 += Vector128.Load(addend); r3 += Vector128.Load(addend + Lanes); }
+        }
+        Store(c, l0, r0);
+        if (T.Rows > 1) Store(c += cStride, l1, r1);
+        if (T.Rows > 2) Store(c += cStride, l2, r2);
+        if (T.Rows > 3) Store(c += cStride, l3, r3);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(float* c, Vector128<float> l, Vector128<float> r, bool add)
+    private static void Store(float* c, Vector128<float> l, Vector128<float> r)
     {
-        if (add)
-        {
-            l = Vector128.Load(c) + l;
-            r = Vector128.Load(c + Lanes) + r;
-        }
         l.Store(c);
         r.Store(c + Lanes);
     }

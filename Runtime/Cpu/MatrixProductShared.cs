@@ -5,19 +5,28 @@ namespace Legato.Runtime.Cpu;
 /// <summary>
 /// The large product (after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008): A and B are
 /// packed once into panels that all workers read. C, A and B are cut into super-blocks, so that scratch stays bounded;
-/// each is a stage of packing and one of computing, with two buffers in turn. All items of all stages stand in one order
+/// each is a stage of packing and one of computing, with three buffers in turn. All items of all stages stand in one order
 /// (pack 0, pack 1, compute 0, pack 2, compute 1, …) and are claimed one by one. An item waits only for items before it,
-/// which are in somebody's hands already: no barrier, and a worker that the system delays holds nobody up for long.
+/// which are in somebody's hands already, and mostly for none of the stage just before: no barrier, and a worker that the
+/// system delays holds nobody up for long.
 /// </summary>
 internal readonly unsafe struct MatrixProductShared
 {
-    private const int DepthSuper = 4 * MatrixProduct.DepthBlock;
+    private const int DepthSuper = 3 * MatrixProduct.DepthBlock;
     private const int RowSuper = 1536;
     private const int ColumnSuper = 3072;
 
-    /// <summary>C is computed in blocks of about so many rows and columns: the block of C and its rows of A fit the L2 cache.</summary>
+    /// <summary>
+    /// C is computed in blocks of at most so many rows and columns, of fewer rows where a tile's share of the L2 cache holds no
+    /// more of A. Panels are as deep as a super-block, so that C is read and written as seldom as can be.
+    /// </summary>
     private const int RowBlock = 126;
-    private const int ColumnBlock = 512;
+    private const int ColumnBlock = 384;
+
+    /// <summary>Blocks have at least so many columns unless C has fewer, and are made narrower than that where a worker would have fewer than so many of them.</summary>
+    private const int LeastColumnBlock = 64;
+    private const int BlocksEach = 16;
+    private const int Buffers = 3;
     private const int CounterStride = 16;
 
     private readonly MatrixProductArgs _args;
@@ -25,20 +34,31 @@ internal readonly unsafe struct MatrixProductShared
     private readonly int _rowSuper, _columnSuper, _depthSuper;
     private readonly int _rowSupers, _columnSupers, _depthSupers;
     private readonly int _rowBlock, _columnBlock;
-    private readonly int _stages;
+    private readonly int _stages, _aBuffers, _bBuffers;
 
     public MatrixProductShared(in MatrixProductArgs args, int workers, MatrixProductTile tile)
     {
         (_args, _tile) = (args, tile);
-        (_rowSuper, _rowSupers) = Cut(args.M, RowSuper, tile.Rows);
         (_columnSuper, _columnSupers) = Cut(args.N, ColumnSuper, tile.Columns);
         (_depthSuper, _depthSupers) = Cut(args.K, DepthSuper, MatrixProduct.DepthBlock);
+        // With two of them, no stage adds to what the stage before it computes.
+        int halfRows = MatrixProduct.RoundUp(MatrixProduct.Divide(args.M, 2), tile.Rows);
+        (_rowSuper, _rowSupers) = Cut(args.M, _depthSupers > 1 && args.M > RowBlock ? Math.Min(RowSuper, halfRows) : RowSuper, tile.Rows);
         _stages = args.BatchCount * _columnSupers * _depthSupers * _rowSupers;
-        (_rowBlock, _) = Cut(_rowSuper, RowBlock, tile.Rows);
-        (_columnBlock, _) = Cut(_columnSuper, ColumnBlock, tile.Columns);
+        // A that is one super-block is packed once for each product of the batch; B once while only the rows change.
+        bool isOneA = _rowSupers * _depthSupers == 1;
+        _aBuffers = Math.Min(Buffers, isOneA ? args.BatchCount : _stages);
+        _bBuffers = Math.Min(_rowSupers > 1 ? Buffers - 1 : Buffers, _stages / _rowSupers);
+        int mostRows = Math.Min(RowBlock, tile.CacheBytes / (tile.AWidth * _depthSuper * sizeof(float)) * tile.Rows);
+        (_rowBlock, int rowBlocks) = Cut(_rowSuper, mostRows, tile.Rows);
+        int columnBlocks = MatrixProduct.Divide(workers * BlocksEach, rowBlocks * _stages);
+        int mostColumns = Math.Clamp(MatrixProduct.Divide(_columnSuper, columnBlocks), LeastColumnBlock, ColumnBlock);
+        (_columnBlock, _) = Cut(_columnSuper, mostColumns, tile.Columns);
     }
 
-    public long ScratchBytes => CounterBytes + (AFloats + BFloats) * Math.Min(2, _stages) * sizeof(float);
+    public long ScratchBytes => CounterBytes + (AFloats * _aBuffers + BFloats * _bBuffers) * sizeof(float);
+
+    private bool IsOneA => _rowSupers * _depthSupers == 1;
 
     private long AFloats => (long)MatrixProduct.Divide(_rowSuper, _tile.Rows) * _tile.AWidth * _depthSuper;
 
@@ -70,7 +90,7 @@ internal readonly unsafe struct MatrixProductShared
         int bItems = super.PacksB ? super.ColumnGroups(this) * super.DepthBlocks : 0;
         while (progress.Take(aItems + bItems, out int item))
         {
-            progress.AwaitStages(ref progress.ComputedStages, stage - 1, Computed, this);
+            progress.AwaitStages(ref progress.ComputedStages, stage - Buffers + 1, Computed, this);
             if (item < aItems) PackA(super, item);
             else PackB(super, item - aItems);
             Interlocked.Increment(ref Packed[stage * CounterStride]);
@@ -84,7 +104,8 @@ internal readonly unsafe struct MatrixProductShared
         while (progress.Take(rowBlocks * columnBlocks, out int item))
         {
             progress.AwaitStages(ref progress.PackedStages, stage + 1, Packed, this);
-            if (super.K0 > 0) progress.AwaitStages(ref progress.ComputedStages, stage, Computed, this);
+            // The same block of C at the depth before.
+            if (super.K0 > 0) progress.AwaitStages(ref progress.ComputedStages, stage - _rowSupers + 1, Computed, this);
             ComputeBlock(super, item % rowBlocks, item / rowBlocks);
             Interlocked.Increment(ref Computed[stage * CounterStride]);
         }
@@ -95,7 +116,7 @@ internal readonly unsafe struct MatrixProductShared
         int groups = super.RowGroups(this), k = item / groups * MatrixProduct.DepthBlock, row = item % groups * _rowBlock;
         int depth = Math.Min(MatrixProduct.DepthBlock, super.Depth - k);
         int m0 = super.M0 + row, m1 = Math.Min(super.M0 + super.Rows, m0 + _rowBlock);
-        _args.PackA(_tile, super.Batch, m0, m1, super.K0 + k, depth, APanel(super, row, k, depth), (nint)depth * _tile.AWidth);
+        _args.PackA(_tile, super.Batch, m0, m1, super.K0 + k, depth, APanel(super, row) + (nint)k * _tile.AWidth, (nint)super.Depth * _tile.AWidth);
     }
 
     private void PackB(in Super super, int item)
@@ -103,7 +124,7 @@ internal readonly unsafe struct MatrixProductShared
         int groups = super.ColumnGroups(this), k = item / groups * MatrixProduct.DepthBlock, column = item % groups * _columnBlock;
         int depth = Math.Min(MatrixProduct.DepthBlock, super.Depth - k);
         int n0 = super.N0 + column, n1 = Math.Min(super.N0 + super.Columns, n0 + _columnBlock);
-        _args.PackB(_tile, super.Batch, n0, n1, super.K0 + k, depth, BPanel(super, column, k, depth), (nint)depth * _tile.Columns);
+        _args.PackB(_tile, super.Batch, n0, n1, super.K0 + k, depth, BPanel(super, column) + (nint)k * _tile.Columns, (nint)super.Depth * _tile.Columns);
     }
 
     private void ComputeBlock(in Super super, int rowBlock, int columnBlock)
@@ -112,53 +133,36 @@ internal readonly unsafe struct MatrixProductShared
         int column0 = columnBlock * _columnBlock, column1 = Math.Min(super.Columns, column0 + _columnBlock);
         int m0 = super.M0 + row;
         float* c = (float*)_args.C + super.Batch * _args.CBatchStride + m0 * _args.CRowStride + super.N0;
-        for (int k = 0; k < super.Depth; k += MatrixProduct.DepthBlock)
+        float* a = APanel(super, row);
+        nint aPanelStride = (nint)super.Depth * _tile.AWidth, bPanelFloats = (nint)super.Depth * _tile.Columns;
+        bool add = _args.Accumulate || super.K0 > 0;
+        for (int column = column0; column < column1; column += _tile.Columns)
         {
-            int depth = Math.Min(MatrixProduct.DepthBlock, super.Depth - k);
-            float* a = APanel(super, row, k, depth);
-            bool add = _args.Accumulate || super.K0 + k > 0;
-            for (int column = column0; column < column1; column += _tile.Columns)
-                _tile.Strip(rows, Math.Min(_tile.Columns, column1 - column), depth, a, (nint)depth * _tile.AWidth,
-                    BPanel(super, column, k, depth), c + column, (nint)_args.CRowStride, add, Next(super, row, rows, column0, column1, column, k, depth));
+            float* b = BPanel(super, column);
+            var next = column + _tile.Columns < column1 ? new MatrixProductNext((byte*)(b + bPanelFloats), bPanelFloats * sizeof(float)) : default;
+            _tile.Strip(rows, Math.Min(_tile.Columns, column1 - column), super.Depth, a, aPanelStride, b, c + column, (nint)_args.CRowStride, add, next);
         }
         if (super.K0 + super.Depth == _args.K)
             _args.Epilogue?.Invoke(super.Batch, m0, m0 + rows, super.N0 + column0, super.N0 + column1);
     }
 
-    /// <summary>After a panel of B comes the next, or the first of the next depth block; of that block's rows of A each panel fetches a part.</summary>
-    private MatrixProductNext Next(in Super super, int row, int rows, int column0, int column1, int column, int k, int depth)
-    {
-        nint bBytes = (nint)depth * _tile.Columns * sizeof(float);
-        int nextK = k + depth, nextDepth = Math.Min(MatrixProduct.DepthBlock, super.Depth - nextK);
-        if (nextDepth <= 0)
-            return column + _tile.Columns < column1 ? new MatrixProductNext(BPanel(super, column + _tile.Columns, k, depth), bBytes, null, 0) : default;
-        int columns = MatrixProduct.Divide(column1 - column0, _tile.Columns);
-        nint aBytes = (nint)MatrixProduct.Divide(rows, _tile.Rows) * _tile.AWidth * nextDepth * sizeof(float) / columns;
-        float* b = column + _tile.Columns < column1 ? BPanel(super, column + _tile.Columns, k, depth) : BPanel(super, column0, nextK, nextDepth);
-        float* a = APanel(super, row, nextK, nextDepth) + (column - column0) / _tile.Columns * aBytes / sizeof(float);
-        return new MatrixProductNext(b, bBytes, a, aBytes);
-    }
-
-    /// <summary>Where the panel of A that begins at this row and depth of the super-block lies: depth blocks, then panels.</summary>
-    private float* APanel(in Super super, int row, int k, int depth)
+    /// <summary>Where the panel of A that begins at this row of the super-block lies.</summary>
+    private float* APanel(in Super super, int row)
     {
         float* buffer = (float*)(_args.Scratch + (nint)CounterBytes) + super.ABuffer * AFloats;
-        int panels = MatrixProduct.Divide(super.Rows, _tile.Rows);
-        return buffer + (nint)panels * _tile.AWidth * k + (nint)(row / _tile.Rows) * _tile.AWidth * depth;
+        return buffer + (nint)(row / _tile.Rows) * _tile.AWidth * super.Depth;
     }
 
-    private float* BPanel(in Super super, int column, int k, int depth)
+    private float* BPanel(in Super super, int column)
     {
-        float* buffer = (float*)(_args.Scratch + (nint)CounterBytes) + Math.Min(2, _stages) * AFloats + super.BBuffer * BFloats;
-        int panels = MatrixProduct.Divide(super.Columns, _tile.Columns);
-        return buffer + (nint)panels * _tile.Columns * k + (nint)column * depth;
+        float* buffer = (float*)(_args.Scratch + (nint)CounterBytes) + _aBuffers * AFloats + super.BBuffer * BFloats;
+        return buffer + (nint)column * super.Depth;
     }
 
     private Super SuperOf(int stage)
     {
         int row = stage % _rowSupers, rest = stage / _rowSupers;
         int depth = rest % _depthSupers, column = rest / _depthSupers % _columnSupers;
-        bool oneA = _rowSupers * _depthSupers == 1;
         int batch = rest / _depthSupers / _columnSupers;
         return new Super
         {
@@ -170,10 +174,10 @@ internal readonly unsafe struct MatrixProductShared
             K0 = depth * _depthSuper,
             Depth = Math.Min(_depthSuper, _args.K - depth * _depthSuper),
             // B stays packed while only the rows change, A stays packed over a whole product that has one super-block of it.
-            PacksA = !oneA || column == 0,
-            ABuffer = (oneA ? batch : stage) % 2,
+            PacksA = !IsOneA || column == 0,
+            ABuffer = (IsOneA ? batch : stage) % _aBuffers,
             PacksB = row == 0,
-            BBuffer = rest % 2,
+            BBuffer = rest % _bBuffers,
         };
     }
 
@@ -194,7 +198,7 @@ internal readonly unsafe struct MatrixProductShared
         return (equal, MatrixProduct.Divide(size, equal));
     }
 
-    /// <summary>One super-block: what it covers, and which of the two buffers of A and of B hold its panels.</summary>
+    /// <summary>One super-block: what it covers, and which of the buffers of A and of B hold its panels.</summary>
     private readonly struct Super
     {
         public int Batch { get; init; }

@@ -5,15 +5,17 @@ namespace Legato.Runtime.Cpu;
 /// <summary>
 /// The tile kernels of one instruction set. A kernel computes an h×<see cref="Columns"/> tile of C, h ≤ <see cref="Rows"/>,
 /// over one block of depth: panel of A [depth, <see cref="AWidth"/>] by panel of B [depth, <see cref="Columns"/>], the tile
-/// kept in registers. Each element is one chain of fused multiply-adds in ascending k from zero, which is then stored, or
-/// added to C: all instruction sets with fused multiply-add give the same bits.
+/// kept in registers. Each element is one chain of fused multiply-adds in ascending k from zero; an addend, if there is one, is
+/// added at the end, and the sum is stored: all instruction sets with fused multiply-add give the same bits.
 /// </summary>
 internal sealed unsafe class MatrixProductTile
 {
-    private readonly delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] _kernels;
+    private const int TileAlignment = 64;
 
-    private MatrixProductTile(int columns, int aWidth, delegate*<nint, float*, float*, float*, nint, bool, byte*, nint, void>[] kernels) =>
-        (Rows, Columns, AWidth, _kernels) = (kernels.Length, columns, aWidth, kernels);
+    private readonly delegate*<nint, float*, float*, float*, nint, float*, nint, byte*, nint, void>[] _kernels;
+
+    private MatrixProductTile(int columns, int aWidth, int cacheBytes, delegate*<nint, float*, float*, float*, nint, float*, nint, byte*, nint, void>[] kernels) =>
+        (Rows, Columns, AWidth, CacheBytes, _kernels) = (kernels.Length, columns, aWidth, cacheBytes, kernels);
 
     /// <summary>Rows of the highest tile.</summary>
     public int Rows { get; }
@@ -23,6 +25,9 @@ internal sealed unsafe class MatrixProductTile
 
     /// <summary>Floats for each k in a panel of A; at least <see cref="Rows"/>, padded so that vectors store aligned.</summary>
     public int AWidth { get; }
+
+    /// <summary>Bytes of A that, beside two panels of B, the L2 cache of any processor with these instructions holds.</summary>
+    public int CacheBytes { get; }
 
     public static MatrixProductTile For(CpuIsa isa) => isa switch
     {
@@ -34,60 +39,69 @@ internal sealed unsafe class MatrixProductTile
     /// <summary>
     /// Multiplies panels of A, <paramref name="aPanelStride"/> floats apart, with one panel of B into a strip of C of
     /// <paramref name="rows"/> rows and <paramref name="columns"/> ≤ <see cref="Columns"/> columns, and meanwhile fetches
-    /// into the L2 cache what comes next.
+    /// into the L2 cache what comes next. The sums of the blocks of a deep panel meet in a tile that stays in the L1 cache:
+    /// C is read and written once.
     /// </summary>
     [SkipLocalsInit]
     public void Strip(int rows, int columns, int depth, float* a, nint aPanelStride, float* b, float* c, nint cStride, bool add, in MatrixProductNext next)
     {
-        float* edge = stackalloc float[Rows * Columns];
+        float* unaligned = stackalloc float[Rows * Columns + TileAlignment / sizeof(float)];
+        float* tile = (float*)(((nint)unaligned + TileAlignment - 1) & -TileAlignment);
+        bool isWhole = columns == Columns;
         nint step = next.BytesEach(MatrixProduct.Divide(rows, Rows) * depth), fetched = 0;
-        for (int m = 0; m < rows; m += Rows, a += aPanelStride, c += Rows * cStride, fetched += step * depth)
+        for (int m = 0; m < rows; m += Rows, a += aPanelStride, c += Rows * cStride)
         {
             int height = Math.Min(Rows, rows - m);
-            if (columns == Columns)
+            if (add && !isWhole) CopyTile(c, cStride, tile, Columns, height, columns);
+            float* addend = !add ? null : isWhole ? c : tile;
+            nint addendStride = isWhole ? cStride : Columns;
+            int k = 0;
+            do
             {
-                _kernels[height - 1](depth, a, b, c, cStride, add, next.At(fetched), step);
-                continue;
-            }
-            _kernels[height - 1](depth, a, b, edge, Columns, false, next.At(fetched), step);
-            StoreEdge(edge, height, columns, c, cStride, add);
+                int steps = Math.Min(MatrixProduct.DepthBlock, depth - k);
+                bool isFinal = isWhole && k + steps == depth;
+                float* sum = isFinal ? c : tile;
+                nint sumStride = isFinal ? cStride : Columns;
+                _kernels[height - 1](steps, a + (nint)k * AWidth, b + (nint)k * Columns, addend, addendStride, sum, sumStride, next.At(fetched), step);
+                addend = sum;
+                addendStride = sumStride;
+                fetched += step * steps;
+                k += steps;
+            } while (k < depth);
+            if (!isWhole) CopyTile(tile, Columns, c, cStride, height, columns);
         }
     }
 
-    private void StoreEdge(float* edge, int rows, int columns, float* c, nint cStride, bool add)
+    private static void CopyTile(float* source, nint sourceStride, float* target, nint targetStride, int rows, int columns)
     {
-        for (int m = 0; m < rows; m++, edge += Columns, c += cStride)
-            for (int n = 0; n < columns; n++)
-                c[n] = add ? c[n] + edge[n] : edge[n];
+        for (int m = 0; m < rows; m++, source += sourceStride, target += targetStride)
+            new Span<float>(source, columns).CopyTo(new Span<float>(target, columns));
     }
 
     private static class Avx512
     {
-        public static readonly MatrixProductTile Value = new(MatrixProductAvx512.Columns, MatrixProductAvx512.AWidth, MatrixProductAvx512.Kernels());
+        public static readonly MatrixProductTile Value = new(MatrixProductAvx512.Columns, MatrixProductAvx512.AWidth, 512 << 10, MatrixProductAvx512.Kernels());
     }
 
     private static class Avx2
     {
-        public static readonly MatrixProductTile Value = new(MatrixProductAvx2.Columns, MatrixProductAvx2.AWidth, MatrixProductAvx2.Kernels());
+        public static readonly MatrixProductTile Value = new(MatrixProductAvx2.Columns, MatrixProductAvx2.AWidth, 256 << 10, MatrixProductAvx2.Kernels());
     }
 
     private static class Portable
     {
-        public static readonly MatrixProductTile Value = new(MatrixProductPortable.Columns, MatrixProductPortable.AWidth, MatrixProductPortable.Kernels());
+        public static readonly MatrixProductTile Value = new(MatrixProductPortable.Columns, MatrixProductPortable.AWidth, 256 << 10, MatrixProductPortable.Kernels());
     }
 }
 
-/// <summary>
-/// What the tiles of a strip fetch ahead: <paramref name="bBytes"/> from <paramref name="b"/>, then <paramref name="aBytes"/>
-/// from <paramref name="a"/>, in equal parts for each k.
-/// </summary>
-internal readonly unsafe struct MatrixProductNext(float* b, nint bBytes, float* a, nint aBytes)
+/// <summary>What the tiles of a strip fetch ahead, in equal parts for each k: so many bytes from an address on.</summary>
+internal readonly unsafe struct MatrixProductNext(byte* start, nint bytes)
 {
-    private readonly byte* _b = (byte*)b, _a = (byte*)a;
+    private readonly byte* _start = start;
 
-    public nint BytesEach(int parts) => (bBytes + aBytes + parts - 1) / Math.Max(1, parts);
+    public nint BytesEach(int parts) => (bytes + parts - 1) / Math.Max(1, parts);
 
-    public byte* At(nint fetched) => fetched < bBytes ? _b + fetched : _a + (fetched - bBytes);
+    public byte* At(nint fetched) => _start + fetched;
 }
 
 /// <summary>A tile's height as a type, so that the compiler specialises a kernel to it and drops the rows above.</summary>
