@@ -51,6 +51,14 @@ public unsafe class MatrixProductTests
         new Problem(new Random(n), m, n, k, MatrixElement.BFloat16).CheckAll(CpuIsaChoice.Best);
     }
 
+    /// <summary>Weights stored [N,K] and enough columns that each worker packs its own, in panels of several depth blocks and of one.</summary>
+    [TestCase(130, 600, 1300), TestCase(520, 801, 96), TestCase(97, 390, 3100)]
+    public void RowsByWeights(int m, int n, int k)
+    {
+        foreach (CpuIsa isa in Isas) new Problem(new Random(m), m, n, k, MatrixElement.Float32, transposeB: true).CheckAll(isa);
+        new Problem(new Random(n), m, n, k, MatrixElement.BFloat16, transposeB: true).CheckAll(CpuIsaChoice.Best);
+    }
+
     [TestCase(7, 20, 30, 40), TestCase(3, 100, 110, 500), TestCase(5, 1, 64, 33)]
     public void Batches(int batch, int m, int n, int k)
     {
