@@ -120,6 +120,7 @@ internal readonly unsafe struct AttentionForwardBlocks<F, I, L>
     }
 
     /// <summary>Turns one vector of rows' scores into exp(score - largest), and takes them into the running maximum and denominator.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Exponentiate(float* column, int row, int lane, int stride, int count)
     {
         F before = L.Load((long)(largest + row));
@@ -139,6 +140,7 @@ internal readonly unsafe struct AttentionForwardBlocks<F, I, L>
         L.Store((long)(correction + lane), factor);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static F Largest(float* column, int stride, int count, F start)
     {
         F a = start, b = start, c = start, d = start;

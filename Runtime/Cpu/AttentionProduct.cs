@@ -4,7 +4,8 @@ namespace Legato.Runtime.Cpu;
 
 /// <summary>
 /// Products of tiles that lie in scratch. Each element's sum runs over the depth in order in one accumulator, so splitting
-/// the depth over several accumulating calls changes no bit.
+/// the depth over several accumulating calls changes no bit. The tiles are compiled at their best at once: a first prefill
+/// would be over before their loops had been found hot.
 /// </summary>
 internal static unsafe class AttentionProduct<F, I, L>
     where F : struct
@@ -36,6 +37,7 @@ internal static unsafe class AttentionProduct<F, I, L>
                 Single(a + m * aRow, aRow, aDepth, b + n, bDepth, c + m * cRow + n, cRow, depth, accumulate);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Quad(float* a, nint aRow, nint aDepth, float* b, nint bDepth, float* c, nint cRow, int depth, bool accumulate)
     {
         int w = L.Count;
@@ -90,6 +92,7 @@ internal static unsafe class AttentionProduct<F, I, L>
         Store(lower + 2 * cRow, c50, c51, c52, c53);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Pair(float* a, nint aRow, nint aDepth, float* b, nint bDepth, float* c, nint cRow, int depth, bool accumulate)
     {
         int w = L.Count;
@@ -148,6 +151,7 @@ internal static unsafe class AttentionProduct<F, I, L>
         Store(c3 + 2 * cRow + w, c51);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Single(float* a, nint aRow, nint aDepth, float* b, nint bDepth, float* c, nint cRow, int depth, bool accumulate)
     {
         F c0, c1, c2, c3, c4, c5;
