@@ -172,22 +172,26 @@ let private rate (units, seconds) = { Rate = units / seconds; Shares = [] }
 /// Long enough that a card's clock follows the power that a subject draws.
 let private turnSeconds = 0.1
 
-/// Subjects in turn, every other turn backwards, so that each finds the card as the others leave it: warm, its clock low.
-let private inTurns isBackwards subjects =
-    let rec takeTurns isBackwards soFar =
-        if soFar |> List.forall (fun (_, seconds) -> seconds >= leastSeconds) then
-            List.map rate soFar
+/// Subjects in turn, each turn in another order, so that each finds the card as any of the others leaves it, warm and its clock low: a
+/// subject between the same two every time would be measured at the clock that those leave.
+let private inTurns (random: Random) (subjects: Subject list) =
+    let subjects = Array.ofList subjects
+    let order = Array.init subjects.Length id
+
+    let rec takeTurns soFar =
+        if soFar |> Array.forall (fun (_, seconds) -> seconds >= leastSeconds) then
+            soFar |> Array.map rate |> List.ofArray
         else
-            let order each = if isBackwards then List.rev each else each
+            random.Shuffle order
+            let turn = Array.zeroCreate subjects.Length
 
-            subjects
-            |> order
-            |> List.map (runFor turnSeconds)
-            |> order
-            |> List.map2 (fun (units, seconds) (more, longer) -> units + more, seconds + longer) soFar
-            |> takeTurns (not isBackwards)
+            for place in order do
+                turn[place] <- runFor turnSeconds subjects[place]
 
-    subjects |> List.map (fun _ -> 0.0, 0.0) |> takeTurns isBackwards
+            Array.map2 (fun (units, seconds) (more, longer) -> units + more, seconds + longer) soFar turn
+            |> takeTurns
+
+    subjects |> Array.map (fun _ -> 0.0, 0.0) |> takeTurns
 
 /// Each subject runs once before anything is measured, so that code is compiled and memory is there.
 let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limits * Figure list =
@@ -210,6 +214,7 @@ let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limit
 let measureUnder (limits: Limits) (rounds: int) (subjects: Subject list) : Limits * Figure list =
     subjects |> List.iter runWhole
 
-    let rates = [ for round in 1..rounds -> inTurns (round % 2 = 0) subjects ] |> List.transpose
+    let random = Random 1
+    let rates = [ for _ in 1..rounds -> inTurns random subjects ] |> List.transpose
 
     limits, List.map2 (figure limits) subjects rates
