@@ -164,10 +164,10 @@ public class GroupedStepTests
     /// one's rows there. Every run has the same bits.
     /// </summary>
     [Test]
-    public void ProductsThatGatherOnTheGpu(
-        [Values("mixed", "one empty")] string routing, [Values(ScalarType.BF16, ScalarType.F32)] ScalarType output)
+    public void ProductsThatGatherOnTheGpu([Values("mixed", "one empty")] string routing)
     {
-        const int rows = 700, n = 8328, k = 8, share = 2;
+        const int rows = 150, n = 8200, k = 8, share = 2;
+        const ScalarType output = ScalarType.BF16;
         using IDevice opened = TestDevices.Open("cuda");
         using var interpreter = new InterpreterDevice();
         PlanFixture fixture = Routed(routing, rows).Random("right", Groups * n * k, ScalarType.BF16);
@@ -185,9 +185,10 @@ public class GroupedStepTests
         {
             executable.Run();
             double[][] actual = [.. outputs.Select(name => fixture.Read(executable, name))];
-            Assert.That(actual[2], Is.EqualTo(actual[0]));
+            Assert.That(actual[2].AsSpan().SequenceEqual(actual[0]), "what is gathered is what is found there");
             first ??= actual;
-            Assert.That(actual, Is.EqualTo(first));
+            foreach (int i in new[] { 0, 1 })
+                Assert.That(actual[i].AsSpan().SequenceEqual(first[i]), $"run {run} has the bits of the first");
         }
         foreach (int i in new[] { 0, 1 })
             Assert.That(first![i], Is.EqualTo(expected[outputs[i]]).Within(Tolerance(output)));
