@@ -27,7 +27,7 @@ internal static unsafe class MatrixProductSkinnyColumns
     private const int FloatStep = 8 << 10;
 
     /// <summary>The same where A has one row. As measured on Zen 5.</summary>
-    private const int RowStep = 8 << 10;
+    private const int FloatRowStep = 2 << 10, RowStep = 8 << 10;
 
     /// <summary>Where more is in the cache than the next stretch, this part less is fetched than is read: memory stays busy while the product catches up.</summary>
     private const int LeadPart = 4;
@@ -57,7 +57,8 @@ internal static unsafe class MatrixProductSkinnyColumns
     private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, in WeightOrder weights, nint lead)
     {
         const nint lines = MatrixProductColumns512.Columns * MatrixProductColumns512.Line;
-        nint stretch = Stretch(args), step = args.M == 1 ? RowStep : args.BElement == MatrixElement.Float32 ? FloatStep : stretch;
+        bool isFloat = args.BElement == MatrixElement.Float32;
+        nint stretch = Stretch(args), step = args.M == 1 ? isFloat ? FloatRowStep : RowStep : isFloat ? FloatStep : stretch;
         byte* Ahead(int steps, in WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, stretch + lead + steps * step) : b;
         return new(Ahead(0, weights), Ahead(1, weights), Ahead(2, weights), Ahead(3, weights), lead > 0 ? lines - lines / LeadPart : lines);
     }
