@@ -30,10 +30,10 @@ public sealed class CudaDevice : IDevice
     private const int SharedBytesOfSystem = 1 << 10, SharedBytesBeside = 1 << 10;
 
     private readonly nint context;
-    private readonly int ordinal;
     private readonly Lazy<CudaProducts> products;
     private readonly CudaStaging? staging;
     private readonly Lazy<CudaUploads> uploads;
+    private readonly ReleaseStack held = new();
     private long bytesAllocated, nextAddress = PaperAlignment;
     private Task loading = Task.CompletedTask;
     private bool disposed;
@@ -49,21 +49,33 @@ public sealed class CudaDevice : IDevice
         RequireArchitecture(Information);
         IsHopper = Architecture == 90 && !options.Portable;
         MeasuresProducts = options.MeasureProducts;
-        ordinal = Information.Ordinal;
+        int ordinal = Information.Ordinal;
         CudaError.Check(Driver.PrimaryContextRetain(out context, ordinal), $"taking GPU {options.Index}");
-        MakeCurrent();
-        CudaError.Check(Driver.StreamCreate(out nint stream, Driver.NotBlocking), "making a stream");
-        Stream = stream;
-        staging = new CudaStaging(this);
-        Compiler = new CudaCompiler(this);
-        products = new Lazy<CudaProducts>(() => new CudaProducts(this));
-        uploads = new Lazy<CudaUploads>(() => new CudaUploads(this));
-        Timeline.Mark("context made");
-        libraries.Wait();
-        foreach (CudaLibrary library in CudaLibrary.All)
-            CudaLibraries.Require(library);
-        CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
-        OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
+        held.Add(() => _ = Driver.PrimaryContextRelease(ordinal));
+        try
+        {
+            MakeCurrent();
+            CudaError.Check(Driver.StreamCreate(out nint stream, Driver.NotBlocking), "making a stream");
+            held.Add(() => _ = Driver.StreamDestroy(stream));
+            Stream = stream;
+            staging = new CudaStaging(this);
+            held.Add(staging.Dispose);
+            Compiler = new CudaCompiler(this);
+            held.Add(Compiler.Dispose);
+            products = new Lazy<CudaProducts>(() => new CudaProducts(this));
+            uploads = new Lazy<CudaUploads>(() => new CudaUploads(this));
+            Timeline.Mark("context made");
+            libraries.Wait();
+            foreach (CudaLibrary library in CudaLibrary.All)
+                CudaLibraries.Require(library);
+            CudaError.Check(Driver.DriverGetVersion(out int version), "asking for the driver's version");
+            OverlapsLaunches = Architecture >= 90 && version >= FirstOverlappingDriver;
+        }
+        catch
+        {
+            held.Dispose();
+            throw;
+        }
         MeasuresSteps = options.MeasureSteps || DebugLevel.ShowsTimes;
         Timeline.Mark("GPU opened");
     }
@@ -178,10 +190,7 @@ public sealed class CudaDevice : IDevice
             products.Value.Dispose();
         if (uploads.IsValueCreated)
             uploads.Value.Dispose();
-        Compiler.Dispose();
-        staging!.Dispose();
-        _ = Driver.StreamDestroy(Stream);
-        _ = Driver.PrimaryContextRelease(ordinal);
+        held.Dispose();
     }
 
     /// <summary>The driver keeps a context for each thread.</summary>

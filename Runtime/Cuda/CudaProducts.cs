@@ -59,7 +59,15 @@ internal sealed unsafe class CudaProducts : IDisposable
             CudaLibraries.Require(CudaLibrary.Products);
             CublasLt.Check(CublasLt.Create(out handle), "starting");
         }
-        workspace = new CudaMemory(device, WorkspaceBytes);
+        try
+        {
+            workspace = new CudaMemory(device, WorkspaceBytes);
+        }
+        catch
+        {
+            Release();
+            throw;
+        }
     }
 
     /// <summary>How to compute a shape; null where cuBLASLt has no algorithm, and there is no kernel of our own.</summary>
@@ -112,7 +120,7 @@ internal sealed unsafe class CudaProducts : IDisposable
     public void Dispose()
     {
         workspace.Dispose();
-        _ = CublasLt.Destroy(handle);
+        Release();
     }
 
     /// <summary>What cuBLASLt proposes first.</summary>
@@ -128,5 +136,11 @@ internal sealed unsafe class CudaProducts : IDisposable
             handle, product.Description, product.A, product.B, product.C, product.C, preference, Proposals, proposals, out int given);
         _ = CublasLt.PreferenceDestroy(preference);
         return status == 0 ? [.. new ReadOnlySpan<ProductProposal>(proposals, given).ToArray().Select(p => p.Algorithm)] : [];
+    }
+
+    private void Release()
+    {
+        if (handle != 0)
+            _ = CublasLt.Destroy(handle);
     }
 }

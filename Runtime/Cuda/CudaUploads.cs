@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Legato.Runtime.Devices;
 
 namespace Legato.Runtime.Cuda;
 
@@ -16,19 +17,27 @@ internal sealed unsafe class CudaUploads : IDisposable
     private readonly CudaDevice device;
     private readonly BlockingCollection<Piece> idle = [];
     private readonly Lock gate = new();
-    private readonly nint stream, address;
+    private readonly ReleaseStack held = new();
+    private readonly nint stream;
 
     public CudaUploads(CudaDevice device)
     {
         this.device = device;
         device.MakeCurrent();
-        CudaError.Check(Driver.StreamCreate(out stream, Driver.NotBlocking), "making a stream");
-        CudaError.Check(Driver.MemAllocHost(out address, Pieces * Size), "allocating pinned memory");
-        for (int i = 0; i < Pieces; i++)
+        try
         {
-            CudaError.Check(Driver.EventCreate(out nint before, Driver.WithoutTiming), "making an event");
-            CudaError.Check(Driver.EventCreate(out nint after, Driver.WithoutTiming), "making an event");
-            idle.Add(new Piece(address + i * Size, before, after));
+            CudaError.Check(Driver.StreamCreate(out nint made, Driver.NotBlocking), "making a stream");
+            held.Add(() => _ = Driver.StreamDestroy(made));
+            stream = made;
+            CudaError.Check(Driver.MemAllocHost(out nint address, Pieces * Size), "allocating pinned memory");
+            held.Add(() => _ = Driver.MemFreeHost(address));
+            for (int i = 0; i < Pieces; i++)
+                idle.Add(new Piece(address + i * Size, Event(), Event()));
+        }
+        catch
+        {
+            held.Dispose();
+            throw;
         }
     }
 
@@ -49,14 +58,15 @@ internal sealed unsafe class CudaUploads : IDisposable
     public void Dispose()
     {
         _ = Driver.StreamSynchronize(stream);
-        foreach (Piece piece in idle)
-        {
-            _ = Driver.EventDestroy(piece.Before);
-            _ = Driver.EventDestroy(piece.After);
-        }
-        _ = Driver.StreamDestroy(stream);
-        _ = Driver.MemFreeHost(address);
+        held.Dispose();
         idle.Dispose();
+    }
+
+    private nint Event()
+    {
+        CudaError.Check(Driver.EventCreate(out nint made, Driver.WithoutTiming), "making an event");
+        held.Add(() => _ = Driver.EventDestroy(made));
+        return made;
     }
 
     private void WritePiece(nint target, ReadOnlySpan<byte> source)
