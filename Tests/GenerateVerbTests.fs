@@ -5,6 +5,8 @@ open System
 open System.IO
 open System.Text.Json
 open NUnit.Framework
+open Legato.Cli
+open Legato.Runtime
 
 let mutable private folder = ""
 let private run () = Path.Combine(folder, "run")
@@ -99,6 +101,27 @@ let ``programs read samples, tokens and timings`` () =
     Assert.That(samples |> List.map (fun s -> s.GetProperty("tokens").GetArrayLength()), Has.All.EqualTo 12)
     Assert.That(json.GetProperty("prompt_tokens").GetInt32(), Is.EqualTo 7)
     Assert.That(json.GetProperty("seed").GetInt32(), Is.EqualTo 1)
+
+[<Test>]
+let ``texts are told apart by their index, however many are written at a time`` () =
+    let texts samples =
+        let flags = [ "--prompt"; "the "; "--max-tokens"; "8"; "--seed"; "3"; "--samples"; string samples ]
+        (generate flags).Split "--- " |> List.ofArray |> List.tail
+
+    let many = texts 35
+    Assert.That(many, Has.Length.EqualTo 35)
+    Assert.That(many |> List.mapi (fun i text -> text.StartsWith $"{i + 1} of 35\nthe "), Has.All.True)
+    let bodies (texts: string list) = texts |> List.map (fun text -> text.Substring(text.IndexOf '\n'))
+    Assert.That(bodies (texts 20), Is.EqualTo<string list>(List.truncate 20 (bodies many)))
+    Assert.That(List.distinct (bodies many), Has.Length.GreaterThan 20)
+
+[<Test>]
+let ``more texts than can be kept for a program are refused`` () =
+    let kept available samples tokens = Action(fun () -> GenerateRun.requireKept available samples tokens)
+    Assert.DoesNotThrow(kept (1L <<< 40) 65536 100)
+    let refused = Assert.Throws<LegatoException>(kept (1L <<< 30) 65536 200)
+    Assert.That(refused.Message, Does.Contain("--samples 41943 would fit").And.Contain "without --json")
+    Assert.That(Assert.Throws<LegatoException>(kept 1280L 1 200).Message, Does.Contain "--max-tokens 10 or less")
 
 [<Test>]
 let ``text ends where it is told to stop`` () =

@@ -58,9 +58,9 @@ let private finishOf reason =
     | FinishReason.StopText -> "stop"
     | _ -> "cancelled"
 
-let private sizes (options: GenerateOptions) (context: int) source =
+let private sizes (options: GenerateOptions) rows (context: int) source =
     let precision = DeviceChoice.precision options.Precision
-    GeneratorSizes(min options.Samples mostRows, context, min chunk context, precision, source)
+    GeneratorSizes(rows, context, min chunk context, precision, source)
 
 let private needOf (device: IDevice) (plans: IPlanSource) (sizes: GeneratorSizes) =
     let request purpose sequence =
@@ -74,38 +74,70 @@ let private needOf (device: IDevice) (plans: IPlanSource) (sizes: GeneratorSizes
             Source = int64 sizes.Source
         )
 
+    let choosing purpose sequence = request purpose sequence |> plans.Plan |> TokenChooser.Choosing
+
     [
-        request Purpose.Prefill (int64 sizes.Chunk)
-        request Purpose.Decode 1L
+        choosing Purpose.Prefill (int64 sizes.Chunk)
+        choosing Purpose.Decode 1L
         if sizes.Source > 0 then
-            request Purpose.Encode 1L
+            plans.Plan(request Purpose.Encode 1L)
     ]
-    |> List.map plans.Plan
     |> MemoryNeed.ofPlans device
 
 let private smaller device plans (options: GenerateOptions) (sizes: GeneratorSizes) prompt : MemoryNeed.Smaller seq =
-    let need batch context precision =
-        needOf device plans (GeneratorSizes(batch, context, min chunk context, precision, sizes.Source))
+    let need context precision =
+        needOf device plans (GeneratorSizes(sizes.Batch, context, min chunk context, precision, sizes.Source))
 
     seq {
         {
-            MemoryNeed.Switch = fun samples -> $"--samples {samples}"
-            MemoryNeed.Need = fun samples -> need samples sizes.Context sizes.Precision
-            MemoryNeed.Most = sizes.Batch - 1
-        }
-
-        {
             MemoryNeed.Switch = fun _ -> "--precision bf16"
-            MemoryNeed.Need = fun _ -> need sizes.Batch sizes.Context "bf16"
+            MemoryNeed.Need = fun _ -> need sizes.Context "bf16"
             MemoryNeed.Most = if options.Precision = Precision.Fp32 then 1 else 0
         }
 
         {
             MemoryNeed.Switch = fun tokens -> $"--max-tokens {tokens}"
-            MemoryNeed.Need = fun tokens -> need sizes.Batch (prompt + tokens) sizes.Precision
+            MemoryNeed.Need = fun tokens -> need (prompt + tokens) sizes.Precision
             MemoryNeed.Most = sizes.Context - prompt - 1
         }
     }
+
+/// As many texts at a time as there is memory for.
+/// <exception cref="LegatoException">There is none for a single one.</exception>
+let private fitting (device: IDevice) plans (options: GenerateOptions) (sizes: int -> GeneratorSizes) prompt =
+    let available = MemoryNeed.available device
+    let need rows = needOf device plans (sizes rows)
+
+    match MemoryNeed.largestThat (fun rows -> (need rows).Bytes <= available) (min options.Samples mostRows) with
+    | Some rows -> sizes rows
+    | None ->
+        need 1 |> MemoryNeed.require where available (smaller device plans options (sizes 1) prompt)
+        sizes 1
+
+/// Bytes of a token that is kept: its number in a list, its text, and its line in the document for programs.
+let private keptBytes = 128L
+
+/// Tokens that one such document has at most.
+let private mostKept = 1L <<< 25
+
+/// Texts for a program are one document, written once the last has ended.
+/// <exception cref="LegatoException">They are more than can be kept.</exception>
+let requireKept (available: int64) (samples: int) (tokens: int) =
+    let most = min mostKept (available / keptBytes)
+
+    if int64 samples * int64 tokens > most then
+        let remedy =
+            match most / int64 tokens with
+            | 0L -> $"choose --max-tokens {max 1L most} or less"
+            | fitting -> $"--samples {fitting} would fit; without --json, texts are written as they end"
+
+        raise (
+            LegatoException(
+                $"{samples} texts of {tokens} tokens are kept until the last has ended, and there is memory for {most} tokens",
+                where,
+                remedy
+            )
+        )
 
 /// Tokens to add, which with the prompt must fit into the context.
 let private length (options: GenerateOptions) (context: int) (prompt: int) =
@@ -132,11 +164,13 @@ let private sampling (options: GenerateOptions) =
 /// The text as it comes, where there is one; several would run into each other.
 let private streams (options: GenerateOptions) = options.Samples = 1 && not options.Json
 
-let private printed (options: GenerateOptions) prompt (rows: GeneratedRow[]) =
+/// Texts from that index on.
+let private printed (options: GenerateOptions) prompt start (rows: GeneratedRow[]) =
     if streams options then
         printfn ""
     elif not options.Json then
-        rows |> Array.iteri (fun i row -> printfn "--- %d of %d\n%s%s" (i + 1) rows.Length prompt row.Text)
+        rows
+        |> Array.iteri (fun i row -> printfn "--- %d of %d\n%s%s" (start + i + 1) options.Samples prompt row.Text)
 
 let private sample (row: GeneratedRow) = {
     Text = row.Text
@@ -148,6 +182,7 @@ let private speak
     (options: GenerateOptions)
     (choice: Choice)
     (generator: Generator)
+    (atOnce: int)
     (ids: int[])
     (prompt: string)
     (readsSource: bool)
@@ -156,9 +191,6 @@ let private speak
     // What a source becomes is a text of its own.
     let begun = if readsSource then "" else prompt
     let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64()))
-
-    let settings =
-        GenerationOptions(length, Sampling = sampling options, Seed = int64 seed, Stop = options.Stop)
 
     let watch = Stopwatch.StartNew()
     let first = ref TimeSpan.Zero
@@ -176,9 +208,24 @@ let private speak
     if streams options then
         Console.Out.Write begun
 
-    let prompts: int[][] = Array.replicate options.Samples ids
     let cancellation = Interrupt.token ()
-    let rows = generator.Generate(prompts, settings, Action<_> onToken, cancellation)
+
+    // A text's random numbers depend on its index alone.
+    let group start count =
+        let settings =
+            GenerationOptions(length, Sampling = sampling options, Seed = int64 seed + int64 start, Stop = options.Stop)
+
+        let rows = generator.Generate(Array.replicate count ids, settings, Action<_> onToken, cancellation)
+
+        printed options begun start rows
+        if options.Json then Array.map sample rows else [||]
+
+    let samples = [|
+        for start in 0..atOnce .. options.Samples - 1 do
+            if start = 0 || not cancellation.IsCancellationRequested then
+                yield! group start (min atOnce (options.Samples - start))
+    |]
+
     let first, tokens = first.Value, count.Value
     let decode = (watch.Elapsed - first).TotalSeconds
 
@@ -188,15 +235,13 @@ let private speak
         else
             0.0
 
-    printed options begun rows
-
     if options.Json then
         JsonOutput.print {
             Model = choice.Name
             Prompt = prompt
             PromptTokens = ids.Length
             Seed = seed
-            Samples = rows |> Array.map sample |> List.ofArray
+            Samples = List.ofArray samples
             PrefillSeconds = Math.Round(first.TotalSeconds, 4)
             DecodeSeconds = Math.Round(decode, 4)
             TokensPerSecond = Math.Round(speed, 1)
@@ -246,17 +291,19 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     // Beside an encoder a text begins with one token of the model's.
     let begun = if readsSource then 1 else ids.Length
     let tokens = length options (int model.Context) begun
-    let sizes = sizes options (begun + tokens) (if readsSource then ids.Length else 0)
+
+    if options.Json then
+        requireKept (MemoryNeed.ofMachine ()) options.Samples tokens
+
+    let sized rows = sizes options rows (begun + tokens) (if readsSource then ids.Length else 0)
 
     let device = opening.Device
-
-    needOf device plans sizes
-    |> MemoryNeed.require where (MemoryNeed.available device) (smaller device plans options sizes begun)
+    let sizes = fitting device plans options sized begun
 
     use memory = new ModelMemory(device)
     use generator = new Generator(plans, memory, sizes, tokenizer)
     HubCheckpoint.Load(folder, model, fun path -> memory.Parameter path)
-    speak options choice generator ids prompt readsSource tokens
+    speak options choice generator sizes.Batch ids prompt readsSource tokens
 
 /// Lets the model of a checkpoint's or a run's folder speak.
 let run (options: GenerateOptions) : int =
