@@ -163,6 +163,20 @@ type private RegionLowering(state: State, placed: Dictionary<int, Place>, left: 
     /// What the step is called that makes a value of this region, once it is lowered.
     member _.NameOf(node: Node) : string option = names.OfMaker node
 
+/// Names what a head makes of every token, as far as it stands in memory whole, and its gradient: the loss follows from the
+/// one, and not from the other.
+let private nameLogits (buffers: Buffers) (region: RegionLowering) (outputs: (string * Node) list) roots =
+    let isLogits node = Node.hasAxis "Vocab" node && (Node.hasAxis "Batch" node || Node.hasAxis "Seq" node)
+
+    for loss in outputs |> List.filter (fun (name, _) -> name = "loss") |> List.map snd do
+        let forward = Node.topological [ loss ] |> List.map _.Id |> HashSet
+
+        for node in Node.topological roots |> List.filter isLogits do
+            match region.TryPlace node with
+            | Some place when buffers.IsUnnamed place ->
+                buffers.Rename(place, (if forward.Contains node.Id then "" else StepNames.gradient) + "logits")
+            | _ -> ()
+
 /// What is lowered: buffers without addresses, and the steps.
 type Lowered = { Drafts: Draft list; Setup: Step list; Steps: Step list }
 
@@ -218,4 +232,5 @@ let call (purpose: Purpose) (precision: Precision.Precision) (graph: Specialise.
         |> Option.iter (fun place ->
             state.Buffers.Reclass(place, StepNames.gradient + parameter.Path, BufferClass.Gradient))
 
+    nameLogits state.Buffers region outputs roots
     { Drafts = state.Buffers.All; Setup = state.Setup; Steps = steps }

@@ -47,6 +47,7 @@ type Draft = { Id: int; Name: string; Class: BufferClass; Type: ScalarType; Dims
 /// The buffers of a plan under construction.
 type Buffers() =
     let drafts = List<Draft>()
+    let nameOf (id: int) = "t" + string id
     member _.All = List.ofSeq drafts
 
     member _.Add(name, kind, elementType, dims: Dim list) : Place =
@@ -56,7 +57,10 @@ type Buffers() =
 
     /// A value that has no name: it gets its place in the plan, so that the same plan is the same text.
     member buffers.AddUnnamed(elementType, dims) =
-        buffers.Add($"t{drafts.Count}", BufferClass.Activation, elementType, padded dims)
+        buffers.Add(nameOf drafts.Count, BufferClass.Activation, elementType, padded dims)
+
+    /// Whether a buffer has no name yet.
+    member _.IsUnnamed(place: Place) = drafts[place.View.Buffer].Name = nameOf place.View.Buffer
 
     /// Gives a buffer another class, once it turns out what it holds.
     member _.Reclass(place: Place, name, kind) =
