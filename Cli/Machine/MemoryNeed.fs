@@ -3,6 +3,7 @@ module Legato.Cli.MemoryNeed
 
 open System
 open System.Collections.Generic
+open System.Threading.Tasks
 open Legato.Runtime
 open Legato.Runtime.Cuda
 open Legato.Runtime.Devices
@@ -26,6 +27,14 @@ let private named = 4
 
 /// What plans of one model take together on a device.
 let ofPlans (device: IDevice) (plans: Plan list) : Need =
+    let foretell plan () = fst (DeviceChoice.foretell device plan)
+
+    // A GPU's launches are worked out, which takes a while.
+    let working =
+        match device with
+        | :? CudaDevice -> plans |> List.map (fun plan -> Task.Run(foretell plan))
+        | _ -> plans |> List.map (fun plan -> Task.FromResult(foretell plan ()))
+
     let persistent, temporary = Dictionary<string, int64>(), Dictionary<string, int64>()
 
     for plan in plans do
@@ -44,11 +53,12 @@ let ofPlans (device: IDevice) (plans: Plan list) : Need =
     {
         Persistent = Seq.sum persistent.Values
         Arenas = plans |> List.sumBy _.ArenaBytes
-        Working = plans |> List.sumBy (DeviceChoice.foretell device >> fst)
+        Working = working |> List.sumBy _.GetAwaiter().GetResult()
         Largest = largest
     }
 
-let private ofMachine () =
+/// Bytes of the machine, or of its container where that has less, that this process may still take.
+let ofMachine () =
     let container = GC.GetGCMemoryInfo()
     min (Machine.memory ()).Available (container.TotalAvailableMemoryBytes - Environment.WorkingSet)
 
@@ -68,20 +78,22 @@ type Smaller = {
     Most: int
 }
 
-/// The largest number that fits, if any: more needs more.
-let private largest available (smaller: Smaller) =
-    let fits n = (smaller.Need n).Bytes <= available
-
-    let rec between fitting failing =
-        if failing - fitting <= 1 then
-            fitting
+/// The largest number up to `most` that holds, if any: where one holds, all smaller ones do.
+let largestThat holds most =
+    let rec between holding failing =
+        if failing - holding <= 1 then
+            holding
         else
-            let middle = fitting + (failing - fitting) / 2
-            if fits middle then between middle failing else between fitting middle
+            let middle = holding + (failing - holding) / 2
+            if holds middle then between middle failing else between holding middle
 
-    if smaller.Most < 1 || not (fits 1) then None
-    elif fits smaller.Most then Some smaller.Most
-    else Some(between 1 smaller.Most)
+    if most < 1 then None
+    elif holds most then Some most
+    elif not (holds 1) then None
+    else Some(between 1 most)
+
+let private largest available (smaller: Smaller) =
+    largestThat (fun n -> (smaller.Need n).Bytes <= available) smaller.Most
 
 /// Refuses what doesn't fit. `smaller` are switches to use instead, the least loss first.
 /// <exception cref="LegatoException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>

@@ -9,6 +9,7 @@ open Legato.Cli.TrainNeed
 open Legato.Compiler
 open Legato.Dsl
 open Legato.Runtime
+open Legato.Runtime.Cuda
 open Legato.Runtime.Data
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
@@ -17,8 +18,17 @@ open Legato.Runtime.Training
 [<NoEquality; NoComparison>]
 type private Ahead = { Model: ModelDef; Plans: IPlanSource }
 
+/// Once the device is opened, and if it is a GPU.
+let private onGpu (opening: DeviceChoice.Opening) (work: CudaDevice -> unit) =
+    let work () =
+        match opening.Device with
+        | :? CudaDevice as gpu -> work gpu
+        | _ -> ()
+
+    Task.Run work |> ignore
+
 // Other objectives need to know the tokenizer's tokens. What is wrong with the model is told when it is asked for in earnest.
-let private make (options: TrainOptions) (model: ModelDef) =
+let private make opening (options: TrainOptions) (model: ModelDef) =
     let ahead = { Model = model; Plans = CompiledModel model }
 
     if options.Objective = TrainingObjective.Causal then
@@ -26,17 +36,24 @@ let private make (options: TrainOptions) (model: ModelDef) =
             let sequence = options.Sequence |> Option.defaultValue model.Context
             let isPacked = options.Pack || List.exists Conversations.IsNamed options.Data
 
-            trainingOptions options Objective.Causal (RowShape(sequence, 0, isPacked))
-            |> requests
-            |> List.iter (ahead.Plans.Plan >> ignore)
+            let wanted = trainingOptions options Objective.Causal (RowShape(sequence, 0, isPacked)) |> requests
+
+            for request in wanted do
+                onGpu opening (fun gpu -> gpu.LoadAhead(request.Purpose, model.Name, request.Precision))
+
+            // What a GPU takes for a plan is worked out while the next one is made.
+            for request in wanted do
+                let plan = ahead.Plans.Plan request
+                onGpu opening (fun gpu -> gpu.Foretell plan |> ignore)
 
         Task.Run plan |> ignore
 
     ahead
 
-/// Begins them. What comes back is asked with the model that is trained: its plans, those under way where it is the same.
-let start (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSource =
-    let begun = choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make options (usual ())))
+/// Begins them, for the device that is opened meanwhile. What comes back is asked with the model that is trained: its plans, those under way where it is the same.
+let start opening (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSource =
+    let begun =
+        choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make opening options (usual ())))
 
     fun model ->
         match begun with

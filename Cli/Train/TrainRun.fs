@@ -222,7 +222,7 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
 let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
-    let plansOf = TrainAhead.start choice options
+    let plansOf = TrainAhead.start opening choice options
     let place = place options (Path.GetFileName choice.Name)
     let finding = Task.Run(fun () -> TrainData.find options)
     let found () = finding.GetAwaiter().GetResult()

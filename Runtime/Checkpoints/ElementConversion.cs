@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
@@ -133,6 +134,8 @@ public static class ElementConversion
         return scaled | (special & new Vector<uint>(0x7F800000)) | ((half & new Vector<uint>(0x8000)) << 16);
     }
 
+    // A start rounds a model's parameters before the compiler would look at this again.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ToBFloat16(ReadOnlySpan<float> source, Span<ushort> target)
     {
         ReadOnlySpan<uint> bits = MemoryMarshal.Cast<float, uint>(source);
@@ -152,6 +155,7 @@ public static class ElementConversion
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector<uint> RoundToBFloat16(Vector<uint> bits)
     {
         Vector<uint> rounded = (bits + new Vector<uint>(0x7FFF) + ((bits >> 16) & Vector<uint>.One)) >> 16;

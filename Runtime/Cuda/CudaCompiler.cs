@@ -10,7 +10,12 @@ namespace Legato.Runtime.Cuda;
 /// </summary>
 internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 {
+    private static readonly ConcurrentDictionary<string, string> Resources = new();
+
     private readonly ConcurrentDictionary<string, Lazy<CudaModule>> modules = new();
+
+    // The same by reference: sources are long.
+    private readonly ConcurrentDictionary<string, Lazy<CudaModule>> known = new(ReferenceEqualityComparer.Instance);
     private readonly Lazy<string> version = new(() =>
     {
         CudaLibraries.Require(CudaLibrary.Compiler);
@@ -22,7 +27,9 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
     public static string Prelude { get; } = Resource("Prelude.cu");
 
     /// <summary>The text of a kernel that is part of the assembly.</summary>
-    public static string Resource(string name)
+    public static string Resource(string name) => Resources.GetOrAdd(name, ReadResource);
+
+    private static string ReadResource(string name)
     {
         Assembly assembly = typeof(CudaCompiler).Assembly;
         using Stream stream = assembly.GetManifestResourceStream("Legato.Runtime.Cuda.Kernels." + name)
@@ -73,7 +80,8 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 
     /// <summary>A source compiled and loaded.</summary>
     /// <exception cref="LegatoException">NVRTC is missing, or the source doesn't compile.</exception>
-    public CudaModule Load(string source) => modules.GetOrAdd(source, _ => new Lazy<CudaModule>(() => Make(source))).Value;
+    public CudaModule Load(string source) =>
+        known.GetOrAdd(source, _ => modules.GetOrAdd(source, _ => new Lazy<CudaModule>(() => Make(source)))).Value;
 
     public void Dispose()
     {
@@ -81,6 +89,7 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
             if (module.IsValueCreated)
                 module.Value.Dispose();
         modules.Clear();
+        known.Clear();
     }
 
     private CudaModule Make(string source)

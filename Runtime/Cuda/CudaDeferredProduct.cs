@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using Legato.Runtime.Plans;
 
@@ -23,6 +24,8 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
     /// <summary>The arguments' size is a multiple of so many words: that of the alignment of tensor maps.</summary>
     private const int WordAlignment = 8;
 
+    private static readonly ConcurrentDictionary<DeferredProductForm, string> Sources = new();
+
     private readonly DeferredProductForm form;
     private readonly string source;
     private readonly CudaHopperCall call;
@@ -30,7 +33,7 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
 
     public CudaDeferredProduct(DeferredProductForm form, string name, CudaLowering lowering)
     {
-        (this.form, source) = (form, Source(form));
+        (this.form, source) = (form, Sources.GetOrAdd(form, Source));
         (lefts, Results) = form.IsChained ? (form.Parts, 1) : (1, form.Parts);
         int words = (SizeWords + 3 * Results + WordAlignment - 1) / WordAlignment * WordAlignment;
         int stageBytes = ((64 * Consumers + Columns) * Depth + Columns) * ElementBytes;

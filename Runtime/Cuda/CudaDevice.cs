@@ -35,6 +35,7 @@ public sealed class CudaDevice : IDevice
     private readonly Lazy<CudaUploads> uploads;
     private readonly ReleaseStack held = new();
     private long bytesAllocated, nextAddress = PaperAlignment;
+    private readonly Lock loadingGate = new();
     private Task loading = Task.CompletedTask;
     private bool disposed;
 
@@ -159,8 +160,10 @@ public sealed class CudaDevice : IDevice
     /// <summary>Bytes that the plan's steps take beside its buffers, which needn't fit.</summary>
     public long WorkingBytes(Plan plan) => Foretell(plan).WorkingBytes;
 
-    /// <summary>What a run of the plan takes, which needn't fit.</summary>
-    public CudaPlanNeeds Foretell(Plan plan)
+    /// <summary>What a run of the plan takes, which needn't fit. Worked out once.</summary>
+    public CudaPlanNeeds Foretell(Plan plan) => SpellingMemo.Of(plan, (Information, IsHopper), () => NeedsOf(plan));
+
+    private CudaPlanNeeds NeedsOf(Plan plan)
     {
         using CudaDevice paper = OnPaper(Information with { MemoryBytes = long.MaxValue });
         Dictionary<string, IDeviceMemory> persistent = plan.Buffers.Where(b => b.IsPersistent)
@@ -169,6 +172,12 @@ public sealed class CudaDevice : IDevice
         using var executable = new CudaExecutable(paper, plan, persistent);
         return new CudaPlanNeeds(paper.BytesAllocated - kept - plan.ArenaBytes, executable.Launches);
     }
+
+    /// <summary>
+    /// Begins to load the code of the library's products that the last plan of that purpose, model and precision took: most of it is
+    /// then there when such a plan is made ready.
+    /// </summary>
+    public void LoadAhead(Purpose purpose, string model, string precision) => BeginLoading(() => new CudaProductsAhead(this).Load(purpose, model, precision));
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
 
@@ -203,7 +212,9 @@ public sealed class CudaDevice : IDevice
     /// <summary>Has code loaded in the background, after what was asked for before.</summary>
     internal void BeginLoading(Action load)
     {
-        if (!IsOnPaper)
+        if (IsOnPaper)
+            return;
+        lock (loadingGate)
             loading = loading.ContinueWith(
                 _ =>
                 {

@@ -37,6 +37,8 @@ internal sealed class CudaExecutable : IExecutable, IStepTimings, IStepWays
                 device.Finish();
             }
             program = Prepare(plan.Steps, device.MeasuresSteps);
+            if (!device.IsOnPaper)
+                new CudaProductsAhead(device).Keep(plan, resources.OfLibrary);
             device.BeginLoading(program.Load);
         }
         catch

@@ -17,13 +17,16 @@ internal sealed class CudaFlashAttention
     private readonly CudaView[] extra;
     private readonly CpuExtent[] extents;
     private readonly CpuExtent batch, heads, keyHeads, queries, keys;
+    private readonly Func<string, Func<string>, string> remember;
 
     public CudaFlashAttention(AttentionShape shape, CudaView[] extra, CudaLowering lowering)
     {
         (this.shape, this.extra) = (shape, extra);
         (batch, heads, keyHeads) = (lowering.Extent(shape.Batch), lowering.Extent(shape.Heads), lowering.Extent(shape.KeyHeads));
         (queries, keys) = (lowering.Extent(shape.QueryLength), lowering.Extent(shape.KeyLength));
-        text = CudaAttentionText.Of(shape, [.. extra.Select(v => v.Type)], lowering.Bounds);
+        string types = string.Join(' ', extra.Select(v => v.Type));
+        remember = (kind, make) => lowering.Bounded(shape, (kind, types), make);
+        text = lowering.Bounded(shape, types, () => CudaAttentionText.Of(shape, [.. extra.Select(v => v.Type)], lowering.Bounds));
         extents = lowering.Extents(text.Extents);
     }
 
@@ -62,7 +65,10 @@ internal sealed class CudaFlashAttention
 
     /// <summary>A kernel's source.</summary>
     /// <param name="pieces">The texts that follow on what all attention kernels share.</param>
-    public string Source(ScalarType element, ScalarType output, IEnumerable<(string Name, int Value)> constants, params string[] pieces)
+    public string Source(ScalarType element, ScalarType output, IReadOnlyList<(string Name, int Value)> constants, params string[] pieces) =>
+        remember($"{element} {output} {string.Join(' ', constants)} {string.Join(' ', pieces)}", () => Write(element, output, constants, pieces));
+
+    private string Write(ScalarType element, ScalarType output, IReadOnlyList<(string Name, int Value)> constants, string[] pieces)
     {
         string name = CudaTypes.Name(element);
         string[] fields = [.. extra.Select((v, i) => $"const {CudaTypes.Name(v.Type)}* p{i};"), .. extents.Select((_, i) => $"long long e{i};")];

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Legato.Runtime.Plans;
@@ -70,6 +71,8 @@ internal sealed class CudaHopperProduct
     /// <summary>Shared memory that rows pass through on their way to where they are gathered: slots, and bytes of one.</summary>
     private const int Slots = 4, SlotBytes = 8192;
 
+    private static readonly ConcurrentDictionary<HopperProductForm, string> Sources = new();
+
     private readonly HopperProductForm form;
     private readonly CudaHopperCall call;
 
@@ -78,18 +81,18 @@ internal sealed class CudaHopperProduct
         this.form = form;
         var tile = new HopperTile(Columns, Stages, Consumers);
         int stageBytes = (64 * Consumers + Columns) * Depth * ElementBytes;
-        call = new CudaHopperCall(lowering, Source(form), "product_hopper", name, 2, Words, tile, Stages * stageBytes + (form.Gathers ? Slots * SlotBytes : 0));
+        call = new CudaHopperCall(lowering, SourceOf(form), "product_hopper", name, 2, Words, tile, Stages * stageBytes + (form.Gathers ? Slots * SlotBytes : 0));
     }
 
     /// <summary>What it is compiled for.</summary>
     public HopperProductForm Form => form;
 
     /// <summary>Changes where the kernel does.</summary>
-    public string Key => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(Source(form))));
+    public string Key => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(SourceOf(form))));
 
     /// <summary>Whether the device and the types are such.</summary>
     public static bool Takes(ScalarType left, ScalarType right, ScalarType output, CudaLowering lowering) =>
-        lowering.Device.Architecture == 90 && left is ScalarType.BF16 or ScalarType.F16 && left == right && (output == left || output == ScalarType.F32);
+        lowering.Device.IsHopper && left is ScalarType.BF16 or ScalarType.F16 && left == right && (output == left || output == ScalarType.F32);
 
     public void Bind(in HopperOperand left, in HopperOperand right, in HopperProductSizes sizes, in HopperAddends added = default)
     {
@@ -125,6 +128,8 @@ internal sealed class CudaHopperProduct
 
     private void Write(int map, in HopperOperand operand, int boxRows) => call.Map(
         map, form.Element, [operand.Address, operand.Apart, operand.Stride, 0], operand.Count, operand.Rows, 1, operand.Columns, boxRows);
+
+    private static string SourceOf(HopperProductForm form) => Sources.GetOrAdd(form, Source);
 
     private static string Source(HopperProductForm form)
     {

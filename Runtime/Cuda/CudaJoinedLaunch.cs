@@ -8,11 +8,13 @@ internal sealed record CudaKernelMember(CudaKernelCall Call, FlatKernel Flat, Cu
     public static CudaKernelMember? Of(CudaKernelCall call, CudaLowering lowering)
     {
         OperandMemory[] memory = CudaLowering.Memory(call.Views);
-        if (FlatKernel.Of(call.Kernel, memory) is not { } flat)
-            return null;
-        CudaKernelText text = CudaKernelWriter.Write(
-            flat.Kernel, memory, extent => flat.Bounds(extent, lowering.Bounds), lowering.Device.SharedBytesOfHalf);
-        return text.Schedule.Columns is null ? new CudaKernelMember(call, flat, text) : null;
+        (FlatKernel? flat, CudaKernelText? text) = lowering.Spelled(call.Kernel, "flat", memory, () =>
+        {
+            FlatKernel? made = FlatKernel.Of(call.Kernel, memory);
+            return (made, made is null ? null : CudaKernelWriter.Write(
+                made.Kernel, memory, extent => made.Bounds(extent, lowering.Bounds), lowering.Device.SharedBytesOfHalf));
+        });
+        return flat is not null && text is { Schedule.Columns: null } ? new CudaKernelMember(call, flat, text) : null;
     }
 }
 

@@ -57,6 +57,13 @@ internal sealed class CudaJoinedProductLaunch : CudaLaunch
             joined.Bind(parts);
     }
 
+    public override void Load()
+    {
+        if (!isJoined)
+            foreach (CudaProductLaunch launch in apart)
+                launch.Load();
+    }
+
     public override void Enqueue(nint stream)
     {
         if (isJoined)

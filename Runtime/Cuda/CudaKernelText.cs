@@ -15,13 +15,17 @@ internal sealed record CudaKernelText(
     public const string Function = "fused";
 
     /// <summary>The kernel.</summary>
-    public string Text => $"extern \"C\" __global__ void __launch_bounds__({Bounds}) {Function}({ParameterList}) {{\n{Body}}}\n";
+    public string Text { get; } =
+        $"extern \"C\" __global__ void __launch_bounds__({Bounds}) {Function}({ListOf(Parameters)}) {{\n{Body}}}\n";
 
-    private string ParameterList => string.Join(", ", Parameters.Select(p => $"{p.Type} {p.Name}"));
+    /// <summary>The same behind the prelude.</summary>
+    public string Source => SpellingMemo.Of(this, "source", () => CudaCompiler.Prelude + Text);
+
+    private static string ListOf(IEnumerable<(string Type, string Name)> parameters) => string.Join(", ", parameters.Select(p => $"{p.Type} {p.Name}"));
 
     /// <summary>The same as a part of a kernel, for a block that it is given in place of its own.</summary>
     /// <param name="block">A type with the block's number, x.</param>
-    public string Part(string name, string block) => $"__device__ __forceinline__ void {name}({ParameterList}, const {block} blockIdx) {{\n{Body}}}\n";
+    public string Part(string name, string block) => $"__device__ __forceinline__ void {name}({ListOf(Parameters)}, const {block} blockIdx) {{\n{Body}}}\n";
 
     /// <summary>Blocks that share the columns of a row.</summary>
     public long Chunks(Func<Extent, long> size) => Schedule.Columns is { } columns
@@ -35,7 +39,8 @@ internal sealed record CudaKernelText(
     public CudaKernelText StartingEarly(int operands)
     {
         IEnumerable<string> moved = Enumerable.Range(0, operands).Select(i => $"  p{i} += start;\n");
-        return this with { Body = "  let_next_start();\n  const int start = await_inputs();\n" + string.Concat(moved) + Body };
+        string body = "  let_next_start();\n  const int start = await_inputs();\n" + string.Concat(moved) + Body;
+        return new CudaKernelText(Parameters, Bounds, body, Extents, Schedule, SharedBytes);
     }
 
     /// <summary>Blocks of a launch.</summary>

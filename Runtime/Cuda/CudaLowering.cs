@@ -15,17 +15,20 @@ internal sealed partial class CudaLowering
     private readonly Dictionary<int, PlanBuffer> buffers;
     private readonly Dictionary<Extent, CpuExtent> extents = [];
     private readonly Dictionary<string, long> loopVariables = [];
-    private readonly Dictionary<(string Text, string Memory), CudaKernelText> texts = [];
+    private readonly HashSet<CudaKernelText> texts = new(ReferenceEqualityComparer.Instance);
+    private readonly string dimensions;
     private readonly List<Func<CudaLaunch>> pending = [];
-    private readonly HashSet<string> wanted = [];
+    // Sources are long: the same string again is known without looking at its content.
+    private readonly HashSet<string> wanted = new(ReferenceEqualityComparer.Instance);
     private readonly ProductRuns runs;
-    private readonly ConcurrentDictionary<string, nint> functions = new();
+    private readonly ConcurrentDictionary<CudaKernelText, nint> functions = new(ReferenceEqualityComparer.Instance);
     private readonly ILookup<int, int> uses;
 
     private CudaLowering(CudaResources resources)
     {
         this.resources = resources;
         buffers = resources.Plan.Buffers.ToDictionary(b => b.Id);
+        dimensions = string.Join(' ', resources.Plan.Dimensions.Select(d => $"{d.Name} {d.Minimum} {d.Maximum}"));
         uses = resources.Plan.Setup.Concat(resources.Plan.Steps).SelectMany(step => step.Buffers()).ToLookup(buffer => buffer);
         runs = new ProductRuns((x, y) => View(x).Overlaps(View(y)));
         Size = extent => extent.Evaluate(name => resources.Bindings[name]);
@@ -119,27 +122,48 @@ internal sealed partial class CudaLowering
     public CudaKernelText Write(Kernel kernel, CudaView[] views)
     {
         OperandMemory[] memory = Memory(views);
-        (string, string) key = (kernel.Text, string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}")));
-        if (!texts.TryGetValue(key, out CudaKernelText? text))
+        CudaKernelText text = Spelled(kernel, ("text", StartsKernelsEarly), memory, () =>
         {
-            text = CudaKernelWriter.Write(kernel, memory, Bounds, Device.SharedBytesOfHalf);
-            texts[key] = text = StartsKernelsEarly ? text.StartingEarly(kernel.Operands.Count) : text;
-        }
+            CudaKernelText written = CudaKernelWriter.Write(kernel, memory, Bounds, Device.SharedBytesOfHalf);
+            return StartsKernelsEarly ? written.StartingEarly(kernel.Operands.Count) : written;
+        });
+        _ = texts.Add(text);
         return text;
     }
+
+    /// <summary>A kernel's loops in the grid, as far as their iterations are independent.</summary>
+    public Kernel ToGrid(Kernel kernel, CudaView[] views)
+    {
+        OperandMemory[] memory = Memory(views);
+        return SpellingMemo.Of(kernel, ("grid", Key(memory)), () => IndependentLoops.ToGrid(kernel, memory));
+    }
+
+    /// <summary>What is made of a kernel for operands that lie so, under the plan's bounds; made once.</summary>
+    /// <param name="kind">What it is.</param>
+    public T Spelled<T>(Kernel kernel, object kind, OperandMemory[] memory, Func<T> make) =>
+        SpellingMemo.Of(kernel, (kind, Key(memory), dimensions, Device.SharedBytesOfHalf), make);
+
+    /// <summary>What is made of a part of the plan under its bounds; made once.</summary>
+    /// <param name="kind">What it is, with all else that it depends on.</param>
+    public T Bounded<T>(object part, object kind, Func<T> make) => SpellingMemo.Of(part, (kind, dimensions), make);
+
+    /// <summary>A kernel that sums rows, as it is cut for many blocks; null for others.</summary>
+    public ColumnSums? Sums(Kernel kernel) => Bounded(kernel, "column sums", () => ColumnSums.Of(kernel, e => Bounds(e).High));
 
     /// <summary>Has a source compiled beside the others; it may be loaded once all launches are made.</summary>
     public void Want(string source) => wanted.Add(source);
 
     public nint Function(CudaKernelText text) => functions.GetOrAdd(
-        text.Text, source => Device.Compiler.Load(CudaCompiler.Prelude + source).Function(CudaKernelText.Function, text.SharedBytes));
+        text, _ => Device.Compiler.Load(text.Source).Function(CudaKernelText.Function, text.SharedBytes));
 
     /// <summary>Adds a launch, made once all kernels are compiled.</summary>
     private void Add(Func<CudaLaunch> make) => pending.Add(make);
 
     private void Add(CudaLaunch launch) => Add(() => launch);
 
-    private void CompileKernels() => Device.Compiler.Load([.. wanted, .. texts.Values.Select(t => CudaCompiler.Prelude + t.Text).Distinct()]);
+    private void CompileKernels() => Device.Compiler.Load(wanted.Concat(texts.Select(t => t.Source)).Distinct());
+
+    private static string Key(OperandMemory[] memory) => string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}"));
 
     private static int Alignment(long start, Extent offset)
     {

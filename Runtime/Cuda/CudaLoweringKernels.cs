@@ -25,7 +25,7 @@ internal sealed partial class CudaLowering
         // By operand, the step that adds up its parts; null where one has none, or they cannot be computed at once.
         Dictionary<int, int>? Followers(int first)
         {
-            if (ColumnSums.Of(steps[first].Kernel, e => Bounds(e).High) is not { AreAdded: true, Parts: <= CudaColumnSumsLaunch.MostParts } sums)
+            if (Sums(steps[first].Kernel) is not { AreAdded: true, Parts: <= CudaColumnSumsLaunch.MostParts } sums)
                 return null;
             var followers = new Dictionary<int, int>();
             for (int i = 0; i < sums.Sums.Count; i++)
@@ -33,7 +33,7 @@ internal sealed partial class CudaLowering
                 int operand = sums.Sums[i];
                 BufferView parts = steps[first].Operands[operand];
                 int at = Array.FindIndex(steps, first + 1, s => s.Operands.Count == 2 && s.Operands[0].Equals(parts));
-                if (at < 0 || SumOfParts.Of(steps[at].Kernel) != new SumOfParts(sums.Parts, sums.Columns(i)) || !IsPassing(parts, at - first))
+                if (at < 0 || SpellingMemo.Of(steps[at].Kernel, "sum of parts", () => SumOfParts.Of(steps[at].Kernel)) != new SumOfParts(sums.Parts, sums.Columns(i)) || !IsPassing(parts, at - first))
                     return null;
                 followers[operand] = at;
             }
@@ -53,14 +53,14 @@ internal sealed partial class CudaLowering
         var stages = new CudaKernelStages();
         foreach (CudaKernelCall call in calls)
         {
-            CudaKernelCall spread = call with { Kernel = IndependentLoops.ToGrid(call.Kernel, Memory(call.Views)) };
-            if (ScatterSums.Of(spread.Kernel) is { } scatter)
+            CudaKernelCall spread = call with { Kernel = ToGrid(call.Kernel, call.Views) };
+            if (SpellingMemo.Of(spread.Kernel, "scatter", () => ScatterSums.Of(spread.Kernel)) is { } scatter)
             {
                 AddStages(stages);
                 stages = new CudaKernelStages();
                 Add(() => new CudaScatterLaunch(spread.Name, spread.Cost, spread.Kernel, scatter, spread.Views, this));
             }
-            else if (spread.Results is { } results && ColumnSums.Of(spread.Kernel, e => Bounds(e).High) is { } sums)
+            else if (spread.Results is { } results && Sums(spread.Kernel) is { } sums)
             {
                 AddStages(stages);
                 stages = new CudaKernelStages();
@@ -104,12 +104,12 @@ internal sealed partial class CudaLowering
     /// <summary>A kernel in as many launches as spread it over the GPU.</summary>
     private IEnumerable<CudaKernelCall> Parts(CudaKernelCall call)
     {
-        if (KernelSplit.Of(call.Kernel) is { } split)
+        if (SpellingMemo.Of(call.Kernel, "split", () => KernelSplit.Of(call.Kernel)) is { } split)
         {
             CudaView[] all = [.. call.Views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];
             return [call with { Kernel = split.Fold, Views = all }, new(call.Name, Cost.Zero, split.Finish, all)];
         }
-        if (ColumnSums.Of(call.Kernel, e => Bounds(e).High) is { } sums)
+        if (Sums(call.Kernel) is { } sums)
         {
             CudaView[] pieces = [.. sums.PieceElements.Select(Workspace)];
             return [

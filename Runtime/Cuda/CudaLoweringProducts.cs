@@ -114,7 +114,7 @@ internal sealed partial class CudaLowering
         CudaView? Operand(int? index) => index is { } at ? views[at] : null;
         if (Operand(added.Bias) is { } bias && bias.Alignment * bias.Type.Size() < CudaProduct.BiasAlignment)
             return null;
-        Kernel epilogue = IndependentLoops.ToGrid(Whole(product.Epilogue!, product.M, product.N), Memory(views));
+        Kernel epilogue = ToGrid(Whole(product.Epilogue!, product.M, product.N), views);
         _ = Write(epilogue, views);
         Step.MatrixProduct plain = product with { Epilogue = null, EpilogueOperands = [] };
         var apart = new Lazy<CudaLaunch[]>(() =>
@@ -141,7 +141,7 @@ internal sealed partial class CudaLowering
             return false;
         Begin();
         CudaView[] mapped = Views(map.Operands);
-        Kernel kernel = IndependentLoops.ToGrid(map.Kernel, Memory(mapped));
+        Kernel kernel = ToGrid(map.Kernel, mapped);
         _ = Write(kernel, mapped);
         var apart = new Lazy<CudaLaunch[]>(() =>
             [Ended(product, left, right, views) ?? new CudaProductLaunch(product, left, right, views[0], this), new CudaKernelLaunch(map.Name, map.Cost, kernel, mapped, this)]);
@@ -153,6 +153,6 @@ internal sealed partial class CudaLowering
 
     private static string EpilogueName(string product) => product + " epilogue";
 
-    private static Kernel Whole(Kernel epilogue, Extent rows, Extent columns) =>
-        epilogue.Applied([new Expr.Integer(0), SizeOf(rows), new Expr.Integer(0), SizeOf(columns)]);
+    private static Kernel Whole(Kernel epilogue, Extent rows, Extent columns) => SpellingMemo.Of(
+        epilogue, ("whole", rows, columns), () => epilogue.Applied([new Expr.Integer(0), SizeOf(rows), new Expr.Integer(0), SizeOf(columns)]));
 }

@@ -84,6 +84,8 @@ internal sealed class CudaProductLaunch : CudaLaunch
             Bound = calls.Count == 1 ? (shape, addresses) : null;
             bool isTaken = own is not null && calls.Count == 1 && own.Takes(shape, addresses);
             choice = lowering.Device.Products.Choose(shape, product, isTaken ? own : null);
+            if (choice is { Library: { } algorithm })
+                lowering.Resources.OfLibrary[shape] = algorithm;
             if (choice is { Library: null })
                 own!.Bind(shape, addresses);
             else if (end?.Bias is not null)

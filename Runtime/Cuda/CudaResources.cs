@@ -19,6 +19,9 @@ internal sealed class CudaResources(CudaDevice device, Plan plan) : IDisposable
 
     public DimensionBindings Bindings { get; } = new(plan);
 
+    /// <summary>How cuBLASLt computes the products that it was chosen for.</summary>
+    public Dictionary<ProductShape, ProductAlgorithm> OfLibrary { get; } = [];
+
     /// <summary>Memory that each step has for itself while it runs.</summary>
     public CudaScratch Scratch { get; } = new(device);
 

@@ -53,7 +53,8 @@ internal sealed class CudaSkinnyPrologue
             return null;
         CudaView[] views = lowering.Views(step.Operands);
         OperandMemory[] memory = CudaLowering.Memory(views);
-        CudaKernelText text = CudaKernelWriter.Write(IndependentLoops.ToGrid(step.Kernel, memory), memory, lowering.Bounds, lowering.Device.SharedBytesOfHalf);
+        CudaKernelText text = lowering.Spelled(step.Kernel, "prologue", memory, () => CudaKernelWriter.Write(
+            IndependentLoops.ToGrid(step.Kernel, memory), memory, lowering.Bounds, lowering.Device.SharedBytesOfHalf));
         bool isRowByRow = text.Schedule is { Grid: [var rows], Columns: null } && rows.From is Expr.Integer { Value: 0 } && rows.To.Equals(CudaLowering.SizeOf(product.M));
         return isRowByRow && text.SharedBytes == 0 && text.Schedule.Threads == threads ? new CudaSkinnyPrologue(step, text, views, made, product.K.IsConstant ? product.K.Constant : 0, lowering) : null;
     }

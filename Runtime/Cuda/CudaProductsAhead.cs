@@ -1,0 +1,67 @@
+using System.Runtime.InteropServices;
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// Which of cuBLASLt's algorithms the last plan of a kind took: kept on disk, so that the next start has their code loaded while its
+/// plan is made. A kernel's code doesn't depend on how many rows and columns there are: products of few rows and columns do.
+/// </summary>
+internal sealed class CudaProductsAhead(CudaDevice device)
+{
+    /// <summary>Rows, columns and depth, and products of a batch, at most.</summary>
+    private const long Most = 64, MostOfBatch = 2;
+
+    /// <summary>Keeps what a plan takes.</summary>
+    public void Keep(Plan plan, IReadOnlyDictionary<ProductShape, ProductAlgorithm> products)
+    {
+        string key = Key(plan.Purpose, plan.Model, plan.Precision);
+        Kept[] all = [.. products.Select(p => new Kept(p.Key, p.Value))];
+        byte[] content = MemoryMarshal.AsBytes(all.AsSpan()).ToArray();
+        if (content.Length > 0 && (CubinCache.Find(key) is not { } before || !content.AsSpan().SequenceEqual(before)))
+            CubinCache.Keep(key, content);
+    }
+
+    /// <summary>Loads what the last plan of that kind took, if one is known.</summary>
+    public void Load(Purpose purpose, string model, string precision)
+    {
+        if (CubinCache.Find(Key(purpose, model, precision)) is not { } content)
+            return;
+        try
+        {
+            foreach (Kept kept in MemoryMarshal.Cast<byte, Kept>(content))
+                Load(kept);
+            device.Synchronize("loading products");
+        }
+        catch (LegatoException)
+        {
+            // Memory may be short, and no more than time is lost: what isn't there is loaded when it is wanted.
+        }
+    }
+
+    private void Load(in Kept kept)
+    {
+        ProductShape few = kept.Shape with
+        {
+            Rows = Math.Min(kept.Shape.Rows, Most),
+            Columns = Math.Min(kept.Shape.Columns, Most),
+            Depth = Math.Min(kept.Shape.Depth, Most),
+            Batch = Math.Min(kept.Shape.Batch, MostOfBatch),
+        };
+        using var product = new CudaProduct(few);
+        using CudaMemory a = new(device, product.Bytes.A), b = new(device, product.Bytes.B), c = new(device, product.Bytes.C);
+        using CudaMemory input = new(device, few.InputLeading * few.Columns * few.C.Type.Size()), bias = new(device, few.Rows * few.C.Type.Size());
+        if (few.Activation != ProductActivation.None)
+            product.SetInput(input.Address);
+        if (few.HasBias)
+            product.SetBias(bias.Address);
+        // One that it refuses for so few is loaded when it is wanted.
+        _ = device.Products.Multiply(product, kept.Algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream);
+    }
+
+    /// <summary>What is kept is bytes as this build of the program has them.</summary>
+    private string Key(Purpose purpose, string model, string precision) =>
+        $"products of {purpose} {model} {precision}\n{device.Information.Name}\n{CublasLt.GetVersion()}\n{typeof(CudaProductsAhead).Module.ModuleVersionId}";
+
+    private readonly record struct Kept(ProductShape Shape, ProductAlgorithm Algorithm);
+}
