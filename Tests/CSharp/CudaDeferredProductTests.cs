@@ -26,11 +26,11 @@ public class CudaDeferredProductTests
 
     /// <summary>More tiles than multiprocessors: what waits in registers is stored during the next tile.</summary>
     [Test]
-    public void ManyTilesAgreeWithOtherKernels([ValueSource(nameof(Endings))] string ending, [Values(40, 1000)] int depth)
+    public void ManyTilesAgree([ValueSource(nameof(Endings))] string ending, [Values(40, 1000)] int depth)
     {
         PlanFixture fixture = Operands(ScalarType.BF16, 2100, 2056, depth);
         Plan plan = fixture.Plan(Steps(fixture, ScalarType.BF16, ending, rightByColumns: true, 2100, 2056, depth));
-        Agrees(OnOthers(fixture, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+        Agrees(Elsewhere(fixture, plan, isSmall: depth == 40), OnOurOwn(fixture, plan), ScalarType.BF16);
     }
 
     /// <summary>Several calls, which our own kernel doesn't take, of a shape that it has been chosen for.</summary>
@@ -71,7 +71,7 @@ public class CudaDeferredProductTests
         Plan plan = fixture.Plan([.. outputs.Select(o => Product(
             fixture, o.Name, "x", $"weight {o.Name}", rightByColumns, rows, o.Columns, depth, hasBias ? Epilogue(ScalarType.BF16, o.Columns, Sum(o.Columns, Load(1, At("n"))), "bias") : null, $"bias {o.Name}"))]);
         Assert.That(JoinedProducts.Beside(new ProductRuns((a, b) => a.Buffer == b.Buffer).At(plan.Steps, 0)!)?.Steps.Count, Is.EqualTo(3));
-        Agrees(OnOthers(fixture, plan), OnOurOwn(fixture, plan), ScalarType.BF16);
+        Agrees(Elsewhere(fixture, plan, isSmall: rows == 130), OnOurOwn(fixture, plan), ScalarType.BF16);
     }
 
     [Test]
@@ -79,7 +79,7 @@ public class CudaDeferredProductTests
     {
         (PlanFixture fixture, Plan plan) = Summed(rows, rightByColumns);
         Assert.That(JoinedProducts.Summed(plan.Steps, _ => true, SameBuffer)?.Steps.Count, Is.EqualTo(3));
-        Dictionary<string, double[]> expected = OnOthers(fixture, plan), actual = OnOurOwn(fixture, plan);
+        Dictionary<string, double[]> expected = Elsewhere(fixture, plan, isSmall: rows == 130), actual = OnOurOwn(fixture, plan);
         Agrees(new() { ["sum"] = expected["sum"] }, actual, ScalarType.BF16, size: 3 * Math.Sqrt(152));
     }
 
@@ -128,8 +128,14 @@ public class CudaDeferredProductTests
         return first;
     }
 
-    private static Dictionary<string, double[]> OnOthers(PlanFixture fixture, Plan plan)
+    /// <summary>What is small by the interpreter, so that no other kernels run beside ours; else by the library.</summary>
+    private static Dictionary<string, double[]> Elsewhere(PlanFixture fixture, Plan plan, bool isSmall)
     {
+        if (isSmall)
+        {
+            using var interpreter = new InterpreterDevice();
+            return fixture.Run(interpreter, plan);
+        }
         using CudaDevice device = Open(new CudaDeviceOptions(Portable: true));
         return fixture.Run(device, plan);
     }

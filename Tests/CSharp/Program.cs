@@ -8,10 +8,13 @@ namespace Legato.Tests;
 
 /// <summary>
 /// Runs tests without the SDK, as on a machine that has a GPU and little else: <c>dotnet Legato.Tests.CSharp.dll [PATTERN]</c>, a regular
-/// expression of full names. Prints what fails, and how many passed and were skipped.
+/// expression of full names. Prints what fails or takes long, and how many passed and were skipped.
 /// </summary>
 internal static class Program
 {
+    /// <summary>A test that takes longer is named.</summary>
+    private const double LongSeconds = 2;
+
     public static int Main(string[] arguments)
     {
         // The GPU's context outlives the devices of single tests: making one takes longer than most of them.
@@ -34,6 +37,8 @@ internal static class Program
         {
             if (result.Test is TestFixture)
                 Console.WriteLine($"{result.FullName}: {result.PassCount} passed, {result.FailCount} failed, {result.SkipCount} skipped, {result.Duration:F1} s");
+            if (!result.Test.IsSuite && result.Duration > LongSeconds)
+                Console.WriteLine($"{result.Duration:F1} s: {result.FullName}");
             if (!result.Test.IsSuite && result.ResultState.Status == TestStatus.Failed)
                 Console.WriteLine($"FAILED {result.FullName}\n{result.Message}\n{result.StackTrace}");
         }
