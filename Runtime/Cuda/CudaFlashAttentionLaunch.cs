@@ -7,6 +7,9 @@ internal sealed class CudaFlashAttentionLaunch : CudaLaunch
 {
     private const int LargestHead = 256, Words = 11;
 
+    /// <summary>Of keys and values, so many are taken to stay in the second-level cache.</summary>
+    private const long CachedBytes = 32 << 20;
+
     private readonly CudaFlashAttention attention;
     private readonly CudaHeads query, key, value, output;
     private readonly CudaView? logSumExp, past;
@@ -57,7 +60,9 @@ internal sealed class CudaFlashAttentionLaunch : CudaLaunch
         arguments[0] = CudaFlashAttention.Pair(sizes.Queries, sizes.Keys);
         arguments[1] = CudaFlashAttention.Pair(sizes.Heads, sizes.Group);
         arguments[2] = CudaFlashAttention.Pair(tiles, work);
-        arguments[3] = attention.ValueSize;
+        long keyBytes = sizes.Keys * (attention.HeadSize + attention.ValueSize) * key.View.Type.Size();
+        long band = Math.Clamp(CachedBytes / keyBytes * sizes.Group, sizes.Group, sizes.Heads * sizes.Batch);
+        arguments[3] = CudaFlashAttention.Pair(attention.ValueSize, band);
         output.Bind(arguments[4..], dimensions);
         arguments[8] = logSumExp?.Address(dimensions) ?? 0;
         arguments[9] = past?.Address(dimensions) ?? 0;

@@ -5,7 +5,7 @@
 
 struct ForwardArgs
 {
-    int queries, keys, heads, group, queryTiles, work, valueSize;
+    int queries, keys, heads, group, queryTiles, work, valueSize, band;
     Heads output;
     float* logSumExp;
     const int* past;
@@ -15,15 +15,17 @@ struct ForwardArgs
 
 constexpr int QueryBytes = TileBytes<Rows, HEAD>, KeyBytes = TileBytes<KEYS, HEAD>, ValueBytes = TileBytes<KEYS, VALUE>;
 
-/// A block of query rows of one head, and the keys that exist for it. Late rows first: under a causal mask they are longest.
+/// A block of query rows of one head, and the keys that exist for it. Late rows first: under a causal mask they are longest. A band of heads,
+/// whose keys and values stay in the second-level cache, goes through them together, so that what is drawn last is short.
 struct QueryTile
 {
     int b, h, row, past, keys;
 
     DEVICE QueryTile(const ForwardArgs& args, int work)
     {
-        row = (args.queryTiles - 1 - work % args.queryTiles) * Rows;
-        int head = work / args.queryTiles;
+        int first = work / (args.band * args.queryTiles) * args.band, count = min(args.band, args.work / args.queryTiles - first);
+        int local = work - first * args.queryTiles, head = first + local % count;
+        row = (args.queryTiles - 1 - local / count) * Rows;
         h = head % args.heads;
         b = head / args.heads;
         past = args.past ? args.past[b] : 0;
