@@ -7,11 +7,13 @@ namespace Legato.Runtime.Cuda;
 /// <summary>What such a product is compiled for.</summary>
 /// <param name="RightOverRows">Whether the right operand is contracted over its rows, not along them.</param>
 /// <param name="Parts">Products computed as one.</param>
-/// <param name="IsChained">Whether they are summed; else they have one left operand.</param>
-internal readonly record struct DeferredProductForm(ScalarType Element, bool RightOverRows, int Parts, bool IsChained, bool HasBias);
+/// <param name="HasAddend">Whether a matrix is added to the one product; sums begin with it.</param>
+/// <param name="Combination">As of <see cref="JoinedProducts"/>.</param>
+internal readonly record struct DeferredProductForm(
+    ScalarType Element, bool RightOverRows, int Parts, ProductJoin Join, bool HasBias, bool HasAddend = false, string? Combination = null);
 
-/// <summary>One of the products computed as one: its shape and places. Of those summed, the first one's output is the sum's.</summary>
-internal readonly record struct DeferredPart(ProductShape Shape, nint Left, nint Right, nint Output, nint Bias);
+/// <summary>One of the products computed as one: its shape and places. Of those that give one result, the first one's output is that.</summary>
+internal readonly record struct DeferredPart(ProductShape Shape, nint Left, nint Right, nint Output, nint Bias, nint Addend = 0);
 
 /// <summary>
 /// Products with 16-bit results, by Hopper's tensor cores and copy engine: a tile's results are stored
@@ -19,7 +21,7 @@ internal readonly record struct DeferredPart(ProductShape Shape, nint Left, nint
 /// </summary>
 internal sealed class CudaDeferredProduct : CudaOwnProduct
 {
-    private const int Columns = 256, Depth = 64, Stages = 4, Consumers = 2, AlignedColumns = 8, ElementBytes = 2;
+    private const int Columns = 256, Depth = 64, Stages = 4, Consumers = 2, Cluster = 2, AlignedColumns = 8, ElementBytes = 2;
 
     /// <summary>The arguments' size is a multiple of so many words: that of the alignment of tensor maps.</summary>
     private const int WordAlignment = 8;
@@ -29,15 +31,18 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
     private readonly DeferredProductForm form;
     private readonly string source;
     private readonly CudaHopperCall call;
-    private readonly int lefts;
+    private readonly int lefts, resultColumns;
 
     public CudaDeferredProduct(DeferredProductForm form, string name, CudaLowering lowering)
     {
         (this.form, source) = (form, Sources.GetOrAdd(form, Source));
-        (lefts, Results) = form.IsChained ? (form.Parts, 1) : (1, form.Parts);
+        lefts = form.Join == ProductJoin.Summed ? form.Parts : 1;
+        Results = form.Join == ProductJoin.Beside ? form.Parts : 1;
+        resultColumns = form.Join == ProductJoin.Combined ? Columns / form.Parts : Columns;
         int words = (SizeWords + 3 * Results + WordAlignment - 1) / WordAlignment * WordAlignment;
         int stageBytes = ((64 * Consumers + Columns) * Depth + Columns) * ElementBytes;
-        call = new CudaHopperCall(lowering, source, "product_deferred", name, lefts + form.Parts, words, new HopperTile(Columns, Stages, Consumers), Stages * stageBytes);
+        var tile = new HopperTile(Columns, Stages, Consumers, Cluster: Cluster);
+        call = new CudaHopperCall(lowering, source, "product_deferred", name, lefts + form.Parts + (form.HasAddend ? 1 : 0), words, tile, Stages * stageBytes);
     }
 
     /// <summary>Matrices that it gives.</summary>
@@ -51,10 +56,10 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
     public override bool Takes(ProductShape shape, in ProductAddresses at) =>
         shape.Batch == 1 && !shape.B.Transposed && form.RightOverRows == !shape.A.Transposed
         && IsAligned(shape.B, at.Left) && IsAligned(shape.A, at.Right) && IsAligned(shape.C, at.Output)
-        && (!form.HasBias || shape.Rows % AlignedColumns == 0);
+        && (!form.HasBias || shape.Rows % AlignedColumns == 0) && (!form.HasAddend || IsAligned(shape.C, at.Addend));
 
     public override void Bind(ProductShape shape, in ProductAddresses at) =>
-        Bind([new DeferredPart(shape, at.Left, at.Right, at.Output, at.Bias)]);
+        Bind([new DeferredPart(shape, at.Left, at.Right, at.Output, at.Bias, at.Addend)]);
 
     /// <summary>Takes the shapes and places of all products.</summary>
     public void Bind(ReadOnlySpan<DeferredPart> parts)
@@ -66,7 +71,7 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         sizes[0] = checked((int)m);
         for (int i = 0; i < form.Parts; i++)
         {
-            ((ProductShape shape, nint left, nint right, nint output, nint bias), long n, long k) = (parts[i], parts[i].Shape.Rows, parts[i].Shape.Depth);
+            ((ProductShape shape, nint left, nint right, nint output, nint bias, nint addend), long n, long k) = (parts[i], parts[i].Shape.Rows, parts[i].Shape.Depth);
             if (i < lefts)
             {
                 Write(i, new HopperOperand(left, m, k, shape.B.Leading), call.Rows);
@@ -75,14 +80,16 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
             if (form.RightOverRows)
                 Write(lefts + i, new HopperOperand(right, k, n, shape.A.Leading), box);
             else
-                Write(lefts + i, new HopperOperand(right, n, k, shape.A.Leading), Columns);
+                Write(lefts + i, new HopperOperand(right, n, k, shape.A.Leading), Columns / Cluster);
+            if (form.HasAddend)
+                Write(lefts + form.Parts, new HopperOperand(addend, m, n, shape.C.Leading), call.Rows);
             if (i >= Results)
                 continue;
             sizes[1 + lefts + i] = checked((int)n);
             (addresses[i], addresses[Results + i], addresses[2 * Results + i]) = (shape.C.Leading, output, bias);
-            across += (n + Columns - 1) / Columns;
+            across += (n + resultColumns - 1) / resultColumns;
         }
-        call.Bind(call.Tiles(m) * across);
+        call.Bind(call.Tiles(m, Cluster) * across);
     }
 
     public override void Enqueue(nint stream) => call.Enqueue(stream);
@@ -96,10 +103,11 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         (string Name, int Value)[] constants =
         [
             ("STAGES", Stages), ("CONSUMERS", Consumers), ("RIGHT_OVER_ROWS", form.RightOverRows ? 1 : 0), ("PARTS", form.Parts),
-            ("CHAINED", form.IsChained ? 1 : 0), ("BIAS", form.HasBias ? 1 : 0),
+            ("CHAINED", form.Join == ProductJoin.Summed ? 1 : 0), ("COMBINED", form.Join == ProductJoin.Combined ? 1 : 0), ("BIAS", form.HasBias ? 1 : 0),
+            ("ADDEND", form.HasAddend ? 1 : 0),
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\n#define ELEMENT \"{element}\"\n"
-            + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n"))
-            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "WaitingSums", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
+            + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n")) + form.Combination
+            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
     }
 }

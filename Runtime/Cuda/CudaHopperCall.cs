@@ -14,7 +14,7 @@ internal sealed unsafe class CudaHopperCall
     private readonly CudaLowering lowering;
     private readonly Lazy<nint> function;
     private readonly string name;
-    private readonly int maps, threads, sharedBytes;
+    private readonly int maps, threads, sharedBytes, cluster;
 
     // Pinned, so that the driver can read it where it is.
     private readonly long[] values;
@@ -24,7 +24,7 @@ internal sealed unsafe class CudaHopperCall
     public CudaHopperCall(CudaLowering lowering, string source, string entry, string name, int maps, int words, HopperTile tile, int sharedBytes)
     {
         (this.lowering, this.name, this.maps) = (lowering, name, maps);
-        (Rows, threads, this.sharedBytes) = (tile.Rows, Warpgroup * (tile.Consumers + tile.Others), sharedBytes + BoxAlignment);
+        (Rows, threads, this.sharedBytes, cluster) = (tile.Rows, Warpgroup * (tile.Consumers + tile.Others), sharedBytes + BoxAlignment, tile.Cluster);
         values = GC.AllocateArray<long>(maps * CudaTensorMap.Words + words, pinned: true);
         lowering.Want(source);
         function = new Lazy<nint>(() => lowering.Device.Compiler.Load(source).Function(entry, this.sharedBytes));
@@ -47,14 +47,14 @@ internal sealed unsafe class CudaHopperCall
             CudaTensorMap.Write(values.AsSpan(index * CudaTensorMap.Words, CudaTensorMap.Words), type, place, batch, positions, heads, elements, boxRows);
     }
 
-    /// <summary>Tiles of a block's rows that cover so many.</summary>
-    public long Tiles(long rows) => (rows + Rows - 1) / Rows;
+    /// <summary>Tiles of the rows of so many blocks that cover so many.</summary>
+    public long Tiles(long rows, int blocks = 1) => (rows + Rows * blocks - 1) / (Rows * blocks);
 
-    /// <summary>Sets the number of work items.</summary>
+    /// <summary>Sets the number of work items, of a block or of a cluster of them.</summary>
     public void Bind(long work)
     {
         _ = function.Value;
-        blocks = (uint)Math.Min(work, lowering.Device.Information.Multiprocessors);
+        blocks = (uint)(Math.Min(work, lowering.Device.Information.Multiprocessors / cluster) * cluster);
     }
 
     public void Enqueue(nint stream)
@@ -71,8 +71,21 @@ internal sealed unsafe class CudaHopperCall
             void** parameters = stackalloc void*[maps + 1];
             for (int i = 0; i <= maps; i++)
                 parameters[i] = start + i * CudaTensorMap.Words;
-            CudaError.Check(
-                Driver.LaunchKernel(function.Value, blocks, 1, 1, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null), $"launching {name}");
+            var clusters = new LaunchAttribute { Id = LaunchAttribute.ClusterSize, X = (uint)cluster, Y = 1, Z = 1 };
+            var configuration = new LaunchConfiguration
+            {
+                BlocksX = blocks,
+                BlocksY = 1,
+                BlocksZ = 1,
+                ThreadsX = (uint)threads,
+                ThreadsY = 1,
+                ThreadsZ = 1,
+                SharedBytes = (uint)sharedBytes,
+                Stream = stream,
+                Attributes = &clusters,
+                AttributeCount = cluster > 1 ? 1u : 0,
+            };
+            CudaError.Check(Driver.LaunchKernelEx(&configuration, function.Value, parameters, null), $"launching {name}");
         }
     }
 }
@@ -82,7 +95,8 @@ internal sealed unsafe class CudaHopperCall
 /// <param name="Stages">Of the ring they lie in.</param>
 /// <param name="Consumers">Warpgroups of 64 rows each.</param>
 /// <param name="Others">Warpgroups beside them.</param>
-internal readonly record struct HopperTile(int Streamed, int Stages, int Consumers, int Others = 1)
+/// <param name="Cluster">Blocks that share what they copy; they divide the blocks.</param>
+internal readonly record struct HopperTile(int Streamed, int Stages, int Consumers, int Others = 1, int Cluster = 1)
 {
     /// <summary>Rows of a block's tile.</summary>
     public int Rows => 64 * Consumers;

@@ -42,11 +42,15 @@ internal sealed partial class CudaLowering
     {
         if (runs.At(steps, first) is not { } run)
             return null;
-        JoinedProducts? products = JoinedProducts.Beside(run) ?? JoinedProducts.Summed(steps.Skip(first), view => IsPassing(view, 1), (x, y) => View(x).Overlaps(View(y)));
+        JoinedProducts? products = JoinedProducts.Beside(run)
+            ?? JoinedProducts.Combined(run, view => IsPassing(view, 1), Bounds)
+            ?? JoinedProducts.Summed(steps.Skip(first), view => IsPassing(view, 1), (x, y) => View(x).Overlaps(View(y)));
         if (products is null || products.Steps.Any(p => CudaSkinnyProduct.Of(p, this) is not null || AlignedProducts.Of(p, TypeOf(p.Left.View)).Count() > 1))
             return null;
-        CudaProductLaunch?[] apart = [.. products.Steps.Select(Apart)];
-        if (apart.Contains(null) || CudaJoinedProductLaunch.Of(products, apart!, this) is not { } launch)
+        bool areCombined = products.Join == ProductJoin.Combined;
+        CudaProductLaunch?[] apart = [.. products.Steps.Select(p => Apart(areCombined ? p with { Epilogue = null, EpilogueOperands = [] } : p))];
+        Lazy<CudaLaunch>? combination = areCombined ? AfterProduct(products.Steps[^1]) : null;
+        if (apart.Contains(null) || CudaJoinedProductLaunch.Of(products, apart!, combination, this) is not { } launch)
             return null;
         Begin();
         Add(launch);
@@ -56,6 +60,13 @@ internal sealed partial class CudaLowering
         {
             CudaView left = View(p.Left.View), right = View(p.Right.View), output = View(p.Output.View);
             return p.Epilogue is null ? new CudaProductLaunch(p, left, right, output, this) : Ended(p, left, right, [output, .. Views(p.EpilogueOperands)]);
+        }
+
+        Lazy<CudaLaunch> AfterProduct(Step.MatrixProduct p)
+        {
+            CudaView[] views = [View(p.Output.View), .. Views(p.EpilogueOperands)];
+            Kernel epilogue = ToGrid(Whole(p.Epilogue!, p.M, p.N), views);
+            return new Lazy<CudaLaunch>(() => new CudaKernelLaunch(EpilogueName(p.Name), Cost.Zero, epilogue, views, this));
         }
     }
 

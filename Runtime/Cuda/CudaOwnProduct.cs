@@ -30,9 +30,10 @@ internal abstract class CudaOwnProduct
             return null;
         if (end is { Activation: not ProductActivation.None })
             return null;
-        if (output == leftType && !accumulate && end?.Addend is null && !leftOverRows)
-            return new CudaDeferredProduct(new DeferredProductForm(leftType, rightOverRows, 1, false, end?.Bias is not null), name, lowering);
-        var form = new HopperProductForm(leftType, output, leftOverRows, rightOverRows, accumulate || end?.Addend is not null, end?.Bias is not null, ProductGrouping.None);
+        bool hasAddend = accumulate || end?.Addend is not null;
+        if (output == leftType && !leftOverRows)
+            return new CudaDeferredProduct(new DeferredProductForm(leftType, rightOverRows, 1, ProductJoin.Beside, end?.Bias is not null, hasAddend), name, lowering);
+        var form = new HopperProductForm(leftType, output, leftOverRows, rightOverRows, hasAddend, end?.Bias is not null, ProductGrouping.None);
         return new CudaHopperDense(new CudaHopperProduct(form, name, lowering));
     }
 

@@ -114,11 +114,6 @@ internal static unsafe partial class Driver
     [LibraryImport(Library, EntryPoint = "cuFuncSetAttribute")]
     public static partial int FunctionSetAttribute(nint function, FunctionAttribute attribute, int value);
 
-    [LibraryImport(Library, EntryPoint = "cuLaunchKernel")]
-    public static partial int LaunchKernel(
-        nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream,
-        void** parameters, void** extra);
-
     [LibraryImport(Library, EntryPoint = "cuLaunchKernelEx")]
     public static partial int LaunchKernelEx(LaunchConfiguration* configuration, nint function, void** parameters, void** extra);
 

@@ -72,6 +72,30 @@ public class CudaCompileTests(string target, int sharedBytes)
             Accumulate: rows == 1, [], null, [])));
     }
 
+    /// <summary>A gate and what passes it, which are computed as one, and a product that begins with an addend.</summary>
+    [Test, Category("Heavy")]
+    public void GatedProductsAndAddends([Values(ScalarType.BF16, ScalarType.F16)] ScalarType type, [Values] bool rightByColumns)
+    {
+        const int rows = 300, size = 128, mlp = 512;
+        var fixture = new PlanFixture();
+        foreach (string name in new[] { "gate weights", "up weights", "down weights" })
+            fixture.Random(name, size * mlp, type);
+        fixture.Random("x", rows * size, type).Zeros("gate", rows * mlp, type).Zeros("up", rows * mlp, type).Zeros("down", rows * size, type);
+        Kernel Epilogue(int columns, Func<Expr, Expr, Expr> value) => new(
+            "epilogue", [InOut("c", type), In("other", type)], ["m0", "m1", "n0", "n1"],
+            [Loop(LoopKind.Grid, "m", V("m0"), V("m1"), Loop(LoopKind.Vector, "n", V("n0"), V("n1"),
+                Store(0, At("m", columns, "n"), value(Load(0, At("m", columns, "n")), Load(1, At("m", columns, "n"))))))]);
+        Step.MatrixProduct Product(string output, string left, int n, int k, Kernel? epilogue, params string[] operands) => new(
+            output, Cost.Zero, rows, n, k, new Matrix(fixture.View(left), k, 1),
+            rightByColumns ? new Matrix(fixture.View(output + " weights"), 1, k) : new Matrix(fixture.View(output + " weights"), n, 1),
+            new Matrix(fixture.View(output), n, 1), Accumulate: false, [], epilogue, [.. operands.Select(fixture.View)]);
+        Plan plan = fixture.Plan(
+            Product("gate", "x", mlp, size, null),
+            Product("up", "x", mlp, size, Epilogue(mlp, (own, gate) => Mul(own, Op(Operation.Tanh, gate))), "gate"),
+            Product("down", "up", size, mlp, Epilogue(size, Add), "x"));
+        Compile(plan with { Buffers = [.. plan.Buffers.Select(b => b.Name == "gate" ? b with { FirstStep = 0, LastStep = 1 } : b)] });
+    }
+
     [Test, Category("Heavy")]
     public void ProductsOfGroups([Values] ScalarType type, [Values] bool byColumns)
     {

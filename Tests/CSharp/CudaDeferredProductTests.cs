@@ -98,6 +98,48 @@ public class CudaDeferredProductTests
         Assert.That(JoinedProducts.Summed([steps[0], inPlace], _ => true, SameBuffer), Is.Null, "the sum would overwrite what it is made of");
     }
 
+    [Test]
+    public void AGatedProductIsOneLaunch([Values] bool rightByColumns, [Values(130, 3000)] int rows, [Values(ScalarType.BF16, ScalarType.F16)] ScalarType type)
+    {
+        (PlanFixture fixture, Plan plan) = Gated(rows, rightByColumns, type);
+        Assert.That(Combined(plan.Steps, _ => true)?.Steps.Count, Is.EqualTo(2));
+        Dictionary<string, double[]> actual = OnOurOwn(fixture, plan), expected = Elsewhere(fixture, plan, isSmall: rows == 130);
+        Agrees(new() { ["up"] = expected["up"] }, actual, type, size: 12 * 12);
+    }
+
+    [Test]
+    public void WhatElseIsReadKeepsAGateApart()
+    {
+        (PlanFixture fixture, Plan plan) = Gated(130, rightByColumns: true, ScalarType.BF16);
+        Step.MatrixProduct gate = (Step.MatrixProduct)plan.Steps[0], up = (Step.MatrixProduct)plan.Steps[1];
+        Assert.That(Combined([gate, up], view => !view.Equals(fixture.View("gate"))), Is.Null, "the gate is read elsewhere");
+        Expr own = Load(0, At("m", GatedColumns, "n")), other = Load(1, At("m", GatedColumns, "n")), bias = Load(2, At("n"));
+        Kernel biased = Epilogue(ScalarType.BF16, GatedColumns, Mul(own, Add(other, bias)), "gate", "bias"), byPlace = Epilogue(
+            ScalarType.BF16, GatedColumns, Mul(own, Mul(other, Op(Operation.ToFloat, V("n")))), "gate");
+        Assert.That(Combined([gate, up with { Epilogue = biased, EpilogueOperands = [fixture.View("gate"), fixture.View("bias")] }], _ => true), Is.Null, "a bias is read");
+        Assert.That(Combined([gate, up with { Epilogue = byPlace }], _ => true), Is.Null, "it depends on the column");
+        Assert.That(Combined([gate, up with { Left = gate.Output }], _ => true), Is.Null, "they have two left matrices");
+    }
+
+    private const int GatedColumns = 520;
+
+    private static JoinedProducts? Combined(IReadOnlyList<Step> steps, Func<BufferView, bool> isPassing) =>
+        JoinedProducts.Combined(new ProductRuns(SameBuffer).At(steps, 0)!, isPassing, extent => IntegerRange.Of(extent.Constant));
+
+    private static (PlanFixture Fixture, Plan Plan) Gated(int rows, bool rightByColumns, ScalarType type)
+    {
+        const int depth = 152;
+        var fixture = new PlanFixture().Random("x", rows * depth, type).Random("bias", GatedColumns, type);
+        foreach (string name in new[] { "gate", "up" })
+            _ = fixture.Random($"weight {name}", GatedColumns * depth, type).Zeros(name, rows * GatedColumns, type);
+        Expr own = Load(0, At("m", GatedColumns, "n")), gate = Load(1, At("m", GatedColumns, "n"));
+        Expr silu = Div(gate, Add(F(1), Op(Operation.Exp, Op(Operation.Negate, gate))));
+        Kernel gated = Epilogue(type, GatedColumns, Mul(silu, own), "gate");
+        Plan plan = fixture.Plan([.. new[] { "gate", "up" }.Select(name => Product(
+            fixture, name, "x", $"weight {name}", rightByColumns, rows, GatedColumns, depth, name == "up" ? gated : null, "gate"))]);
+        return (fixture, plan with { Buffers = [.. plan.Buffers.Select(b => b.Name == "gate" ? b with { FirstStep = 0, LastStep = 1 } : b)] });
+    }
+
     private static bool SameBuffer(BufferView a, BufferView b) => a.Buffer == b.Buffer;
 
     private static (PlanFixture Fixture, Plan Plan) Summed(int rows, bool rightByColumns)

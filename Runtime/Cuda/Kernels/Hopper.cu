@@ -35,11 +35,46 @@ DEVICE void barrier_wait(u32 barrier, u32 parity)
     while (!done);
 }
 
+/// Where a place in shared memory is found in a block of the cluster.
+DEVICE u32 place_there(u32 place, u32 rank)
+{
+    u32 there;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(place), "r"(rank));
+    return there;
+}
+
+/// Arrives at a barrier that place_there has found.
+DEVICE void barrier_arrive_there(u32 barrier)
+{
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+/// A block's number in its cluster.
+DEVICE u32 cluster_rank()
+{
+    u32 rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+/// A barrier of all threads of a cluster.
+DEVICE void cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 /// A box of a tensor of four axes (innermost first), from global to shared memory.
 DEVICE void copy_box(u32 target, const TensorMap& map, u32 barrier, int x, int y, int z, int w)
 {
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
                  ::"r"(target), "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+
+/// The same to that place in each block of a cluster whose bit is set, telling the barrier that lies there in each.
+DEVICE void copy_box_to(unsigned short blocks, u32 target, const TensorMap& map, u32 barrier, int x, int y, int z, int w)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%4, %5, %6, %7}], [%2], %3;"
+                 ::"r"(target), "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
 
 /// So many bytes as they lie, a multiple of 16.

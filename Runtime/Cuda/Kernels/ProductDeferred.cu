@@ -1,45 +1,62 @@
 // Matrix products with 16-bit results on sm_90a: a persistent grid, in each block a producer that copies steps of 64 along the
-// contracted axis into a ring of stages, and two consumer warpgroups that share a tile of 128 rows and 256 columns.
+// contracted axis into a ring of stages, and two consumer warpgroups that share a tile of 128 rows and 256 columns. Blocks are paired
+// in clusters: their tiles lie below one another, and each copies half of the right operand's columns to both, so that the second-level
+// cache gives a third less.
 // A tile's sums are stored while the products of the next tile are under way: rounded, they wait in registers, and each step
 // stores some of their columns. Every sum is made by one warpgroup in one order.
 // Sizes may be odd: the copy engine gives zeros beyond the end.
 // RIGHT_OVER_ROWS: 1 where the right operand is contracted over its rows, 0 along them. PARTS: products that are computed as
-// one; CHAINED: 0 where they read one left matrix and give a result each, 1 where they are summed. BIAS: whether a vector is
-// added to each row.
+// one; CHAINED: 1 where they are summed; COMBINED: 1 where two read one left matrix, and the result is what `combine`, which
+// stands before this, makes of their elements, both rounded; else they read one left matrix and give a result each. BIAS: whether a
+// vector is added to each row, where they aren't combined. ADDEND: whether a matrix is added, which may be the result; sums begin with
+// it, of one product.
 
-constexpr int Lefts = CHAINED ? PARTS : 1, Results = CHAINED ? 1 : PARTS;
+constexpr int Lefts = CHAINED ? PARTS : 1, Results = CHAINED || COMBINED ? 1 : PARTS;
 
 struct DeferredArgs
 {
     TensorMap left[Lefts], right[PARTS];
+#if ADDEND
+    TensorMap addend;
+#endif
     int rows, depths[Lefts], columns[Results];
     i64 strides[Results];
     Element* results[Results];
     const Element* biases[Results];
 };
 
-constexpr int Depth = 64, Band = 16;
+constexpr int Columns = 256, Depth = 64, Cluster = 2, Band = 16 / Cluster, CopiedColumns = Columns / Cluster;
 constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns, Depth>, PieceBytes = TileBytes<64, Depth>, BiasBytes = 2 * Columns;
+
+/// Columns of a tile's result: where products are combined, a tile is made of both of theirs.
+constexpr int ResultColumns = COMBINED ? Columns / PARTS : Columns;
+
+/// The addend comes in steps of so many columns, where the right operand would be, in pieces of 64.
+constexpr int AddendColumns = 128, AddendSteps = Columns / AddendColumns, AddendPieceBytes = TileBytes<Rows, 64>;
+
+/// What waits in registers is stored in pieces of so many columns, each by a step of the next tile.
+constexpr int PieceColumns = 32, Pieces = ResultColumns / PieceColumns;
 
 DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
 
-/// Where a tile lies. Those that run at once share rows and columns: a band of rows goes over all columns.
+/// Where a tile lies, by the number of the cluster's pair of them. Those that run at once share rows and columns: a band of rows goes over
+/// all columns.
 struct DeferredPlace
 {
     int row, column, part;
 
     DEVICE DeferredPlace(const DeferredArgs& args, int tile)
     {
-        int columnTiles = across(args), rowTiles = tiles_of(args.rows, Rows);
+        int columnTiles = across(args), rowTiles = tiles_of(args.rows, Cluster * Rows);
         int band = tile / (Band * columnTiles) * Band, height = min(Band, rowTiles - band);
         tile -= band * columnTiles;
-        row = (band + tile % height) * Rows;
-        column = tile / height * Columns;
+        row = ((band + tile % height) * Cluster + cluster_rank()) * Rows;
+        column = tile / height * ResultColumns;
         part = 0;
 #pragma unroll
         for (int i = 0; i + 1 < Results; i++)
         {
-            int before = tiles_of(args.columns[i], Columns) * Columns;
+            int before = tiles_of(args.columns[i], ResultColumns) * ResultColumns;
             if (column < before)
                 break;
             column -= before;
@@ -53,30 +70,51 @@ struct DeferredPlace
         int tiles = 0;
 #pragma unroll
         for (int i = 0; i < Results; i++)
-            tiles += tiles_of(args.columns[i], Columns);
+            tiles += tiles_of(args.columns[i], ResultColumns);
         return tiles;
     }
 
-    DEVICE static int count(const DeferredArgs& args) { return across(args) * tiles_of(args.rows, Rows); }
+    DEVICE static int count(const DeferredArgs& args) { return across(args) * tiles_of(args.rows, Cluster * Rows); }
 };
 
 struct DeferredShared
 {
     u32 left, right, bias;
     Gates gates;
+
+    // Where a lane that arrives at a block of the cluster finds the barriers that tell its producer of free stages.
+    u32 emptyThere;
 };
+
+DEVICE u32 shared_word(u32 address)
+{
+    u32 word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
+    return word;
+}
 
 /// By one thread.
 DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
 {
     Ring ring;
     int tiles = DeferredPlace::count(args);
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+    u32 rank = cluster_rank();
+    for (int tile = blockIdx.x / Cluster; tile < tiles; tile += gridDim.x / Cluster)
     {
         DeferredPlace place(args, tile);
+#if ADDEND
+        for (int step = 0; step < AddendSteps; step++, ring.advance())
+        {
+            u32 full = shared.gates.full + 8 * ring.stage, target = shared.right + ring.stage * RightBytes;
+            shared.gates.await_empty(ring);
+            shared.gates.expect(ring, AddendColumns / 64 * AddendPieceBytes);
+            for (int column = 0; column < AddendColumns; column += 64)
+                copy_box(target + column / 64 * AddendPieceBytes, args.addend, full, place.column + step * AddendColumns + column, place.row, 0, 0);
+        }
+#endif
         for (int i = 0; i < Lefts; i++)
         {
-            const TensorMap &left = args.left[i], &right = args.right[CHAINED ? i : place.part];
+            const TensorMap& left = args.left[i];
             for (int k = 0; k < args.depths[i]; k += Depth, ring.advance())
             {
                 u32 full = shared.gates.full + 8 * ring.stage, a = shared.left + ring.stage * LeftBytes, b = shared.right + ring.stage * RightBytes;
@@ -85,18 +123,191 @@ DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
                 int biasBytes = isLast ? min(Columns, args.columns[place.part] - place.column) * 2 : 0;
                 shared.gates.expect(ring, LeftBytes + RightBytes + biasBytes);
                 copy_box(a, left, full, k, place.row, 0, 0);
+                const TensorMap& right = args.right[CHAINED ? i : COMBINED ? rank : place.part];
+                int column = place.column + (COMBINED ? 0 : rank * CopiedColumns);
+                b += rank * TileBytes<CopiedColumns, Depth>;
                 if (RIGHT_OVER_ROWS)
 #pragma unroll
-                    for (int piece = 0; piece < Columns / 64; piece++)
-                        copy_box(b + piece * PieceBytes, right, full, place.column + 64 * piece, k, 0, 0);
+                    for (int piece = 0; piece < CopiedColumns / 64; piece++)
+                        copy_box_to((1 << Cluster) - 1, b + piece * PieceBytes, right, full, column + 64 * piece, k, 0, 0);
                 else
-                    copy_box(b, right, full, k, place.column, 0, 0);
+                    copy_box_to((1 << Cluster) - 1, b, right, full, k, column, 0, 0);
                 if (isLast)
                     copy_bytes(shared.bias + ring.stage * BiasBytes, args.biases[place.part] + place.column, biasBytes, full);
             }
         }
     }
+    // Until the other block is done with what it was sent, and has told this one's barriers.
+    for (int stage = 0; stage < STAGES; stage++, ring.advance())
+        shared.gates.await_empty(ring);
 }
+
+/// A consumer warp of a cluster is done with a stage, in both blocks' rings: each copies to both.
+DEVICE void release(const DeferredShared& shared, Place place)
+{
+    if (WARP_ARRIVALS > 1)
+        for (int rank = 0; rank < Cluster; rank++)
+            barrier_arrive_there(place_there(shared.gates.empty + 8 * place.stage, rank));
+    else if (lane_index() < Cluster)
+        barrier_arrive_there(shared.emptyThere + 8 * place.stage);
+}
+
+#if ADDEND
+
+/// Has a tile's sums begin with the addend's elements.
+DEVICE void begin_sums(const DeferredShared& shared, Ring& ring, int group, float (&sums)[Columns / 2])
+{
+    int row = group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4;
+#pragma unroll
+    for (int step = 0; step < AddendSteps; step++, ring.advance())
+    {
+        u32 source = shared.right + ring.stage * RightBytes + row * RowBytes + 4 * (lane_index() & 3);
+        shared.gates.await_full(ring);
+#pragma unroll
+        for (int j = 0; j < AddendColumns / 8; j++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+            {
+                // Eight rows further down the swizzle is the same.
+                u32 pair = shared_word((source + j / 8 * AddendPieceBytes + half * 8 * RowBytes) + ((j % 8 ^ row % 8) * 16));
+                int at = step * AddendColumns / 2 + 4 * j + 2 * half;
+                sums[at] = low_float(pair);
+                sums[at + 1] = high_float(pair);
+            }
+        __syncwarp();
+        release(shared, ring);
+    }
+}
+
+#endif
+
+/// Stores eight elements, or as many as are inside.
+DEVICE void store_eight(Element* at, uint4 eight, int inside)
+{
+    if (inside >= 8)
+        *(uint4*)at = eight;
+    else
+    {
+        u32 pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+        for (int i = 0; i < 7; i++)
+            if (i < inside)
+                at[i].bits = (unsigned short)(pairs[i / 2] >> i % 2 * 16);
+    }
+}
+
+#if COMBINED
+
+/// A thread's sums of a tile of both products, rounded, in pairs, as far as what is made of them isn't stored; and where that goes: two rows,
+/// eight below one another, of which each store takes one.
+struct Waiting
+{
+    static constexpr int Piece = PieceColumns / 8, Pairs = Columns / 8, Second = Columns / 4, Stores = 2 * Pieces;
+    u32 first[Pairs], second[Pairs];
+    Element* target;
+    int rows, columns;
+    bool full = false;
+
+    DEVICE void take(const DeferredArgs& args, const DeferredPlace& place, int row, u32, const float (&sums)[Columns / 2])
+    {
+#pragma unroll
+        for (int i = 0; i < Pairs; i++)
+        {
+            int from = i / (2 * Piece) * (4 * Piece) + i % Piece * 4 + i / Piece % 2 * 2;
+            first[i] = pack(sums[from], sums[from + 1]);
+            second[i] = pack(sums[Second + from], sums[Second + from + 1]);
+        }
+        int column = place.column + 8 * (lane_index() & 3);
+        target = args.results[0] + row * args.strides[0] + column;
+        rows = args.rows - row;
+        columns = args.columns[0] - column;
+        full = true;
+    }
+
+    /// Stores all that waits.
+    DEVICE void store(const DeferredArgs& args)
+    {
+#pragma unroll
+        for (int piece = 0; piece < Stores; piece++)
+            store(args, piece);
+        full = false;
+    }
+
+    /// Stores a piece of a row, if something waits.
+    DEVICE void store(const DeferredArgs& args, int piece)
+    {
+        if (!full)
+            return;
+        u32 four[Piece];
+#pragma unroll
+        for (int i = 0; i < Piece; i++)
+        {
+            u32 x = first[piece * Piece + i], y = second[piece * Piece + i];
+            four[i] = pack(combine(low_float(x), low_float(y)), combine(high_float(x), high_float(y)));
+        }
+        uint4 result = quad_transpose(four[0], four[1], four[2], four[3]);
+        int lower = piece % 2, moved = piece / 2 * PieceColumns;
+        store_eight(target + 8 * lower * args.strides[0] + moved, result, 8 * lower < rows ? columns - moved : 0);
+    }
+};
+
+#else
+
+/// A thread's sums of a tile, rounded, in pairs, as far as they aren't stored; and where they go: two rows, eight below one another.
+struct Waiting
+{
+    static constexpr int Piece = PieceColumns / 8, Stores = Pieces;
+    u32 pairs[2][Columns / 8];
+    Element* target;
+    int part = 0, rows, columns;
+    bool full = false;
+
+    DEVICE void take(const DeferredArgs& args, const DeferredPlace& place, int row, u32 bias, const float (&sums)[Columns / 2])
+    {
+        if (Results > 1)
+            part = place.part;
+        bias += 4 * (lane_index() & 3);
+#pragma unroll
+        for (int j = 0; j < Columns / 8; j++)
+        {
+            u32 both = BIAS ? shared_word(bias + 16 * j) : 0;
+            float x = low_float(both), y = high_float(both);
+            pairs[0][j] = pack(sums[4 * j] + x, sums[4 * j + 1] + y);
+            pairs[1][j] = pack(sums[4 * j + 2] + x, sums[4 * j + 3] + y);
+        }
+        int column = place.column + 8 * (lane_index() & 3);
+        target = args.results[part] + row * args.strides[part] + column;
+        rows = args.rows - row;
+        columns = args.columns[part] - column;
+        full = true;
+    }
+
+    /// Stores all that waits.
+    DEVICE void store(const DeferredArgs& args)
+    {
+#pragma unroll
+        for (int piece = 0; piece < Stores; piece++)
+            store(args, piece);
+        full = false;
+    }
+
+    /// Stores a piece of both rows, if something waits.
+    DEVICE void store(const DeferredArgs& args, int piece)
+    {
+        if (!full)
+            return;
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+        {
+            const u32* four = pairs[half] + piece * Piece;
+            uint4 result = quad_transpose(four[0], four[1], four[2], four[3]);
+            int moved = piece * PieceColumns;
+            store_eight(target + 8 * half * args.strides[part] + moved, result, 8 * half < rows ? columns - moved : 0);
+        }
+    }
+};
+
+#endif
 
 /// Has the next step's products begin.
 DEVICE void begin_step(const DeferredShared& shared, const Ring& ring, int group, float (&sums)[Columns / 2])
@@ -119,39 +330,53 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
 #pragma unroll
     for (int i = 0; i < Lefts; i++)
         count += tiles_of(args.depths[i], Depth);
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+    for (int tile = blockIdx.x / Cluster; tile < tiles; tile += gridDim.x / Cluster)
     {
         float sums[Columns / 2];
+#if ADDEND
+        begin_sums(shared, ring, group, sums);
+        pin(sums);
+#else
         clear(sums);
-        for (int step = 0; step < count; step++)
+#endif
+        if (count < Waiting::Stores)
+            waiting.store(args);
+        // Of the first steps, each stores a piece while its products are under way.
+#pragma unroll
+        for (int piece = 0; piece < Waiting::Stores; piece++)
+        {
+            if (piece == count)
+                break;
+            begin_step(shared, ring, group, sums);
+            waiting.store(args, piece);
+            product_wait<1>();
+            if (piece > 0)
+                release(shared, before);
+            before = ring;
+            ring.advance();
+        }
+        for (int step = Waiting::Stores; step < count; step++)
         {
             begin_step(shared, ring, group, sums);
-            // While this step's products, and those before, are under way.
-            waiting.store();
             product_wait<1>();
-            if (step > 0)
-                shared.gates.release(before);
+            release(shared, before);
             before = ring;
             ring.advance();
         }
         product_wait<0>();
         pin(sums);
         if (!BIAS)
-            shared.gates.release(before);
-        waiting.store_all();
+            release(shared, before);
         DeferredPlace place(args, tile);
-        waiting.take(sums, shared.bias + before.stage * BiasBytes);
-        int row = place.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4;
-        i64 stride = args.strides[place.part];
-        Element* target = args.results[place.part] + row * stride + place.column;
-        waiting.send(target, target + 8 * stride, args.rows - row, args.columns[place.part] - place.column);
+        waiting.take(
+            args, place, place.row + group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4, shared.bias + before.stage * BiasBytes, sums);
         if (BIAS)
         {
             __syncwarp();
-            shared.gates.release(before);
+            release(shared, before);
         }
     }
-    waiting.store_all();
+    waiting.store(args);
 }
 
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_deferred(const __grid_constant__ DeferredArgs args)
@@ -161,7 +386,11 @@ extern "C" __global__ void __launch_bounds__(Threads, 1) product_deferred(const 
     shared.left = tile_memory();
     shared.right = shared.left + STAGES * LeftBytes;
     shared.bias = shared.right + STAGES * RightBytes;
-    shared.gates = Barriers{shared_address(barriers)}.take(STAGES);
+    shared.gates = Barriers{shared_address(barriers)}.take(STAGES, 1, Cluster * ConsumerWarps);
+    shared.emptyThere = place_there(shared.gates.empty, lane_index() % Cluster);
+    if (threadIdx.x == 0)
+        barrier_init_fence();
+    cluster_sync();
     take_roles(
         [&] {
             if (threadIdx.x == 0)
