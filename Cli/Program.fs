@@ -111,7 +111,7 @@ let private perform (run: 'Options -> int) (options: Result<'Options, LegatoExce
 /// The verbs that work on a model, which a script declares itself.
 [<NoEquality; NoComparison>]
 type ModelVerbs = {
-    Train: Train.TrainOptions -> int
+    Train: TrainOptions.TrainOptions -> int
     Generate: Generate.GenerateOptions -> int
     Plan: PlanVerb.PlanOptions -> int
 }

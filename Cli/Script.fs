@@ -23,8 +23,8 @@ type Script private () =
         raise (LegatoException($"{flag} is of no use here: {why}", "the script's command line", $"leave out {flag}"))
 
     // The default of a bare `legato train` is a preset; a script has its own model instead.
-    static let train name (fit: int -> ModelDef) (options: Train.TrainOptions) =
-        if options.Model <> Train.defaults.Model && options.Model <> "" then
+    static let train name (fit: int -> ModelDef) (options: TrainOptions.TrainOptions) =
+        if options.Model <> TrainOptions.defaults.Model && options.Model <> "" then
             noFlag "MODEL" "the script declares the model"
 
         if not options.Overrides.IsEmpty then

@@ -162,7 +162,7 @@ let private errors result =
     | Error(mistakes: LegatoException list) -> mistakes |> List.map _.Message
 
 [<Test>]
-let ``no flags are the main job`` () = Assert.That(ok (trainOptions []), Is.EqualTo Train.defaults)
+let ``no flags are the main job`` () = Assert.That(ok (trainOptions []), Is.EqualTo TrainOptions.defaults)
 
 [<Test>]
 let ``flags become options`` () =
@@ -174,15 +174,15 @@ let ``flags become options`` () =
         |> ok
 
     let expected = {
-        Train.defaults with
+        TrainOptions.defaults with
             Model = "gpt2-124m"
             Data = [ "a"; "b" ]
-            Start = Train.Start.Latest
+            Start = TrainOptions.Start.Latest
             LearningRate = 3e-4
             Pin = false
             Overrides = [ "layers", "4"; "embed", "256" ]
             Schedule = Schedule.Wsd
-            Tokenizer = Train.TokenizerSource.BytePairs
+            Tokenizer = TrainOptions.TokenizerSource.BytePairs
     }
 
     Assert.That(options, Is.EqualTo expected)
@@ -192,7 +192,7 @@ let private config =
   "set": { "layers": 4 }, "no-pin": true, "quiet": false, "schedule": "linear" }"""
 
 let private configured = {
-    Train.defaults with
+    TrainOptions.defaults with
         Model = "llama-1b"
         Steps = 10
         LearningRate = 1e-2

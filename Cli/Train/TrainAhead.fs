@@ -4,8 +4,8 @@ module Legato.Cli.TrainAhead
 
 open System.Threading.Tasks
 open Legato.Cli.ModelSource
-open Legato.Cli.Train
 open Legato.Cli.TrainNeed
+open Legato.Cli.TrainOptions
 open Legato.Compiler
 open Legato.Dsl
 open Legato.Runtime

@@ -5,7 +5,7 @@ open System
 open System.IO
 open System.Threading
 open System.Threading.Tasks
-open Legato.Cli.Train
+open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Data
 open Legato.Runtime.Text

@@ -1,7 +1,7 @@
 /// What a training run asks of the trainer, and the memory that it takes.
 module Legato.Cli.TrainNeed
 
-open Legato.Cli.Train
+open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Data
 open Legato.Runtime.Plans
@@ -17,7 +17,7 @@ let private rate options : LearningRate =
     | Schedule.Cosine -> LearningRate.Cosine(peak, warmUp, steps, least)
     | Schedule.Linear -> LearningRate.Linear(peak, warmUp, steps, least)
     | Schedule.Wsd ->
-        let warmUp, decay = riseAndFallOf options
+        let warmUp, decay = riseAndFall options
         LearningRate.WarmUpStableDecay(peak, int64 warmUp, steps, int64 decay, least)
 
 let trainingOptions options objective (rows: RowShape) =

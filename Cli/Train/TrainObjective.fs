@@ -1,7 +1,7 @@
 /// What training makes of text: the objective that flags name, with the tokens that it needs.
 module Legato.Cli.TrainObjective
 
-open Legato.Cli.Train
+open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Data
 open Legato.Runtime.Plans

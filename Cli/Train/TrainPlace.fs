@@ -3,7 +3,7 @@ module Legato.Cli.TrainPlace
 
 open System.IO
 open Legato.Cli.ModelSource
-open Legato.Cli.Train
+open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Training
 

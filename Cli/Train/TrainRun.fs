@@ -6,8 +6,8 @@ open System.IO
 open System.Text.Json.Nodes
 open System.Threading.Tasks
 open Legato.Cli.ModelSource
-open Legato.Cli.Train
 open Legato.Cli.TrainNeed
+open Legato.Cli.TrainOptions
 open Legato.Cli.TrainPlace
 open Legato.Runtime
 open Legato.Runtime.Checkpoints

@@ -4,7 +4,7 @@ module Legato.Cli.TrainSettings
 open System.IO
 open System.Text.Json
 open System.Text.Json.Nodes
-open Legato.Cli.Train
+open Legato.Cli.TrainOptions
 open Legato.Runtime.Checkpoints
 
 let private text (value: string) = JsonValue.Create value :> JsonNode
