@@ -139,6 +139,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
 /// Does what the words say, with these verbs in the place of the program's own.
 let runWith verbs (words: string list) =
     try
+        DebugLevel.Current |> ignore
         let parsed = parser.Value.ParseCommandLine(Array.ofList words)
         Timeline.Mark "command line read"
         dispatch verbs parsed

@@ -10,18 +10,19 @@ public static class DebugLevel
 {
     public const string Variable = "LEGATO_DEBUG";
 
-    public static int Current { get; } = Read(Environment.GetEnvironmentVariable(Variable));
+    private static readonly string? Text = Environment.GetEnvironmentVariable(Variable);
 
-    internal static bool ShowsKernels => Current == 2;
+    // An initialiser that throws would break every later use of the class, and hide the reason.
+    private static readonly int? Given = Read(Text);
 
-    internal static bool ShowsTimes => Current == 4;
+    /// <exception cref="LegatoException">The variable holds no level.</exception>
+    public static int Current => Given ?? throw new LegatoException($"'{Text}' is no debug level", Variable, "choose 0 to 4, or unset it");
 
-    private static int Read(string? text)
-    {
-        if (string.IsNullOrEmpty(text))
-            return 0;
-        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int level) && level <= 4
-            ? level
-            : throw new LegatoException($"'{text}' is no debug level", Variable, "choose 0 to 4, or unset it");
-    }
+    internal static bool ShowsKernels => Given == 2;
+
+    internal static bool ShowsTimes => Given == 4;
+
+    private static int? Read(string? text) => string.IsNullOrEmpty(text) ? 0
+        : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int level) && level <= 4 ? level
+        : null;
 }
