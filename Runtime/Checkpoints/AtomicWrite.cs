@@ -15,14 +15,18 @@ public static partial class AtomicWrite
     public static void File(string path, Action<FileStream> write)
     {
         string full = Path.GetFullPath(path);
+        if (Path.EndsInDirectorySeparator(full))
+            throw new LegatoException("can't write the file: the name is a folder's", path, "name the file, without a slash at the end");
         string folder = Path.GetDirectoryName(full)!;
-        string temporary = Path.Combine(folder, TemporaryPrefix + Path.GetFileName(full));
+        string temporary = Temporary(folder, full);
         if (Directory.Exists(full))
             throw new LegatoException("can't write the file: a folder stands there", path, "choose another name");
+        bool isOurs = false;
         try
         {
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 1 << 16))
             {
+                isOurs = true;
                 write(stream);
                 stream.Flush(flushToDisk: true);
             }
@@ -31,7 +35,8 @@ public static partial class AtomicWrite
         }
         catch (Exception e)
         {
-            TryRemove(() => System.IO.File.Delete(temporary));
+            if (isOurs)
+                TryRemove(() => System.IO.File.Delete(temporary));
             throw Translate(e, path);
         }
     }
@@ -82,10 +87,10 @@ public static partial class AtomicWrite
     /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
     public static void Folder(string path, Action<string> write)
     {
-        string full = Path.GetFullPath(path);
-        string parent = Path.GetDirectoryName(full)!;
-        string temporary = Path.Combine(parent, TemporaryPrefix + Path.GetFileName(full));
-        string replaced = Path.Combine(parent, TemporaryPrefix + "replaced-" + Path.GetFileName(full));
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string parent = Path.GetDirectoryName(full) ?? throw new LegatoException("can't write: this is the root of all folders", path, "choose a folder in it");
+        string temporary = Temporary(parent, full);
+        string replaced = Path.Combine(parent, $"{TemporaryPrefix}replaced-{Environment.ProcessId}-{Path.GetFileName(full)}");
         try
         {
             MakeFolder(parent);
@@ -106,6 +111,10 @@ public static partial class AtomicWrite
             throw Translate(e, path);
         }
     }
+
+    // Another process may be writing the same.
+    private static string Temporary(string parent, string full) =>
+        Path.Combine(parent, $"{TemporaryPrefix}{Environment.ProcessId}-{Path.GetFileName(full)}");
 
     private static void DeleteFolder(string path)
     {
