@@ -11,21 +11,8 @@ open Legato.Runtime.Checkpoints
 open Legato.Runtime.Plans
 open Legato.Runtime.Text
 
-/// Files of a folder that belong to the model's text, not to its weights.
-let private companions = [
-    "tokenizer.json"
-    "tokenizer_config.json"
-    "special_tokens_map.json"
-    "added_tokens.json"
-    "vocab.json"
-    "merges.txt"
-    "vocab.txt"
-    "tokenizer.model"
-    "spiece.model"
-    "sentencepiece.bpe.model"
-    "chat_template.jinja"
-    "generation_config.json"
-]
+/// The model's usual way to speak, which belongs neither to its weights nor to its tokenizer.
+let private speech = "generation_config.json"
 
 let private description model = (CompiledModel model :> IPlanSource).Model
 
@@ -89,11 +76,15 @@ let private copyText (from: string) folder =
         if holdsTokenizer from then
             (Tokenizer.Load from).Save folder
     else
-        for name in companions do
-            let file = Path.Combine(from, name)
+        match List.ofSeq (Tokenizer.FilesIn from) with
+        | [] when Tokenizer.IsIn from -> (Tokenizer.Load from).Save folder
+        | names ->
+            for name in speech :: names do
+                let file, copy = Path.Combine(from, name), Path.Combine(folder, name)
 
-            if File.Exists file then
-                File.Copy(file, Path.Combine(folder, name))
+                if File.Exists file then
+                    Directory.CreateDirectory(Path.GetDirectoryName copy) |> ignore
+                    File.Copy(file, copy)
 
 /// Writes a folder in the Hugging Face layout: config.json, weights, and the tokenizer's files where there are any.
 /// <exception cref="LegatoException">The source can't be read or doesn't fit its config, or the folder can't be written.</exception>
@@ -121,15 +112,19 @@ let private encoding precision =
     | StoredPrecision.Q8 -> TensorType.Q8_0, 7u
     | StoredPrecision.Bf16 -> TensorType.BF16, 32u
 
+/// A folder's tokenizer that can't be read is no reason to refuse its weights, which GGUF holds without one too.
 let private tokenizerEntries (from: string) =
-    let isThere =
-        if GgufFile.IsNamed from then
-            holdsTokenizer from
-        else
-            companions
-            |> List.exists (fun name -> name.StartsWith "tokenizer" && File.Exists(Path.Combine(from, name)))
-
-    if isThere then List.ofSeq ((Tokenizer.Load from).ToGguf()) else []
+    if GgufFile.IsNamed from then
+        if holdsTokenizer from then List.ofSeq ((Tokenizer.Load from).ToGguf()) else []
+    elif Tokenizer.IsIn from then
+        try
+            List.ofSeq ((Tokenizer.Load from).ToGguf())
+        with :? LegatoException as e ->
+            eprintfn "note: the GGUF file is without the folder's tokenizer, which can't be put into it: %s" e.What
+            e.Where |> Option.ofObj |> Option.iter (eprintfn "  where: %s")
+            []
+    else
+        []
 
 /// Writes a GGUF file, the tokenizer in it where there is one.
 /// <exception cref="LegatoException">The source can't be read or doesn't fit its config, GGUF has no words for the model, or

@@ -63,6 +63,12 @@ public sealed class Tokenizer
     /// <exception cref="LegatoException">The file is missing, damaged or asks for what Legato doesn't have.</exception>
     public static Tokenizer Load(string path) => TokenizerFiles.Load(path);
 
+    /// <summary>Whether a folder holds a vocabulary of a kind that <see cref="Load"/> reads. There may be several, of which it takes none.</summary>
+    public static bool IsIn(string folder) => TokenizerFiles.IsIn(folder);
+
+    /// <summary>The files of a folder that hold its tokenizer and its chat templates, as paths within the folder; GGUF files are left out.</summary>
+    public static IReadOnlyList<string> FilesIn(string folder) => TokenizerFiles.In(folder);
+
     /// <summary>Reads a tiktoken rank file of any vocabulary.</summary>
     /// <param name="pattern">How the vocabulary's text is split.</param>
     /// <param name="specialTokens">

@@ -16,7 +16,8 @@ internal static class RankFileReader
         var ranks = ReadRanks(file, where);
         var known = KnownRanks.Find(ranks.Count)
             ?? throw new LegatoException($"a rank file of {ranks.Count} tokens is of no known vocabulary, so its split pattern isn't known",
-                where, "copy it again if it was cut off, or name the pattern that it was made with: --pattern gpt2, cl100k, llama3, qwen2 or o200k");
+                where, "copy it again if it was cut off; `legato tokenize` takes the pattern that it was made with (--pattern gpt2, cl100k, llama3, qwen2 or o200k), "
+                    + "a model's folder needs a tokenizer.json");
         return Make(ranks, known.Pattern, known.SpecialTokens, where);
     }
 

@@ -16,7 +16,30 @@ internal static class TokenizerFiles
         ["tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "encoder.json", "vocab.txt", "tokenizer.json.gz"];
 
     // What else it may hold, if only one.
-    private static readonly string[] Patterns = ["*.tiktoken", "*.tiktoken.gz", "*.model", "*.gguf"];
+    private static readonly string[] Patterns = ["*.tiktoken", "*.tiktoken.gz", "*.model", Gguf];
+
+    private const string Gguf = "*.gguf";
+
+    // What completes a vocabulary.
+    private static readonly string[] Beside =
+    [
+        "merges.txt", "vocab.bpe", TokenizerConfig.FileName, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+        Path.Combine("additional_chat_templates", "*.jinja"),
+    ];
+
+    /// <summary>Whether a folder holds a vocabulary of a kind that is read; which one is meant may yet be open.</summary>
+    public static bool IsIn(string folder) => Found(folder, [.. Names, .. Patterns]).Any();
+
+    /// <summary>The files of a folder that hold its tokenizer and its chat templates, as paths within it. A GGUF file isn't one: it holds weights too.</summary>
+    public static IReadOnlyList<string> In(string folder) =>
+        [.. Found(folder, [.. Names, .. Patterns.Where(pattern => pattern != Gguf), .. Beside]).Select(file => Path.GetRelativePath(folder, file)).Distinct().Order(StringComparer.Ordinal)];
+
+    private static IEnumerable<string> Found(string folder, IEnumerable<string> patterns) =>
+        from pattern in patterns
+        let place = Path.GetDirectoryName(Path.Combine(folder, pattern))!
+        where Directory.Exists(place)
+        from file in Directory.EnumerateFiles(place, Path.GetFileName(pattern))
+        select file;
 
     public static Tokenizer Load(string path) => Guard(path, () => LoadFile(FileOf(path), inFolder: Directory.Exists(path)));
 
@@ -61,7 +84,7 @@ internal static class TokenizerFiles
         foreach (string name in Names)
             if (File.Exists(Path.Combine(folder, name)))
                 return Path.Combine(folder, name);
-        string[] found = [.. Patterns.SelectMany(pattern => Directory.GetFiles(folder, pattern)).Order(StringComparer.Ordinal)];
+        string[] found = [.. Found(folder, Patterns).Order(StringComparer.Ordinal)];
         return found switch
         {
             [var only] => only,
