@@ -12,8 +12,15 @@ let private repeated (parser: ArgumentParser<'Argument>) where (arguments: 'Argu
     |> List.groupBy parser.GetTag
     |> List.filter (fun (_, same) -> same.Length > 1)
     |> List.map (fun (_, same) -> parser.GetArgumentCaseInfo same.Head)
-    |> List.filter (fun case -> not (case.IsMainCommand || Repeatable.isRepeatable case))
-    |> List.map (fun case -> Mistake.at where "give it once" $"{case.Name.Value} is given more than once")
+    |> List.filter (Repeatable.takesSeveral >> not)
+    |> List.map (fun case ->
+        let name =
+            if case.IsMainCommand then
+                case.UnionCaseInfo.Name.ToUpperInvariant()
+            else
+                case.Name.Value
+
+        Mistake.at where "give it once" $"{name} is given more than once")
 
 /// The words of an argument that a flag nobody knows may hide among: Argu reads it as one more value.
 let private openWords (parser: ArgumentParser<'Argument>) argument =

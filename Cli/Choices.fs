@@ -25,6 +25,13 @@ type StoredPrecision =
     /// Eight bits an element, in blocks: GGUF's Q8_0.
     | Q8
 
+/// Those of them that a folder of safetensors is written in.
+[<RequireQualifiedAccess>]
+type FolderPrecision =
+    | Fp32
+    | Bf16
+    | Fp16
+
 /// What training makes of text.
 [<RequireQualifiedAccess>]
 type TrainingObjective =

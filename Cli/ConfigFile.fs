@@ -84,6 +84,7 @@ let private tokens (case: ArgumentCaseInfo) setting =
     | true, JsonValueKind.True -> Some [ flagOf setting.Key ]
     | true, JsonValueKind.False -> Some []
     | true, _ -> None
+    | false, JsonValueKind.Array when case.IsMainCommand && not (Repeatable.takesSeveral case) -> None
     | false, _ when case.IsMainCommand -> words setting.Value
     | false, _ when Repeatable.isRepeatable case ->
         words setting.Value |> Option.map (List.collect (fun value -> [ flagOf setting.Key; value ]))

@@ -24,7 +24,36 @@ let notNegative flag (value: float) =
     unless (value >= 0.0 && value < infinity) $"{flag} must be 0 or more, not {value}" $"give {flag} 0 or more"
 
 let above (bound: float) flag (value: float) =
-    unless (value > bound) $"{flag} must be greater than {bound}, not {value}" $"give {flag} a greater number"
+    if value > bound then
+        unless (value < infinity) $"{flag} is too large for a number" $"give {flag} a smaller number"
+    else
+        unless false $"{flag} must be greater than {bound}, not {value}" $"give {flag} a greater number"
+
+let private roundsTo isFit flag (value: float) =
+    let rounded = float32 value
+
+    unless
+        (isFit rounded)
+        $"{flag} is {value}, which float32 holds as {rounded}"
+        $"give {flag} a number that float32 tells from 0, 1 and infinity, or 0 itself where that is allowed"
+
+/// What plans hold as a float32: neither so large that it becomes infinite there, nor so small that it becomes 0.
+let single flag (value: float) =
+    let isFit (rounded: float32) = value = 0.0 || System.Single.IsFinite rounded && System.Single.IsNormal rounded
+
+    if System.Double.IsFinite value then
+        roundsTo isFit flag value
+    else
+        unless true "" ""
+
+/// The same for a share that is less than 1.
+let singleBelowOne flag (value: float) where =
+    single flag value where
+    |> Option.orElseWith (fun () ->
+        if value < 1.0 then
+            roundsTo (fun rounded -> rounded < 1.0f) flag value where
+        else
+            None)
 
 /// From the lower bound to the upper one, both included.
 let within (low: float, high: float) flag (value: float) =

@@ -10,3 +10,7 @@ type RepeatableAttribute() =
 
 let isRepeatable (case: ArgumentCaseInfo) =
     case.UnionCaseInfo.GetCustomAttributes typeof<RepeatableAttribute> |> Array.isEmpty |> not
+
+/// Whether several values may be given: by a flag each, or as a verb's list of main arguments.
+let takesSeveral (case: ArgumentCaseInfo) =
+    isRepeatable case || case.IsMainCommand && case.ArgumentType = ArgumentType.List

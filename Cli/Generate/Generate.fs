@@ -28,7 +28,7 @@ type GenerateArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Model _ -> "a checkpoint folder or a run folder"
+            | Model _ -> "a checkpoint folder, a run folder or a GGUF file"
             | Prompt _ -> "the text to go on from (default: none, the model begins)"
             | Prompt_File _ -> "a file with the text to go on from"
             | Max_Tokens _ -> "how many tokens to add at most (default: 200, or what the context has room for)"
@@ -116,6 +116,12 @@ let private apply options argument =
 /// All texts are kept until the last is written.
 let private mostSamples = 1 <<< 16
 
+let private stops (texts: string list) where =
+    if List.contains "" texts then
+        Some(Mistake.at where "give a text to stop at, or leave --stop out" "--stop is given an empty text")
+    else
+        None
+
 let private checks (arguments: GenerateArgument list) options =
     let given (holds: GenerateArgument -> bool) = List.exists holds arguments
 
@@ -126,7 +132,12 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.optional (Limits.atLeast 1) "--max-tokens" options.MaxTokens
         Limits.notNegative "--temperature" options.Temperature
         Limits.optional (Limits.atLeast 1) "--top-k" options.TopK
-        Limits.within (0.0, 1.0) "--top-p" options.TopP
+        Limits.single "--temperature" options.Temperature
+        Limits.above 0.0 "--top-p" options.TopP
+        if options.TopP > 0.0 then
+            Limits.within (0.0, 1.0) "--top-p" options.TopP
+        Limits.single "--top-p" options.TopP
+        stops options.Stop
         Limits.upTo mostSamples "--samples" options.Samples
         Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
     ]

@@ -8,7 +8,7 @@ open Legato.Runtime.Checkpoints
 type ExportArgument =
     | [<MainCommand>] Model of model: string
     | Out of dir: string
-    | Precision of StoredPrecision
+    | Precision of FolderPrecision
     | Shard_Size of bytes: int64
 
     interface IArgParserTemplate with
@@ -23,7 +23,7 @@ type ExportOptions = {
     Model: string
     Out: string
     /// None: as stored.
-    Precision: StoredPrecision option
+    Precision: FolderPrecision option
     ShardBytes: int64
 }
 
@@ -38,16 +38,32 @@ let private apply options argument =
 
 let private defaults = { Model = ""; Out = ""; Precision = None; ShardBytes = HubCheckpoint.ShardBytes }
 
+let private notGguf (out: string) where =
+    if GgufFile.IsNamed out then
+        "export writes a folder, and --out names a GGUF file"
+        |> Mistake.at where "name a folder, or write the file with `legato convert`"
+        |> Some
+    else
+        None
+
 let private checks options = [
     Limits.given "MODEL" options.Model
     Limits.given "--out" options.Out
+    notGguf options.Out
     Limits.above 0.0 "--shard-size" (float options.ShardBytes)
 ]
 
 let options (given: ParseResults<ExportArgument>) : Result<ExportOptions, LegatoException list> =
     Arguments.options where apply defaults (fun _ -> checks) given
 
+let private stored precision =
+    match precision with
+    | FolderPrecision.Fp32 -> StoredPrecision.Fp32
+    | FolderPrecision.Bf16 -> StoredPrecision.Bf16
+    | FolderPrecision.Fp16 -> StoredPrecision.Fp16
+
 let run (options: ExportOptions) =
-    Conversion.toFolder (ModelSource.find options.Model) options.Precision options.ShardBytes options.Out
+    let precision = Option.map stored options.Precision
+    Conversion.toFolder (ModelSource.find options.Model) precision options.ShardBytes options.Out
     printfn "%s" options.Out
     0

@@ -78,7 +78,10 @@ let isGguf (source: Source) = source.Folder |> Option.exists GgufFile.IsNamed
 
 /// <exception cref="LegatoException">There is no such preset, folder or file, or it has no config.</exception>
 let find (model: string) : Source =
-    if GgufFile.IsNamed model then
+    if GgufFile.IsNamed model && Directory.Exists model then
+        let remedy = "give the folder a name that doesn't end in .gguf"
+        raise (LegatoException("this is a folder, and its name is a GGUF file's", model, remedy))
+    elif GgufFile.IsNamed model then
         { Name = model; Config = guarded (fun () -> GgufModel.config model); Folder = Some model }
     elif isPath model then
         let folder = checkpointOf model

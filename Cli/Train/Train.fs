@@ -158,7 +158,11 @@ let private apply options argument =
 
 let private riseAndFall options where =
     match options.Warmup, options.DecaySteps with
-    | Some warmUp, Some decay when warmUp <= options.Steps && decay <= options.Steps && warmUp + decay > options.Steps ->
+    | Some warmUp, Some decay when
+        warmUp <= options.Steps
+        && decay <= options.Steps
+        && int64 warmUp + int64 decay > int64 options.Steps
+        ->
         $"--warmup and --decay-steps are {warmUp} and {decay} steps, of {options.Steps} in all"
         |> Mistake.at where "give fewer of them, or more --steps"
         |> Some
@@ -194,6 +198,7 @@ let private checks (given: TrainArgument list) options = [
         "plain text"
         [ "--data with .jsonl conversations" ]
     Limits.above 0.0 "--lr" options.LearningRate
+    Limits.single "--lr" options.LearningRate
     Limits.within (0.0, 1.0) "--min-lr-ratio" options.MinLearningRateRatio
     Limits.optional (Limits.atLeast 0) "--warmup" options.Warmup
     Limits.optional (Limits.atMost ("--steps", options.Steps)) "--warmup" options.Warmup
@@ -207,11 +212,17 @@ let private checks (given: TrainArgument list) options = [
         [ "wsd" ]
     riseAndFall options
     Limits.notNegative "--weight-decay" options.WeightDecay
+    Limits.single "--weight-decay" options.WeightDecay
     Limits.below (0.0, 1.0) "--beta1" options.Beta1
+    Limits.singleBelowOne "--beta1" options.Beta1
     Limits.below (0.0, 1.0) "--beta2" options.Beta2
+    Limits.singleBelowOne "--beta2" options.Beta2
     Limits.above 0.0 "--eps" options.Epsilon
+    Limits.single "--eps" options.Epsilon
     Limits.notNegative "--clip" options.Clip
+    Limits.single "--clip" options.Clip
     Limits.below (0.0, 1.0) "--dropout" options.Dropout
+    Limits.singleBelowOne "--dropout" options.Dropout
     Limits.atLeast 0 "--eval-every" options.EvaluateEvery
     Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
     Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery

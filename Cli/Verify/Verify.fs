@@ -17,7 +17,8 @@ type VerifyArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Folder _ -> "a checkpoint folder with recorded logits and tokens, or with a recorded training run"
+            | Folder _ ->
+                "a checkpoint folder with recorded logits and tokens, or with a recorded training run; with --round-trip any with weights, a GGUF file too"
             | Tolerance _ ->
                 "the largest difference that passes: of logits, absolute (default: 1e-4; in narrow types what rounding the weights explains, relative), or of losses, relative (default: 0.001; bf16 and fp16 0.02)"
             | Round_Trip ->
@@ -59,6 +60,12 @@ let private apply options argument =
 let private checks options = [
     Limits.given "DIR" options.Folder
     Limits.optional Limits.notNegative "--tolerance" options.Tolerance
+    Limits.readBy
+        (not options.RoundTrip)
+        "--tolerance"
+        options.Tolerance.IsSome
+        "--round-trip, which compares bit for bit"
+        [ "a comparison with what the folder records" ]
 ]
 
 /// The comparison that a command line asks for; or everything that is wrong with it.
@@ -115,7 +122,7 @@ let run (options: VerifyOptions) : int =
     if options.Json then
         JsonOutput.print {|
             Folder = options.Folder
-            Device = choice
+            Device = name choice
             Precision = DeviceChoice.precision options.Precision
             Passed = comparisons |> List.forall _.IsWithin
             Comparisons = comparisons
