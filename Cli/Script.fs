@@ -16,14 +16,15 @@ type Script private () =
         let all = Environment.GetCommandLineArgs()
 
         match all |> Array.tryFindIndex (fun word -> word.EndsWith(".fsx", StringComparison.OrdinalIgnoreCase)) with
-        | Some script -> Path.GetFileNameWithoutExtension all[script], List.ofArray all[script + 1 ..]
-        | None -> "script", List.ofArray (Array.tail all)
+        | Some script ->
+            Path.GetFileNameWithoutExtension all[script], $"dotnet fsi {all[script]}", List.ofArray all[script + 1 ..]
+        | None -> "script", "the script, with", List.ofArray (Array.tail all)
 
     static let noFlag flag why =
         raise (LegatoException($"{flag} is of no use here: {why}", "the script's command line", $"leave out {flag}"))
 
     // The default of a bare `legato train` is a preset; a script has its own model instead.
-    static let train name (fit: int -> ModelDef) (options: TrainOptions.TrainOptions) =
+    static let train call name (fit: int -> ModelDef) (options: TrainOptions.TrainOptions) =
         if options.Model <> TrainOptions.defaults.Model && options.Model <> "" then
             noFlag "MODEL" "the script declares the model"
 
@@ -37,7 +38,7 @@ type Script private () =
             Folder = None
         }
 
-        TrainRun.runWith choice { options with Model = "" }
+        TrainRun.runWith call choice { options with Model = "" }
 
     static let generate name (fit: int -> ModelDef) options =
         let choice (options: Generate.GenerateOptions) = {
@@ -69,8 +70,8 @@ type Script private () =
         PlanVerb.runWith model options
 
     static let perform fit plan =
-        let name, words = words ()
-        let verbs: Program.ModelVerbs = { Train = train name fit; Generate = generate name fit; Plan = plan }
+        let name, call, words = words ()
+        let verbs: Program.ModelVerbs = { Train = train call name fit; Generate = generate name fit; Plan = plan }
         exit (Program.runWith verbs words)
 
     /// Gives the script the program's verbs.

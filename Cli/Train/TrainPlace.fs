@@ -34,25 +34,40 @@ let checkpoint place (choice: Choice) =
         | null -> raise (LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder"))
         | latest -> Some latest
 
-/// Removes what a run that never began has made, and nothing else that lies in its folder.
-let withdraw place (run: RunFolder) =
+/// Removes what a run that never began has made, and nothing else that lies in its folder. The caller holds the run's lock.
+let private withdraw place (run: RunFolder) =
     match place with
     | New folder when isNull run.Latest && not (File.Exists run.MetricsFile) ->
         File.Delete(Runs.settingsFile folder)
         File.Delete(TrainData.tokensFile folder)
         Directory.Delete(Path.Combine(folder, "checkpoints"))
-
-        if Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
-            Directory.Delete folder
     | _ -> ()
 
-let openRun place (options: TrainOptions) =
+let private openRun place =
     match place with
     | Resumed run -> run
-    | New folder ->
-        let run = RunFolder.Create folder
-        TrainSettings.write folder options
-        run
+    | New folder -> RunFolder.Create folder
+
+/// Works in the run's folder, which nobody else has meanwhile; a folder that was made for it and is empty afterwards goes.
+let inRun place (work: RunFolder -> 'T) =
+    let wasThere =
+        match place with
+        | Resumed _ -> true
+        | New folder -> Directory.Exists folder
+
+    let run = openRun place
+
+    try
+        use _ = run.Lock()
+
+        try
+            work run
+        with _ ->
+            withdraw place run
+            reraise ()
+    finally
+        if not wasThere && Seq.isEmpty (Directory.EnumerateFileSystemEntries run.Path) then
+            Directory.Delete run.Path
 
 // A run goes on with the tokenizer that its checkpoint holds.
 let tokenizerOf place (options: TrainOptions) =
@@ -62,7 +77,10 @@ let tokenizerOf place (options: TrainOptions) =
 
 let requireStepsLeft place (options: TrainOptions) =
     match place with
-    | Resumed run when not (isNull run.Latest) && TrainingState.Read(run.Latest).Step >= int64 options.Steps ->
-        let what = $"the run is finished: it has taken all of its {options.Steps} steps"
-        raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
+    | Resumed run when not (isNull run.Latest) ->
+        let taken = TrainingState.Read(run.Latest).Step
+
+        if taken >= int64 options.Steps then
+            let what = $"the run is finished: it has taken {taken} steps, and is to take {options.Steps}"
+            raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
     | _ -> ()

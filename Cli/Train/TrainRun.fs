@@ -40,6 +40,7 @@ let private speak isSource (generator: Generator) (tokenizer: Tokenizer) (contex
 /// Everything that a run works with.
 [<NoEquality; NoComparison>]
 type private Job = {
+    Call: string
     Options: TrainOptions
     Training: TrainingOptions
     Plans: IPlanSource
@@ -63,7 +64,7 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
             job.Training.Steps
             outcome.Checkpoint
 
-        eprintfn "  go on with: legato train --resume %s" run.Path
+        eprintfn "  go on with: %s train --resume %s" job.Call run.Path
         Interrupt.exitCode
     else
         if not job.Options.Json then
@@ -72,7 +73,8 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
                 | None -> ""
                 | Some held -> $", held out {held.Loss:F3} (perplexity {held.Perplexity:F2})"
 
-            printfn "%d steps: loss %.3f%s" outcome.Step outcome.Loss heldOut
+            let steps = if outcome.Step = 1L then "step" else "steps"
+            printfn "%d %s: loss %.3f%s" outcome.Step steps outcome.Loss heldOut
 
             Timeline.Moments
             |> Seq.tryFindBack (fun moment -> moment.Done = Trainer.FirstStep)
@@ -127,6 +129,12 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
         trainer.Value <- Some made
         start job made
+
+        // What it goes on with from here: had it been refused, the settings that it began with would still hold.
+        match job.Place with
+        | Resumed _ -> TrainSettings.write run.Path options
+        | New _ -> ()
+
         tellPlace ()
         made.Run cancellation
 
@@ -219,7 +227,8 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
 
 /// Trains the model, whatever declares it.
-let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
+/// <param name="call">How the program was called, to say how the run goes on.</param>
+let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
     let plansOf = TrainAhead.start opening choice options
@@ -238,14 +247,17 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     let training = trainingOptions options objective (rows sequence)
     requirePrompt tokenizer plans.Model options
     requireStepsLeft place options
-    let run = openRun place options
 
-    try
-        use _ = run.Lock()
+    inRun place (fun run ->
+        match place with
+        | New folder -> TrainSettings.write folder options
+        | Resumed _ -> ()
+
         // Tokens are made, and a GPU is opened, while plans are compiled.
         use tokens = TrainData.tokens options run tokenizer text
 
         let job = {
+            Call = call
             Options = options
             Training = training
             Plans = plans
@@ -260,10 +272,7 @@ let runWith (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
         let need = requireMemory device plans objective options rows sequence
         Timeline.Mark "memory checked"
         announce need job
-        train job run device tokens.Made
-    with _ ->
-        withdraw place run
-        reraise ()
+        train job run device tokens.Made)
 
 /// Trains a preset or a checkpoint folder's model.
 let run (options: TrainOptions) : int =
@@ -271,4 +280,4 @@ let run (options: TrainOptions) : int =
         let remedy = "turn it into a folder first: legato convert"
         raise (LegatoException("training starts from a folder in the Hugging Face layout", options.Model, remedy))
 
-    runWith (fun options -> chooseToTrain options.Overrides (find options.Model)) options
+    runWith "legato" (fun options -> chooseToTrain options.Overrides (find options.Model)) options

@@ -28,14 +28,24 @@ public sealed class RunFolder
     public static RunFolder Create(string path)
     {
         var run = new RunFolder(path);
-        if (File.Exists(run.MetricsFile) || Directory.Exists(run.CheckpointsFolder))
-            throw Directory.Exists(run.CheckpointsFolder) && run.Latest is not null
-                ? new LegatoException("the folder holds a training run already", path, "go on with it by --resume, or choose another folder")
-                : new LegatoException(
-                    "the folder holds a training run already, which has no checkpoint yet", path, "choose another folder, or remove this one if the run has ended");
+        run.RequireNew();
         AtomicWrite.MakeFolder(path);
-        AtomicWrite.MakeFolder(run.CheckpointsFolder);
+        // Of two that want the folder at once, one has it.
+        using (run.Lock())
+        {
+            run.RequireNew();
+            AtomicWrite.MakeFolder(run.CheckpointsFolder);
+        }
         return run;
+    }
+
+    private void RequireNew()
+    {
+        if (File.Exists(MetricsFile) || Directory.Exists(CheckpointsFolder))
+            throw Directory.Exists(CheckpointsFolder) && Latest is not null
+                ? new LegatoException("the folder holds a training run already", Path, "go on with it by --resume, or choose another folder")
+                : new LegatoException(
+                    "the folder holds a training run already, which has no checkpoint yet", Path, "choose another folder, or remove this one if the run has ended");
     }
 
     /// <summary>Opens the folder of a run that has been started.</summary>
@@ -54,14 +64,24 @@ public sealed class RunFolder
     {
         try
         {
-            return new FileStream(
+            var held = new FileStream(
                 System.IO.Path.Combine(Path, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            RemoveUnfinished();
+            return held;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new LegatoException(
                 $"the run's folder can't be had for this run alone: {e.Message}", Path, "wait until the other run in it has ended, or choose a folder that you may write to", e);
         }
+    }
+
+    // What a killed process was writing: nobody else writes here.
+    private void RemoveUnfinished()
+    {
+        if (Directory.Exists(CheckpointsFolder))
+            foreach (string folder in Directory.GetDirectories(CheckpointsFolder, AtomicWrite.TemporaryPrefix + "*"))
+                AtomicWrite.TryRemove(() => Directory.Delete(folder, recursive: true));
     }
 
     /// <summary>Where the checkpoint of a step stands.</summary>

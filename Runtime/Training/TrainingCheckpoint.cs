@@ -35,7 +35,7 @@ internal static class TrainingCheckpoint
         string config = CheckpointFolder.ReadConfig(folder);
         RequireJson(config, folder);
         if (config != model.Config)
-            throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with");
+            throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with: a model that a script declares is that script's to train");
         HubCheckpoint.Load(folder, model, memory.Parameter);
         using var file = new SafetensorsFile(Path.Combine(folder, OptimizerFile));
         foreach (PlanBuffer buffer in Moments(memory))

@@ -82,7 +82,11 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
             ("dropout", Options.Dropout, now.Options.Dropout),
             ("precision", Options.Precision, now.Options.Precision),
             ("objective", Options.Objective.Description, now.Options.Objective.Description),
-            ("optimizer", Options.Optimizer, now.Options.Optimizer),
+            ("weight-decay", Options.Optimizer.WeightDecay, now.Options.Optimizer.WeightDecay),
+            ("clip", Options.Optimizer.Clip, now.Options.Optimizer.Clip),
+            ("beta1", Options.Optimizer.Beta1, now.Options.Optimizer.Beta1),
+            ("beta2", Options.Optimizer.Beta2, now.Options.Optimizer.Beta2),
+            ("eps", Options.Optimizer.Epsilon, now.Options.Optimizer.Epsilon),
             ("seed", Options.Seed, now.Options.Seed),
         ];
         string[] differences = [.. all.Where(d => !d.Then.Equals(d.Now)).Select(d => $"{d.Name}: {d.Then} then, {d.Now} now")];
