@@ -18,8 +18,10 @@ public sealed record GenerationOptions(int MaxTokens)
     public IReadOnlyList<int>? EndTokens { get; init; }
 }
 
-/// <summary>A token as it is chosen. <paramref name="Text"/> is the text of the row that is certain by now and was not given before.</summary>
-public readonly record struct GeneratedToken(int Row, int Token, string Text);
+/// <summary>A token as it is chosen, or the rest of a row's text at its end.</summary>
+/// <param name="Token">Null: none; text that was held back comes out.</param>
+/// <param name="Text">The text of the row that is certain by now and was not given before.</param>
+public readonly record struct GeneratedToken(int Row, int? Token, string Text);
 
 public enum FinishReason
 {

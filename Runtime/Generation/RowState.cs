@@ -65,8 +65,8 @@ internal sealed class RowState
         if (!stop.HasStopped)
             rest += stop.Finish();
         text.Append(rest);
-        if (rest.Length > 0 && generated.Count > 0)
-            onToken?.Invoke(new GeneratedToken(Row, generated[^1], rest));
+        if (rest.Length > 0)
+            onToken?.Invoke(new GeneratedToken(Row, null, rest));
     }
 
     public GeneratedRow Result() => new(generated, text.ToString(), Reason!.Value);

@@ -80,6 +80,23 @@ public sealed class GenerationTests
     }
 
     [Test]
+    public void TextThatWasHeldBackComesWithoutASecondToken()
+    {
+        GeneratedRow[] free = Generate(Prompts, Greedy(12));
+        var streamed = new List<GeneratedToken>();
+        // The last character might begin the stop text, which never comes.
+        GeneratedRow[] rows = Generate(Prompts, Greedy(12) with { Stop = [free[0].Text[^1] + "\u0001\u0002"] }, onToken: streamed.Add);
+
+        Assert.That(rows[0].Text, Is.EqualTo(free[0].Text));
+        Assert.That(streamed.Count(t => t.Row == 0 && t.Token is null), Is.EqualTo(1));
+        for (int r = 0; r < rows.Length; r++)
+        {
+            Assert.That(streamed.Where(t => t.Row == r && t.Token is not null).Select(t => t.Token!.Value), Is.EqualTo(rows[r].Tokens));
+            Assert.That(string.Concat(streamed.Where(t => t.Row == r).Select(t => t.Text)), Is.EqualTo(rows[r].Text));
+        }
+    }
+
+    [Test]
     public void AnEndTokenEndsItsRowAlone()
     {
         GeneratedRow[] free = Generate(Prompts, Greedy(12));
