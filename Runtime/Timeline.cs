@@ -3,12 +3,17 @@ using System.Diagnostics;
 namespace Legato.Runtime;
 
 /// <summary>
-/// What a start spends its time on: moments since the process began, in order. LEGATO_DEBUG=4 prints each as it passes.
+/// What a start spends its time on: moments since the process began, in order, until the start is over. LEGATO_DEBUG=4 prints each as
+/// it passes, later ones too.
 /// </summary>
 public static class Timeline
 {
     private static readonly Lock Gate = new();
     private static readonly List<Moment> Passed = [];
+    // The one reading of the wall clock, which can be set.
+    private static readonly double Before = (DateTime.Now - Process.GetCurrentProcess().StartTime).TotalSeconds;
+    private static readonly long Entered = Stopwatch.GetTimestamp();
+    private static bool isOver;
 
     /// <summary>All so far.</summary>
     public static IReadOnlyList<Moment> Moments
@@ -21,11 +26,16 @@ public static class Timeline
     }
 
     /// <summary>Something is done.</summary>
-    public static void Mark(string done)
+    /// <param name="endsStart">Whether the start is over with it: what a long life does after it isn't kept.</param>
+    public static void Mark(string done, bool endsStart = false)
     {
-        var moment = new Moment(done, (DateTime.Now - Process.GetCurrentProcess().StartTime).TotalSeconds);
+        var moment = new Moment(done, Before + Stopwatch.GetElapsedTime(Entered).TotalSeconds);
         lock (Gate)
-            Passed.Add(moment);
+        {
+            if (!isOver)
+                Passed.Add(moment);
+            isOver |= endsStart;
+        }
         if (DebugLevel.ShowsTimes)
             Console.Error.WriteLine(FormattableString.Invariant($"{moment.Seconds,8:F3} s  {moment.Done}"));
     }

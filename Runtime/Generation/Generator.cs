@@ -40,14 +40,30 @@ public sealed class Generator : IDisposable
     {
         (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
         chunk = Math.Min(sizes.Chunk, sizes.Context);
+        var made = new Stack<IDisposable>();
+        T Keep<T>(T part)
+            where T : IDisposable
+        {
+            made.Push(part);
+            return part;
+        }
         Plan Of(Purpose purpose, int sequence) => plans.Plan(new PlanRequest(
             purpose, sizes.Batch, sequence, sizes.Context, sizes.Precision,
             NarrowActivations: memory.Device.NarrowsActivations, Source: sizes.Source));
-        CachedModel Cached(Plan plan) => new(memory.Device, memory.Compile(TokenChooser.Choosing(plan)));
-        prefill = Cached(Of(Purpose.Prefill, chunk));
-        decode = Cached(Of(Purpose.Decode, 1));
-        if (model.Task == ModelTask.SequenceToSequence)
-            reader = new SourceReader(memory.Compile(Of(Purpose.Encode, 1)), sizes.Batch, sizes.Source);
+        CachedModel Cached(Plan plan) => Keep(new CachedModel(memory.Device, memory.Compile(TokenChooser.Choosing(plan))));
+        try
+        {
+            prefill = Cached(Of(Purpose.Prefill, chunk));
+            decode = Cached(Of(Purpose.Decode, 1));
+            if (model.Task == ModelTask.SequenceToSequence)
+                reader = Keep(new SourceReader(memory.Compile(Of(Purpose.Encode, 1)), sizes.Batch, sizes.Source));
+        }
+        catch
+        {
+            while (made.TryPop(out IDisposable? part))
+                part.Dispose();
+            throw;
+        }
         tokens = new int[sizes.Batch * chunk];
         past = new int[sizes.Batch];
         last = new int[sizes.Batch];
@@ -137,7 +153,7 @@ public sealed class Generator : IDisposable
         if ((long)tokens.Length + options.MaxTokens > sizes.Context)
             throw new LegatoException(
                 $"prompt {row} has {tokens.Length} tokens; with {options.MaxTokens} more it exceeds the context of {sizes.Context}",
-                remedy: $"shorten the prompt, or ask for at most {Math.Max(0, sizes.Context - tokens.Length)} tokens");
+                remedy: tokens.Length < sizes.Context ? $"shorten the prompt, or ask for {sizes.Context - tokens.Length} at most" : "shorten the prompt");
         return tokens;
     }
 

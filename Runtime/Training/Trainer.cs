@@ -66,9 +66,17 @@ public sealed class Trainer : IDisposable
         Plan? evaluation = evaluates ? plans.Plan(options.Request(Purpose.Evaluate)) : null;
         scalesLoss = plan.Buffers.Any(b => b.Name == LossScale.Buffer);
         memory = new ModelMemory(device);
-        memory.Reserve(plan);
-        if (evaluation is not null)
-            memory.Reserve(evaluation);
+        try
+        {
+            memory.Reserve(plan);
+            if (evaluation is not null)
+                memory.Reserve(evaluation);
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
         programs = Task.Run(() => new Programs(memory, plan, evaluation, held, options));
     }
 
@@ -142,7 +150,7 @@ public sealed class Trainer : IDisposable
         batches.Fill(done, batch);
         StepResult result = Ready.Step.Run(done, batch, rate);
         if (done++ == first)
-            Timeline.Mark(FirstStep);
+            Timeline.Mark(FirstStep, endsStart: true);
         return clock.Measure(done, result, rate, Stopwatch.GetElapsedTime(start));
     }
 
@@ -223,11 +231,11 @@ public sealed class Trainer : IDisposable
         public Programs(ModelMemory memory, Plan plan, Plan? evaluationPlan, EvaluationBatches? held, TrainingOptions options)
         {
             step = memory.Compile(plan);
-            Step = new TrainingStep(step, options.Optimizer, options.Seed);
-            if (evaluationPlan is null)
-                return;
             try
             {
+                Step = new TrainingStep(step, options.Optimizer, options.Seed);
+                if (evaluationPlan is null)
+                    return;
                 evaluation = memory.Compile(evaluationPlan);
                 Evaluator = new Evaluator(evaluation, held!);
             }
