@@ -40,7 +40,14 @@ type Rope = {
 [<RequireQualifiedAccess>]
 module Rope =
     /// All features turned, as halves, at the wavelengths of this base.
-    let ofTheta theta = { Theta = theta; Scaling = Unscaled; Rotary = None; Interleaved = false }
+    /// <exception cref="ModelError">The base has no powers: it isn't above 0.</exception>
+    let ofTheta theta =
+        if not (theta > 0.0 && theta < infinity) then
+            raise (
+                ModelError($"rotary positions can't have a base of {theta}", "Rope.ofTheta", "give a number above 0")
+            )
+
+        { Theta = theta; Scaling = Unscaled; Rotary = None; Interleaved = false }
 
     let private llama3 factor low high (original: int) f =
         let turns = float original * f / (2.0 * System.Math.PI)

@@ -57,8 +57,15 @@ module Config =
     let private read<'T> (kind: string) (key: string) (value: JsonNode) =
         match value with
         | :? JsonValue as single ->
-            match single.TryGetValue<'T>() with
-            | true, result -> result
+            match single.TryGetValue<'T>(), System.Numerics.BigInteger.TryParse(single.ToJsonString()) with
+            | (true, result), _ -> result
+            | _, (true, large) when typeof<'T> = typeof<int> ->
+                let size = if large.Sign > 0 then "large" else "small"
+
+                fail
+                    $"{key} is {large}, which is too {size}"
+                    key
+                    $"give {key} a number from {System.Int32.MinValue} to {System.Int32.MaxValue}"
             | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
         | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
 

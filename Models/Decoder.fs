@@ -187,6 +187,12 @@ let decoderWith c kinds block = layer "model" {
 let decoder c =
     decoderWith c c.Kinds (fun kind -> blockOf c (attention c kind) (feedForward c.FeedForward c.Embed c.Mlp))
 
+// A root of what it is added to.
+let private epsilon fallback (keys: string list) json =
+    match Config.floatOr fallback keys json with
+    | value when value >= 0.0 && value < infinity -> value
+    | value -> Config.fail $"a norm can't have an epsilon of {value}" keys.Head "give 0 or more, such as 1e-5"
+
 /// A pre-norm decoder with the sizes of the config: RMSNorm, no biases, no positions, a gated feed-forward.
 let private withContext (context: Axis<Context>) defaults json : Config =
     let embed = Config.axis<Embed> [ "hidden_size"; "n_embd"; "n_embed"; "d_model" ] json
@@ -209,10 +215,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
             | None -> Config.axis mlp json
         Norm = RmsNorm
         Epsilon =
-            Config.floatOr
-                defaults.NormEpsilon
-                [ "rms_norm_eps"; "layer_norm_epsilon"; "layer_norm_eps"; "norm_epsilon" ]
-                json
+            epsilon defaults.NormEpsilon [ "rms_norm_eps"; "layer_norm_epsilon"; "layer_norm_eps"; "norm_epsilon" ] json
         Order = PreNorm
         FinalNorm = true
         Learned = None

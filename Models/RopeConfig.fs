@@ -16,6 +16,14 @@ type Defaults = {
 let plain = { Theta = 10000.0; Turned = 1.0; Interleaved = false }
 
 let private number key json = Config.tryFloat [ key ] json |> Config.required [ key ]
+
+let private positive key value =
+    if value > 0.0 && value < infinity then
+        value
+    else
+        Config.fail $"rotary positions can't be stretched by {value}" key "give a number above 0"
+
+let private factorOf json = number "factor" json |> positive "factor"
 let private logarithmic weight growth = if growth <= 1.0 then 1.0 else 0.1 * weight * log growth + 1.0
 
 // Peng et al. 2023, section 3.4; DeepSeek weighs it in cosines and sines, and again in the scores' scale.
@@ -29,7 +37,7 @@ let private yarnMagnitude factor json =
 
 let private yarn (context: int) json =
     let trained = Config.intOr context [ "original_max_position_embeddings" ] json
-    let factor = Config.floatOr (float context / float trained) [ "factor" ] json
+    let factor = Config.floatOr (float context / float trained) [ "factor" ] json |> positive "factor"
 
     Yarn {
         Factor = factor
@@ -54,9 +62,9 @@ let private longRope (context: int) trained json =
 let private scaling (context: int) trained json =
     match Config.stringOr "default" [ "rope_type"; "type" ] json with
     | "default" -> Unscaled
-    | "linear" -> Linear(number "factor" json)
-    | "dynamic" -> DynamicNtk(number "factor" json, trained, context)
-    | "llama3" -> Llama3(number "factor" json, number "low_freq_factor" json, number "high_freq_factor" json, trained)
+    | "linear" -> Linear(factorOf json)
+    | "dynamic" -> DynamicNtk(factorOf json, trained, context)
+    | "llama3" -> Llama3(factorOf json, number "low_freq_factor" json, number "high_freq_factor" json, trained)
     | "yarn" -> yarn context json
     | "longrope"
     | "su" -> longRope context trained json

@@ -13,5 +13,5 @@ public static class Sampler
     /// <summary>A token that a step chose.</summary>
     /// <exception cref="LegatoException">It chose none.</exception>
     internal static int Checked(int token) => token != Step.Choose.None ? token : throw new LegatoException(
-        "the model gave a logit that is no finite number", remedy: "the weights may be damaged, or too large for this precision: try --precision fp32");
+        "the model gave a logit that is no finite number", remedy: "the weights may be damaged; in bf16 or fp16 they may also be too large for the type: try --precision fp32 there");
 }
