@@ -78,5 +78,11 @@ let rec ofException (error: exn) =
     | :? IOException
     | :? UnauthorizedAccessException ->
         print (LegatoException(error.Message, remedy = "check the path, its permissions and the space on the disk"))
-    | :? AggregateException as several when several.InnerExceptions.Count = 1 -> ofException several.InnerException
+    | :? AggregateException as several ->
+        // Threads that do the same fail of the same.
+        match several.Flatten().InnerExceptions |> Seq.distinctBy _.Message |> List.ofSeq with
+        | [ one ] -> ofException one
+        | all when all |> List.forall (fun error -> error :? LegatoException) ->
+            printAll (all |> List.map (fun error -> error :?> LegatoException))
+        | _ -> printDefect several
     | other -> printDefect other

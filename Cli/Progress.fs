@@ -11,11 +11,15 @@ type Report = int64 -> string -> unit
 
 let private secondsBetweenLines = 5.0
 
+/// Hours, which may be many, minutes and seconds.
+let clock (seconds: float) =
+    let whole = int64 (min seconds 1e15)
+    $"{whole / 3600L}:{whole / 60L % 60L:D2}:{whole % 60L:D2}"
+
 /// How far the work is and how long the rest takes at the speed so far, of which what was done before tells nothing.
 let private told title (first: int64) (whole: int64) (watch: Stopwatch) (finished: int64) (said: string) =
     let rest = watch.Elapsed.TotalSeconds * float (whole - finished) / float (max 1L (finished - first))
-    let left = TimeSpan.FromSeconds(rest).ToString @"h\:mm\:ss"
-    $"{title} {finished}/{whole}  {said}  {left} left"
+    $"{title} {finished}/{whole}  {said}  {clock rest} left"
 
 /// What work shows on its way: how far it is, and texts that stay.
 [<NoEquality; NoComparison>]

@@ -36,6 +36,34 @@ let private mistakes =
         "a word for a number", [ "train"; "--steps"; "many" ], [ "--steps"; "'many'" ]
         "a number out of range", [ "train"; "--steps"; "0" ], [ "--steps must be at least 1, not 0"; "legato train" ]
         "two mistakes at once", [ "train"; "--lr"; "0"; "--beta1"; "1" ], [ "--lr"; "--beta1" ]
+        "an infinite number", [ "train"; "--lr"; "1e400" ], [ "--lr is too large"; "smaller" ]
+        "an epsilon that float32 takes for 0", [ "train"; "--eps"; "1e-300" ], [ "--eps is 1E-300"; "float32" ]
+        "a decay that float32 takes for infinity",
+        [ "train"; "--weight-decay"; "1e300" ],
+        [ "--weight-decay is 1E+300"; "float32" ]
+        "a beta that float32 takes for 1", [ "train"; "--beta2"; "0.9999999999" ], [ "--beta2 is 0.9999999999" ]
+        "more warm-up and decay than can be counted",
+        [
+            "train"
+            "--warmup"
+            "2147483647"
+            "--decay-steps"
+            "1"
+            "--schedule"
+            "wsd"
+            "--steps"
+            "2147483647"
+        ],
+        [ "2147483647 and 1 steps" ]
+        "two models", [ "generate"; "a"; "b" ], [ "MODEL is given more than once" ]
+        "two models to plan", [ "plan"; "gpt2-tiny"; "llama-tiny" ], [ "MODEL is given more than once" ]
+        "no share at all", [ "generate"; "m"; "--top-p"; "0" ], [ "--top-p must be greater than 0" ]
+        "more than the whole", [ "generate"; "m"; "--top-p"; "2" ], [ "--top-p must lie between" ]
+        "a stop text of nothing", [ "generate"; "m"; "--stop"; "" ], [ "--stop is given an empty text" ]
+        "a tolerance for equality",
+        [ "verify"; "m"; "--round-trip"; "--tolerance"; "5" ],
+        [ "--tolerance means nothing with --round-trip" ]
+        "a GGUF file from export", [ "export"; "m"; "--out"; "d.gguf" ], [ "names a GGUF file"; "legato convert" ]
         "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr" ]
         "a flag given twice", [ "train"; "--steps"; "1"; "--steps"; "2" ], [ "--steps is given more than once" ]
         "half an assignment", [ "train"; "--set"; "layers" ], [ "'layers' has no value"; "--set KEY=VALUE" ]
@@ -241,3 +269,44 @@ let ``doctor tells programs what it tells people`` () =
     Assert.That(machine.GetProperty("processor").GetProperty("cores").GetInt32(), Is.EqualTo Environment.ProcessorCount)
     Assert.That(machine.GetProperty("memory").GetProperty("total").GetInt64(), Is.Positive)
     Assert.That((Invocation.legato [ "doctor" ]).Output, Does.Contain "processor")
+
+[<TestCase("x"); TestCase("true"); TestCase("-1"); TestCase("99999999999")>]
+let ``a debug level that is none is told before anything else`` (level: string) =
+    let program = Path.ChangeExtension(typeof<Program.LegatoArgument>.Assembly.Location, ".dll")
+
+    let info =
+        Diagnostics.ProcessStartInfo("dotnet", [ program; "--version" ], RedirectStandardError = true)
+
+    info.Environment["LEGATO_DEBUG"] <- level
+    use child = Diagnostics.Process.Start info
+    let errors = child.StandardError.ReadToEnd()
+    child.WaitForExit()
+    Assert.That(child.ExitCode, Is.EqualTo 2, errors)
+    Assert.That(errors, Does.Contain($"'{level}' is no debug level").And.Contain("LEGATO_DEBUG").And.Contain "0 to 4")
+
+[<TestCase(59.9, "0:00:59"); TestCase(3_661.0, "1:01:01"); TestCase(90_061.0, "25:01:01")>]
+let ``the time that is left counts hours beyond a day`` (seconds: float) (text: string) =
+    Assert.That(Progress.clock seconds, Is.EqualTo text)
+
+[<Test>]
+let ``mistakes of several threads are the user's as one thread's is`` () =
+    let mistake what = LegatoException(what, "there", "mend it") :> exn
+    let output = Console.Error
+    use printed = new StringWriter()
+
+    try
+        Console.SetError printed
+        let several = AggregateException(mistake "one", mistake "one", AggregateException(mistake "two"))
+        Assert.That(ErrorReport.ofException several, Is.EqualTo 2)
+    finally
+        Console.SetError output
+
+    Assert.That(printed.ToString().Split("error: ").Length, Is.EqualTo 3)
+
+[<Test>]
+let ``a config names one model`` () =
+    TrainFixture.inFolder (fun folder ->
+        let config = TrainFixture.write folder "c.json" """{ "model": ["gpt2-tiny", "llama-tiny"] }"""
+        let outcome = Invocation.legato [ "train"; "--config"; config ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "key 'model'"))

@@ -297,7 +297,7 @@ let private mistakes = [
     TestCaseData([ "export"; checkpoint "llama" ], "--out is not given").SetArgDisplayNames "no place"
     TestCaseData([ "export"; checkpoint "llama"; "--out"; checkpoint "gpt2" ], "something already").SetArgDisplayNames
         "a place that is taken"
-    TestCaseData([ "export"; checkpoint "llama"; "--out"; "x"; "--precision"; "q8" ], "q8").SetArgDisplayNames
+    TestCaseData([ "convert"; checkpoint "llama"; "--out"; "x"; "--precision"; "q8" ], "q8").SetArgDisplayNames
         "blocks in a folder"
     TestCaseData([ "generate"; "nowhere.gguf" ], "nowhere.gguf").SetArgDisplayNames "no such file"
     TestCaseData([ "train"; "nowhere.gguf"; "--steps"; "1" ], "nowhere.gguf").SetArgDisplayNames "training from GGUF"
@@ -327,3 +327,89 @@ let ``a file of another architecture is refused by name`` () =
         let outcome = Invocation.legato [ "inspect"; file ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain "'rwkv6'"))
+
+/// The ways in which a folder holds a tokenizer, made of one that is written as tokenizer.json.
+let private layouts = [
+    TestCaseData([ "vocab.json"; "merges.txt" ], true).SetArgDisplayNames "GPT-2's two files"
+    TestCaseData([ "encoder.json"; "vocab.bpe" ], true).SetArgDisplayNames "GPT-2's first two files"
+    TestCaseData([ "vocab.txt" ], true).SetArgDisplayNames "BERT's vocabulary"
+    TestCaseData([ "tokenizer.json.gz" ], true).SetArgDisplayNames "a packed tokenizer.json"
+    TestCaseData([ "some.tiktoken" ], false).SetArgDisplayNames "ranks without a pattern"
+]
+
+let private tokenizerFile (name: string) : byte[] =
+    let letters = [ 'a' .. 'z' ] |> List.map string
+
+    let words pieces =
+        let entries = pieces |> List.mapi (fun id piece -> $"\"{piece}\": {id}")
+        "{" + String.Join(", ", entries) + "}"
+
+    match name with
+    | "vocab.json"
+    | "encoder.json" -> Text.Encoding.UTF8.GetBytes(words (letters @ [ "ab"; "<|endoftext|>" ]))
+    | "merges.txt"
+    | "vocab.bpe" -> "#version: 0.2\na b\n"B
+    | "vocab.txt" ->
+        Text.Encoding.UTF8.GetBytes(String.Join("\n", [ "[PAD]"; "[UNK]"; "[CLS]"; "[SEP]"; "[MASK]" ] @ letters))
+    | "some.tiktoken" ->
+        let lines = [ for i in 0..255 -> $"{Convert.ToBase64String [| byte i |]} {i}" ]
+        Text.Encoding.UTF8.GetBytes(String.Join("\n", lines) + "\n")
+    | _ ->
+        let folder = Directory.CreateTempSubdirectory "legato-tokenizer-"
+        TokenizerTrainer.Train(TokenizerKind.Byte, []).Save folder.FullName
+        let bytes = File.ReadAllBytes(Path.Combine(folder.FullName, "tokenizer.json"))
+        folder.Delete true
+        use packed = new MemoryStream()
+
+        do
+            use stream = new Compression.GZipStream(packed, Compression.CompressionMode.Compress)
+            stream.Write(bytes, 0, bytes.Length)
+
+        packed.ToArray()
+
+[<TestCaseSource(nameof layouts)>]
+let ``no tokenizer is lost on the way, whatever files hold it`` (names: string list) (isHeld: bool) =
+    inFolder (fun home ->
+        let folder, copy = Path.Combine(home, "m"), Path.Combine(home, "copy")
+        let file, back = Path.Combine(home, "m.gguf"), Path.Combine(home, "back")
+        made (Families.ofConfig $"""{{ "model_type": "llama", {sizes} }}""") folder
+
+        for name in names do
+            File.WriteAllBytes(Path.Combine(folder, name), tokenizerFile name)
+
+        succeeds [ "export"; folder; "--out"; copy + "/" ] |> ignore
+
+        for name in names do
+            Assert.That((File.ReadAllBytes(Path.Combine(copy, name)) = tokenizerFile name), name)
+
+        let converted = Invocation.legato [ "convert"; folder; "--out"; file ]
+        Assert.That(converted.ExitCode, Is.Zero, converted.Errors)
+        Assert.That(converted.Errors.Contains "without the folder's tokenizer", Is.EqualTo(not isHeld))
+
+        if isHeld then
+            succeeds [ "convert"; file; "--out"; back ] |> ignore
+            let hash (path: string) = Legato.Runtime.Text.Tokenizer.Load(path).Hash
+            Assert.That(hash back, Is.EqualTo(hash folder)))
+
+[<Test>]
+let ``a name with a slash at its end is a folder's`` () =
+    inFolder (fun home ->
+        let copy = Path.Combine(home, "copy")
+        succeeds [ "export"; checkpoint "llama"; "--out"; copy + "/" ] |> ignore
+        Assert.That(Directory.GetFileSystemEntries home, Is.EqualTo<string[]> [| copy |])
+        Assert.That(Path.Combine(copy, "config.json"), Does.Exist)
+
+        let refused =
+            Assert.Throws<Legato.Runtime.LegatoException>(fun () ->
+                AtomicWrite.Text(Path.Combine(home, "file/"), "text"))
+
+        Assert.That(refused.Message, Does.Contain "without a slash"))
+
+[<Test>]
+let ``a folder with a file's name is told as one`` () =
+    inFolder (fun home ->
+        let folder = Path.Combine(home, "m.gguf")
+        Directory.CreateDirectory folder |> ignore
+        let outcome = Invocation.legato [ "inspect"; folder ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("this is a folder").And.Contain "remedy: "))

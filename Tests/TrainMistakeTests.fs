@@ -38,6 +38,24 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "a key below its range",
         (fun folder -> onText folder [ "--set"; "rope_theta=-1" ]),
         [ "a base of -1"; "rope_theta" ]
+        "a factor of nothing",
+        (fun folder -> [
+            Path.GetDirectoryName(
+                write
+                    folder
+                    "config.json"
+                    """{ "model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+    "rope_scaling": { "rope_type": "linear", "factor": 0 } }"""
+            )
+        ]),
+        [ "stretched by 0"; "config.json, factor" ]
+        "a number that no size has",
+        (fun folder -> onText folder [ "--set"; "hidden_size=1000000000000" ]),
+        [ "hidden_size is 1000000000000, which is too large" ]
+        "an epsilon below zero",
+        (fun folder -> onText folder [ "--set"; "rms_norm_eps=-1" ]),
+        [ "epsilon of -1"; "rms_norm_eps" ]
         "a size of zero",
         (fun folder -> onText folder [ "--set"; "num_attention_heads=0" ]),
         [ "num_attention_heads is 0"; "the model's config, num_attention_heads" ]
@@ -105,7 +123,7 @@ let ``a run is never written over another`` () =
 [<Test>]
 let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () =
     inFolder (fun folder ->
-        let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e99" ]
+        let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e30" ]
         Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
         let again = train folder "run" [ "--steps"; "1" ]
         Assert.That(again.ExitCode, Is.EqualTo 2)

@@ -96,7 +96,7 @@ let ``a finished run says so`` () =
         train folder "run" [ "--steps"; "2" ] |> succeed |> ignore
         let resumed = Invocation.legato [ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
-        Assert.That(resumed.Errors, Does.Contain("all of its 2 steps").And.Contain "--steps N"))
+        Assert.That(resumed.Errors, Does.Contain("taken 2 steps, and is to take 2").And.Contain "--steps N"))
 
 [<Test>]
 let ``a run that another process has is left alone`` () =
@@ -185,3 +185,33 @@ let ``Ctrl-C keeps a checkpoint and says how to go on`` () =
         Assert.That(weights folder "run" step, Is.Not.Empty)
         let more = [ "train"; "--resume"; run; "--steps"; string (step + 1); "--quiet" ]
         Assert.That(succeed (Invocation.legato more), Does.Contain $"{step + 1} steps: loss"))
+
+[<Test>]
+let ``what a run goes on with is what it is resumed with again`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let resume flags = Invocation.legato ([ "train"; "--resume"; run; "--quiet" ] @ flags)
+
+        resume [ "--steps"; "2"; "--batch"; "3" ]
+        |> fun refused -> Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        resume [ "--steps"; "2"; "--lr"; "0.5" ] |> succeed |> ignore
+
+        let settings =
+            Text.Json.JsonDocument.Parse(File.ReadAllText(Path.Combine(run, "settings.json"))).RootElement
+
+        Assert.That(settings.GetProperty("steps").GetInt32(), Is.EqualTo 2)
+        Assert.That(settings.GetProperty("lr").GetDouble(), Is.EqualTo 0.5)
+        Assert.That(settings.GetProperty("batch").GetInt32(), Is.EqualTo 2))
+
+[<Test>]
+let ``of an optimizer that differs each setting is told`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let flags = [ "--steps"; "2"; "--quiet"; "--clip"; "2"; "--beta1"; "0.8" ]
+        let resumed = Invocation.legato ([ "train"; "--resume"; run ] @ flags)
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain("clip: 1 then, 2 now").And.Contain("beta1: 0.9 then, 0.8 now"))
+        Assert.That(resumed.Errors, Does.Not.Contain("{").And.Not.Contain "eps"))

@@ -32,7 +32,8 @@ let private table (machine: Machine.Machine) =
         "SDK", machine.Sdk |> Option.defaultValue "none (needed to build, not to run)"
         "processor", $"{processor.Name} ({processor.Architecture})"
         "cores", string processor.Cores
-        "caches", String.concat ", " processor.Caches
+        if Seq.isEmpty processor.Caches |> not then
+            "caches", String.concat ", " processor.Caches
         "instructions", String.concat " " processor.InstructionSets
         "kernels", processor.Kernels
         "memory", $"{gibibytes memory.Total}, {gibibytes memory.Available} available"

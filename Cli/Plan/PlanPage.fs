@@ -186,7 +186,8 @@ let private largestTable (report: PlanReport) =
 let private summary origin (report: PlanReport) =
     let rate = Units.rate (float report.Tokens / report.Seconds)
     let count = Units.count report.Tokens
-    $"predicted: {Units.seconds report.Seconds} for {count} tokens, {rate.TrimEnd()} tokens/s\nspeed of the machine: {origin}\n"
+    let noun = if report.Tokens = 1L then "token" else "tokens"
+    $"predicted: {Units.seconds report.Seconds} for {count} {noun}, {rate.TrimEnd()} tokens/s\nspeed of the machine: {origin}\n"
 
 /// `origin` tells where the predicted times' speed of the machine comes from.
 let page (origin: string) (report: PlanReport) =

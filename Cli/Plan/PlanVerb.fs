@@ -34,7 +34,7 @@ type PlanArgument =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | Model _ -> "a preset or a checkpoint folder"
+            | Model _ -> "a preset, a checkpoint folder, a run folder or a GGUF file"
             | Train -> "plan a training step (the default)"
             | Prefill -> "plan the prefill of a prompt"
             | Decode -> "plan the decoding of one token a sequence"
