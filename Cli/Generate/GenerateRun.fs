@@ -28,7 +28,7 @@ let private tokensByDefault = 200
 type Sample = {
     Text: string
     Tokens: int list
-    /// "length", "end" or "stop".
+    /// "length", "end", "stop" or "cancelled".
     Finish: string
 }
 
@@ -197,10 +197,12 @@ let private speak
     let count = ref 0
 
     let onToken (token: GeneratedToken) =
-        if count.Value = 0 then
-            first.Value <- watch.Elapsed
+        // The rest of a text comes without one.
+        if token.Token.HasValue then
+            if count.Value = 0 then
+                first.Value <- watch.Elapsed
 
-        count.Value <- count.Value + 1
+            count.Value <- count.Value + 1
 
         if streams options then
             Console.Out.Write token.Text
@@ -248,8 +250,9 @@ let private speak
         }
     else
         eprintfn
-            "%d tokens, the first after %.0f ms, then %.0f tokens/s; seed %d"
+            "%d %s, the first after %.0f ms, then %.0f tokens/s; seed %d"
             tokens
+            (if tokens = 1 then "token" else "tokens")
             first.TotalMilliseconds
             speed
             seed
