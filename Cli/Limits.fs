@@ -35,7 +35,7 @@ let private roundsTo isFit flag (value: float) =
     unless
         (isFit rounded)
         $"{flag} is {value}, which float32 holds as {rounded}"
-        $"give {flag} a number that float32 tells from 0, 1 and infinity, or 0 itself where that is allowed"
+        $"give {flag} a number that float32 tells from 0, 1 and infinity"
 
 /// What plans hold as a float32: neither so large that it becomes infinite there, nor so small that it becomes 0.
 let single flag (value: float) =

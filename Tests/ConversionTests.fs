@@ -399,11 +399,9 @@ let ``a name with a slash at its end is a folder's`` () =
         Assert.That(Directory.GetFileSystemEntries home, Is.EqualTo<string[]> [| copy |])
         Assert.That(Path.Combine(copy, "config.json"), Does.Exist)
 
-        let refused =
-            Assert.Throws<Legato.Runtime.LegatoException>(fun () ->
-                AtomicWrite.Text(Path.Combine(home, "file/"), "text"))
-
-        Assert.That(refused.Message, Does.Contain "without a slash"))
+        let write () = AtomicWrite.Text(Path.Combine(home, "file/"), "text")
+        let isRefused = Throws.TypeOf<Legato.Runtime.LegatoException>().With.Message.Contains "without a slash"
+        Assert.That(Action write, isRefused))
 
 [<Test>]
 let ``a folder with a file's name is told as one`` () =
