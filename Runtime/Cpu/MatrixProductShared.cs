@@ -51,7 +51,9 @@ internal readonly unsafe struct MatrixProductShared
         _bBuffers = Math.Min(_rowSupers > 1 ? Buffers - 1 : Buffers, _stages / _rowSupers);
         int mostRows = Math.Min(RowBlock, tile.CacheBytes / (tile.AWidth * _depthSuper * sizeof(float)) * tile.Rows);
         (_rowBlock, int rowBlocks) = Cut(_rowSuper, mostRows, tile.Rows);
-        int columnBlocks = MatrixProduct.Divide(workers * BlocksEach, rowBlocks * _stages);
+        // Of a product beyond all memory there are more blocks than an int counts.
+        long blocks = Math.Max((long)rowBlocks * _stages, 1);
+        int columnBlocks = (int)((workers * BlocksEach + blocks - 1) / blocks);
         int mostColumns = Math.Clamp(MatrixProduct.Divide(_columnSuper, columnBlocks), LeastColumnBlock, ColumnBlock);
         (_columnBlock, _) = Cut(_columnSuper, mostColumns, tile.Columns);
     }
