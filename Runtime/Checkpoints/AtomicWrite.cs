@@ -11,6 +11,9 @@ public static partial class AtomicWrite
     /// <summary>Temporary names start with this; a run that was killed may leave one behind.</summary>
     public const string TemporaryPrefix = ".partial-";
 
+    /// <summary>And those of folders that are about to be replaced with this.</summary>
+    private const string ReplacedPrefix = TemporaryPrefix + "replaced-";
+
     /// <exception cref="LegatoException">The folder is missing, may not be written, or the disk is full.</exception>
     public static void File(string path, Action<FileStream> write)
     {
@@ -90,7 +93,7 @@ public static partial class AtomicWrite
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         string parent = Path.GetDirectoryName(full) ?? throw new LegatoException("can't write: this is the root of all folders", path, "choose a folder in it");
         string temporary = Temporary(parent, full);
-        string replaced = Path.Combine(parent, $"{TemporaryPrefix}replaced-{Environment.ProcessId}-{Path.GetFileName(full)}");
+        string replaced = Path.Combine(parent, $"{ReplacedPrefix}{Environment.ProcessId}-{Path.GetFileName(full)}");
         try
         {
             MakeFolder(parent);
@@ -108,8 +111,33 @@ public static partial class AtomicWrite
         catch (Exception e)
         {
             TryRemove(() => DeleteFolder(temporary));
+            TryRemove(() => PutBack(replaced, full));
             throw Translate(e, path);
         }
+    }
+
+    /// <summary>
+    /// Clears a folder of what processes that were killed had begun to write there; one that was killed while it replaced a folder
+    /// leaves that folder beside its place, where it goes back. Nobody may write there meanwhile.
+    /// </summary>
+    public static void RemoveUnfinished(string parent)
+    {
+        foreach (string folder in Directory.GetDirectories(parent, TemporaryPrefix + "*"))
+        {
+            string name = Path.GetFileName(folder);
+            TryRemove(() =>
+            {
+                if (name.StartsWith(ReplacedPrefix, StringComparison.Ordinal))
+                    PutBack(folder, Path.Combine(parent, name[(name.IndexOf('-', ReplacedPrefix.Length) + 1)..]));
+                DeleteFolder(folder);
+            });
+        }
+    }
+
+    private static void PutBack(string replaced, string place)
+    {
+        if (Directory.Exists(replaced) && !Directory.Exists(place))
+            Directory.Move(replaced, place);
     }
 
     // Another process may be writing the same.

@@ -66,7 +66,8 @@ public sealed class RunFolder
         {
             var held = new FileStream(
                 System.IO.Path.Combine(Path, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
-            RemoveUnfinished();
+            if (Directory.Exists(CheckpointsFolder))
+                AtomicWrite.RemoveUnfinished(CheckpointsFolder);
             return held;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -74,14 +75,6 @@ public sealed class RunFolder
             throw new LegatoException(
                 $"the run's folder can't be had for this run alone: {e.Message}", Path, "wait until the other run in it has ended, or choose a folder that you may write to", e);
         }
-    }
-
-    // What a killed process was writing: nobody else writes here.
-    private void RemoveUnfinished()
-    {
-        if (Directory.Exists(CheckpointsFolder))
-            foreach (string folder in Directory.GetDirectories(CheckpointsFolder, AtomicWrite.TemporaryPrefix + "*"))
-                AtomicWrite.TryRemove(() => Directory.Delete(folder, recursive: true));
     }
 
     /// <summary>Where the checkpoint of a step stands.</summary>
