@@ -108,6 +108,6 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\n#define ELEMENT \"{element}\"\n"
             + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n")) + form.Combination
-            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
+            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "DeferredTiles", "DeferredResults", "ProductDeferred" }.Select(p => CudaCompiler.Resource(p + ".cu")));
     }
 }

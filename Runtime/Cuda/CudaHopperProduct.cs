@@ -143,6 +143,6 @@ internal sealed class CudaHopperProduct
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\ntypedef {CudaTypes.Name(form.Output)} Output;\n#define ELEMENT \"{element}\"\n"
             + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n"))
-            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "WaitingSums", "ProductTiles", "RowGathering", "ProductHopper" }.Select(p => CudaCompiler.Resource(p + ".cu")));
+            + string.Concat(new[] { "Fragments", "Hopper", "HopperPipeline", "GroupedResults", "ProductTiles", "RowGathering", "ProductHopper" }.Select(p => CudaCompiler.Resource(p + ".cu")));
     }
 }

@@ -72,6 +72,21 @@ DEVICE uint4 quad_transpose(u32 a, u32 b, u32 c, u32 d)
     return make_uint4(a, b, c, d);
 }
 
+/// Stores eight elements of 16 bits, or as many as are inside.
+template <class E> DEVICE void store_eight(E* at, uint4 eight, int inside)
+{
+    if (inside >= 8)
+        *(uint4*)at = eight;
+    else
+    {
+        u32 pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+        for (int i = 0; i < 7; i++)
+            if (i < inside)
+                at[i].bits = (unsigned short)(pairs[i / 2] >> i % 2 * 16);
+    }
+}
+
 /// Four 8×8 matrices, transposed, as right operands have them: each lane has the address of a row, eight lanes those of a matrix.
 DEVICE void load_transposed(u32 (&pairs)[4], u32 address)
 {

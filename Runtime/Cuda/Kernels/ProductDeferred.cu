@@ -11,72 +11,6 @@
 // vector is added to each row, where they aren't combined. ADDEND: whether a matrix is added, which may be the result; sums begin with
 // it, of one product.
 
-constexpr int Lefts = CHAINED ? PARTS : 1, Results = CHAINED || COMBINED ? 1 : PARTS;
-
-struct DeferredArgs
-{
-    TensorMap left[Lefts], right[PARTS];
-#if ADDEND
-    TensorMap addend;
-#endif
-    int rows, depths[Lefts], columns[Results];
-    i64 strides[Results];
-    Element* results[Results];
-    const Element* biases[Results];
-};
-
-constexpr int Columns = 256, Depth = 64, Cluster = 2, Band = 16 / Cluster, CopiedColumns = Columns / Cluster;
-constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns, Depth>, PieceBytes = TileBytes<64, Depth>, BiasBytes = 2 * Columns;
-
-/// Columns of a tile's result: where products are combined, a tile is made of both of theirs.
-constexpr int ResultColumns = COMBINED ? Columns / PARTS : Columns;
-
-/// The addend comes in steps of so many columns, where the right operand would be, in pieces of 64.
-constexpr int AddendColumns = 128, AddendSteps = Columns / AddendColumns, AddendPieceBytes = TileBytes<Rows, 64>;
-
-/// What waits in registers is stored in pieces of so many columns, each by a step of the next tile.
-constexpr int PieceColumns = 32, Pieces = ResultColumns / PieceColumns;
-
-DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
-
-/// Where a tile lies, by the number of the cluster's pair of them. Those that run at once share rows and columns: a band of rows goes over
-/// all columns.
-struct DeferredPlace
-{
-    int row, column, part;
-
-    DEVICE DeferredPlace(const DeferredArgs& args, int tile)
-    {
-        int columnTiles = across(args), rowTiles = tiles_of(args.rows, Cluster * Rows);
-        int band = tile / (Band * columnTiles) * Band, height = min(Band, rowTiles - band);
-        tile -= band * columnTiles;
-        row = ((band + tile % height) * Cluster + cluster_rank()) * Rows;
-        column = tile / height * ResultColumns;
-        part = 0;
-#pragma unroll
-        for (int i = 0; i + 1 < Results; i++)
-        {
-            int before = tiles_of(args.columns[i], ResultColumns) * ResultColumns;
-            if (column < before)
-                break;
-            column -= before;
-            part++;
-        }
-    }
-
-    /// Tiles side by side.
-    DEVICE static int across(const DeferredArgs& args)
-    {
-        int tiles = 0;
-#pragma unroll
-        for (int i = 0; i < Results; i++)
-            tiles += tiles_of(args.columns[i], ResultColumns);
-        return tiles;
-    }
-
-    DEVICE static int count(const DeferredArgs& args) { return across(args) * tiles_of(args.rows, Cluster * Rows); }
-};
-
 struct DeferredShared
 {
     u32 left, right, bias;
@@ -85,13 +19,6 @@ struct DeferredShared
     // Where a lane that arrives at a block of the cluster finds the barriers that tell its producer of free stages.
     u32 emptyThere;
 };
-
-DEVICE u32 shared_word(u32 address)
-{
-    u32 word;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
-    return word;
-}
 
 /// By one thread.
 DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
@@ -181,134 +108,6 @@ DEVICE void begin_sums(const DeferredShared& shared, Ring& ring, int group, floa
 
 #endif
 
-/// Stores eight elements, or as many as are inside.
-DEVICE void store_eight(Element* at, uint4 eight, int inside)
-{
-    if (inside >= 8)
-        *(uint4*)at = eight;
-    else
-    {
-        u32 pairs[4] = {eight.x, eight.y, eight.z, eight.w};
-#pragma unroll
-        for (int i = 0; i < 7; i++)
-            if (i < inside)
-                at[i].bits = (unsigned short)(pairs[i / 2] >> i % 2 * 16);
-    }
-}
-
-#if COMBINED
-
-/// A thread's sums of a tile of both products, rounded, in pairs, as far as what is made of them isn't stored; and where that goes: two rows,
-/// eight below one another, of which each store takes one.
-struct Waiting
-{
-    static constexpr int Piece = PieceColumns / 8, Pairs = Columns / 8, Second = Columns / 4, Stores = 2 * Pieces;
-    u32 first[Pairs], second[Pairs];
-    Element* target;
-    int rows, columns;
-    bool full = false;
-
-    DEVICE void take(const DeferredArgs& args, const DeferredPlace& place, int row, u32, const float (&sums)[Columns / 2])
-    {
-#pragma unroll
-        for (int i = 0; i < Pairs; i++)
-        {
-            int from = i / (2 * Piece) * (4 * Piece) + i % Piece * 4 + i / Piece % 2 * 2;
-            first[i] = pack(sums[from], sums[from + 1]);
-            second[i] = pack(sums[Second + from], sums[Second + from + 1]);
-        }
-        int column = place.column + 8 * (lane_index() & 3);
-        target = args.results[0] + row * args.strides[0] + column;
-        rows = args.rows - row;
-        columns = args.columns[0] - column;
-        full = true;
-    }
-
-    /// Stores all that waits.
-    DEVICE void store(const DeferredArgs& args)
-    {
-#pragma unroll
-        for (int piece = 0; piece < Stores; piece++)
-            store(args, piece);
-        full = false;
-    }
-
-    /// Stores a piece of a row, if something waits.
-    DEVICE void store(const DeferredArgs& args, int piece)
-    {
-        if (!full)
-            return;
-        u32 four[Piece];
-#pragma unroll
-        for (int i = 0; i < Piece; i++)
-        {
-            u32 x = first[piece * Piece + i], y = second[piece * Piece + i];
-            four[i] = pack(combine(low_float(x), low_float(y)), combine(high_float(x), high_float(y)));
-        }
-        uint4 result = quad_transpose(four[0], four[1], four[2], four[3]);
-        int lower = piece % 2, moved = piece / 2 * PieceColumns;
-        store_eight(target + 8 * lower * args.strides[0] + moved, result, 8 * lower < rows ? columns - moved : 0);
-    }
-};
-
-#else
-
-/// A thread's sums of a tile, rounded, in pairs, as far as they aren't stored; and where they go: two rows, eight below one another.
-struct Waiting
-{
-    static constexpr int Piece = PieceColumns / 8, Stores = Pieces;
-    u32 pairs[2][Columns / 8];
-    Element* target;
-    int part = 0, rows, columns;
-    bool full = false;
-
-    DEVICE void take(const DeferredArgs& args, const DeferredPlace& place, int row, u32 bias, const float (&sums)[Columns / 2])
-    {
-        if (Results > 1)
-            part = place.part;
-        bias += 4 * (lane_index() & 3);
-#pragma unroll
-        for (int j = 0; j < Columns / 8; j++)
-        {
-            u32 both = BIAS ? shared_word(bias + 16 * j) : 0;
-            float x = low_float(both), y = high_float(both);
-            pairs[0][j] = pack(sums[4 * j] + x, sums[4 * j + 1] + y);
-            pairs[1][j] = pack(sums[4 * j + 2] + x, sums[4 * j + 3] + y);
-        }
-        int column = place.column + 8 * (lane_index() & 3);
-        target = args.results[part] + row * args.strides[part] + column;
-        rows = args.rows - row;
-        columns = args.columns[part] - column;
-        full = true;
-    }
-
-    /// Stores all that waits.
-    DEVICE void store(const DeferredArgs& args)
-    {
-#pragma unroll
-        for (int piece = 0; piece < Stores; piece++)
-            store(args, piece);
-        full = false;
-    }
-
-    /// Stores a piece of both rows, if something waits.
-    DEVICE void store(const DeferredArgs& args, int piece)
-    {
-        if (!full)
-            return;
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-        {
-            const u32* four = pairs[half] + piece * Piece;
-            uint4 result = quad_transpose(four[0], four[1], four[2], four[3]);
-            int moved = piece * PieceColumns;
-            store_eight(target + 8 * half * args.strides[part] + moved, result, 8 * half < rows ? columns - moved : 0);
-        }
-    }
-};
-
-#endif
-
 /// Has the next step's products begin.
 DEVICE void begin_step(const DeferredShared& shared, const Ring& ring, int group, float (&sums)[Columns / 2])
 {
@@ -340,7 +139,7 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
         clear(sums);
 #endif
         if (count < Waiting::Stores)
-            waiting.store(args);
+            store_all(waiting, args);
         // Of the first steps, each stores a piece while its products are under way.
 #pragma unroll
         for (int piece = 0; piece < Waiting::Stores; piece++)
@@ -376,7 +175,7 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
             release(shared, before);
         }
     }
-    waiting.store(args);
+    store_all(waiting, args);
 }
 
 extern "C" __global__ void __launch_bounds__(Threads, 1) product_deferred(const __grid_constant__ DeferredArgs args)

@@ -1,17 +1,10 @@
-// Results of 16 bits of a tile of 256 columns, which are stored while the products of the next tile are under way: rounded, they wait
-// in registers, and each step stores some of their columns. BIAS: whether a vector is added to each row.
+// Results of 16 bits of a grouped product's tile, which are stored while the products of the next tile are under way: rounded, they
+// wait in registers, and each step stores some of their columns.
 
 constexpr int Columns = 256;
 
 /// What waits is stored in pieces of so many columns, each by a step of the next tile.
 constexpr int PieceColumns = 32, Pieces = Columns / PieceColumns;
-
-DEVICE u32 shared_word(u32 address)
-{
-    u32 word;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address));
-    return word;
-}
 
 /// A thread's sums of a tile, rounded, in pairs, as far as they aren't stored; and where they go: two rows, eight below one another.
 struct Waiting
@@ -21,17 +14,14 @@ struct Waiting
     Element* targets[2];
     int rows, columns, pieces = 0;
 
-    /// Takes a tile's sums, with the bias that lies in shared memory, if there is one.
-    DEVICE void take(const float (&sums)[Columns / 2], u32 bias = 0)
+    /// Takes a tile's sums.
+    DEVICE void take(const float (&sums)[Columns / 2])
     {
-        bias += 4 * (lane_index() & 3);
 #pragma unroll
         for (int j = 0; j < Columns / 8; j++)
         {
-            u32 both = BIAS ? shared_word(bias + 16 * j) : 0;
-            float x = low_float(both), y = high_float(both);
-            pairs[0][j] = BIAS ? pack(sums[4 * j] + x, sums[4 * j + 1] + y) : pack(sums[4 * j], sums[4 * j + 1]);
-            pairs[1][j] = BIAS ? pack(sums[4 * j + 2] + x, sums[4 * j + 3] + y) : pack(sums[4 * j + 2], sums[4 * j + 3]);
+            pairs[0][j] = pack(sums[4 * j], sums[4 * j + 1]);
+            pairs[1][j] = pack(sums[4 * j + 2], sums[4 * j + 3]);
         }
     }
 
@@ -78,15 +68,6 @@ struct Waiting
         int inside = 8 * Half < rows ? columns : 0;
         Element* at = targets[Half];
         targets[Half] = at + PieceColumns;
-        if (inside >= 8)
-            *(uint4*)at = result;
-        else
-        {
-            u32 parts[4] = {result.x, result.y, result.z, result.w};
-#pragma unroll
-            for (int i = 0; i < 7; i++)
-                if (i < inside)
-                    at[i].bits = (unsigned short)(parts[i / 2] >> i % 2 * 16);
-        }
+        store_eight(at, result, inside);
     }
 };
