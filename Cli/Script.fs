@@ -23,13 +23,16 @@ type Script private () =
     static let noFlag flag why =
         raise (LegatoException($"{flag} is of no use here: {why}", "the script's command line", $"leave out {flag}"))
 
+    static let noOverrides (overrides: (string * string) list) =
+        if not overrides.IsEmpty then
+            noFlag "--set" "the script declares the model"
+
     // The default of a bare `legato train` is a preset; a script has its own model instead.
     static let train call name (fit: int -> ModelDef) (options: TrainOptions.TrainOptions) =
         if options.Model <> TrainOptions.defaults.Model && options.Model <> "" then
             noFlag "MODEL" "the script declares the model"
 
-        if not options.Overrides.IsEmpty then
-            noFlag "--set" "the script declares the model"
+        noOverrides options.Overrides
 
         let choice _ = {
             Name = name
@@ -61,11 +64,14 @@ type Script private () =
         | folder, None -> Tokenizer.Load(checkpointOf folder).VocabularySize
 
     static let planAny fit (options: PlanVerb.PlanOptions) =
+        noOverrides options.Overrides
         PlanVerb.runWith (guarded (fun () -> fit (vocabulary options))) options
 
     static let planOne (model: ModelDef) (options: PlanVerb.PlanOptions) =
         if options.Model <> "" || options.Vocabulary.IsSome then
             noFlag "MODEL or --vocab" "the script declares the model, its vocabulary too"
+
+        noOverrides options.Overrides
 
         PlanVerb.runWith model options
 

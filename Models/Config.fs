@@ -148,6 +148,17 @@ module Config =
             let shown = (string expected).ToLowerInvariant()
             fail $"{key} = {(string (not expected)).ToLowerInvariant()} is not supported" key $"only {key} = {shown} is"
 
+    /// How many heads the keys and values have, each shared by an equal number of the others.
+    let keyHeads keys (heads: Axis<Heads>) json =
+        match find keys json |> Option.map (fun (key, value) -> key, read<int> wholeNumber key value) with
+        | None -> heads.Size
+        | Some(_, count) when count >= 1 && heads.Size % count = 0 -> count
+        | Some(key, count) ->
+            fail
+                $"{heads.Size} heads can't share {count} of keys and values evenly"
+                key
+                $"give {key} a divisor of {heads.Size}"
+
     /// More features than any head has; rotary positions keep a number of each.
     let private largestHead = 1 <<< 16
 
@@ -156,7 +167,7 @@ module Config =
         let share = if embed.Size % heads.Size = 0 then Some(embed.Size / heads.Size) else None
 
         match tryInt [ "head_dim" ] json |> Option.orElse own |> Option.orElse share with
-        | Some size when size <= largestHead -> size
+        | Some size when size >= 1 && size <= largestHead -> size
         | Some size ->
             fail $"a head can't have {size} features" "head_dim" $"give head_dim a number from 1 to {largestHead}"
         | None ->

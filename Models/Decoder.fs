@@ -207,7 +207,7 @@ let private withContext (context: Axis<Context>) defaults json : Config =
         Kinds = List.replicate layers { Window = None; Rope = None }
         Embed = embed
         Heads = heads
-        KvHeads = axis (Config.intOr heads.Size [ "num_key_value_heads" ] json)
+        KvHeads = axis (Config.keyHeads [ "num_key_value_heads" ] heads json)
         HeadDim = axis (Config.headDim defaults.HeadSize embed heads json)
         Mlp =
             match defaults.Widening with

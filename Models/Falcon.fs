@@ -51,7 +51,7 @@ let private table fused parallelNorms c =
 let private alibi c = alibiOf 8.0 (1.0 / sqrt (float c.HeadDim.Size)) c.Heads
 
 let private keyHeads (heads: Axis<Heads>) isNew isMultiQuery json =
-    if isNew then Config.intOr heads.Size [ "num_kv_heads" ] json
+    if isNew then Config.keyHeads [ "num_kv_heads" ] heads json
     elif isMultiQuery then 1
     else heads.Size
 

@@ -142,8 +142,20 @@ let private mistakes = [
         "hidden_size is \"wide\", not a whole number | the model's config, hidden_size | give hidden_size a whole number"
     )
     TestCaseData(
-        withValue "num_attention_heads" "3" tiny,
+        tiny |> withValue "num_attention_heads" "3" |> withValue "num_key_value_heads" "3",
         "3 heads can't share a width of 64 evenly | the model's config, head_dim | make the width a multiple of the heads, or give head_dim"
+    )
+    TestCaseData(
+        withValue "num_key_value_heads" "3" tiny,
+        "4 heads can't share 3 of keys and values evenly | the model's config, num_key_value_heads | give num_key_value_heads a divisor of 4"
+    )
+    TestCaseData(
+        withValue "num_key_value_heads" "0" tiny,
+        "4 heads can't share 0 of keys and values evenly | the model's config, num_key_value_heads | give num_key_value_heads a divisor of 4"
+    )
+    TestCaseData(
+        withValue "head_dim" "0" tiny,
+        "a head can't have 0 features | the model's config, head_dim | give head_dim a number from 1 to 65536"
     )
     TestCaseData(
         withValue "num_attention_heads" "0" tiny,

@@ -3,6 +3,7 @@ module Legato.Cli.PlanVerb
 
 open System.IO
 open Argu
+open Legato.Cli.Repeatable
 open Legato.Compiler
 open Legato.Dsl
 open Legato.Models
@@ -20,6 +21,7 @@ type PlanArgument =
     | Source of positions: int
     | Pack
     | Vocab of tokens: int
+    | [<Repeatable>] Set of assignment: string
     | Context of positions: int
     | Precision of Precision
     | Remat of Rematerialization
@@ -44,6 +46,7 @@ type PlanArgument =
             | Source _ -> "positions that an encoder reads, for models that have one (default: the model's context)"
             | Pack -> "plan rows whose documents don't see each other (train, evaluate)"
             | Vocab _ -> "tokens in the vocabulary of a preset or of a script's model (default: a preset's own)"
+            | Set _ -> "override a key of the model's config, as in num_hidden_layers=4; give the flag for each"
             | Context _ -> "positions that the cache holds (prefill, decode; default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (train; default: none)"
@@ -74,6 +77,8 @@ type PlanOptions = {
     Pack: bool
     /// None: the model's own.
     Vocabulary: int option
+    /// Keys of the model's config, with their values.
+    Overrides: (string * string) list
     /// None: the model's context.
     Context: int option
     Precision: Precision
@@ -95,6 +100,7 @@ let private defaults = {
     Source = None
     Pack = false
     Vocabulary = None
+    Overrides = []
     Context = None
     Precision = Precision.Fp32
     Rematerialization = Rematerialization.None
@@ -120,6 +126,7 @@ let private apply options argument =
     | Source positions -> { options with Source = Some positions }
     | Pack -> { options with Pack = true }
     | Vocab tokens -> { options with Vocabulary = Some tokens }
+    | Set text -> { options with Overrides = options.Overrides @ [ Arguments.assignment text ] }
     | Context positions -> { options with Context = Some positions }
     | Precision precision -> { options with Precision = precision }
     | Remat policy -> { options with Rematerialization = policy }
@@ -162,6 +169,7 @@ let private checks arguments options = [
     Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
+    Limits.assignments "--set" options.Overrides
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--source" options.Source
     Limits.optional (Limits.atLeast 1) "--context" options.Context
@@ -260,4 +268,6 @@ let run (options: PlanOptions) : int =
         | Purpose.Prefill
         | Purpose.Decode -> ModelSource.definition
 
-    runWith (ModelSource.find options.Model |> withVocabulary options |> define) options
+    let source = ModelSource.find options.Model |> withVocabulary options
+
+    runWith (source |> ModelSource.withOverrides options.Overrides |> define) options

@@ -204,19 +204,6 @@ let private sayUnmet options wanted (made: int) =
 
         eprintfn "note: %d tokens, not %d: the text %s" made wanted lacks
 
-/// Makes the folder before the work and not after it, when all is done and can't be saved; removed again if nothing comes of it.
-let private inFolder folder (work: unit -> 'T) =
-    let isNew = not (Directory.Exists folder)
-    Checkpoints.AtomicWrite.MakeFolder folder
-
-    try
-        work ()
-    with _ ->
-        if isNew && Seq.isEmpty (Directory.EnumerateFileSystemEntries folder) then
-            Directory.Delete folder
-
-        reraise ()
-
 let private learn options =
     let watch = Stopwatch.StartNew()
     let isEmpty = ref true
@@ -243,4 +230,6 @@ let private learn options =
 
 let run options =
     refuseToOverwrite options.Out
-    inFolder options.Out (fun () -> learn options)
+    // Told before the work and not after it, when all is done and can't be saved.
+    Checkpoints.AtomicWrite.TryFolder options.Out
+    learn options

@@ -52,6 +52,30 @@ public static partial class AtomicWrite
     /// <exception cref="LegatoException">It can't be made.</exception>
     public static void MakeFolder(string path) => MakeFolder(path, path);
 
+    /// <summary>Tells whether a folder can be made, and a file written in it; leaves nothing of it.</summary>
+    /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
+    public static void TryFolder(string path)
+    {
+        List<string> missing = [];
+        for (string? folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)); folder is not null && !Directory.Exists(folder); folder = Path.GetDirectoryName(folder))
+            missing.Add(folder);
+        try
+        {
+            MakeFolder(path);
+            using var file = new FileStream(Temporary(path, "probe"), FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0, FileOptions.DeleteOnClose);
+        }
+        catch (Exception e)
+        {
+            throw Translate(e, path);
+        }
+        finally
+        {
+            // The innermost first; one that another process has begun to write in stays.
+            foreach (string folder in missing)
+                TryRemove(() => Directory.Delete(folder));
+        }
+    }
+
     private static void MakeFolder(string folder, string place)
     {
         try
@@ -60,9 +84,12 @@ public static partial class AtomicWrite
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException($"can't make the folder: {Obstacle(e, folder)}", place, "choose a folder that you may write to", e);
+            throw NoFolder(Obstacle(e, folder), place, e);
         }
     }
+
+    private static LegatoException NoFolder(string obstacle, string place, Exception? inner = null) =>
+        new($"can't make the folder: {obstacle}", place, "choose a folder that you may write to", inner);
 
     // .NET says of a file in the way that a part of the path is missing, or that the file exists already.
     private static string Obstacle(Exception e, string folder)
@@ -92,6 +119,8 @@ public static partial class AtomicWrite
     {
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         string parent = Path.GetDirectoryName(full) ?? throw new LegatoException("can't write: this is the root of all folders", path, "choose a folder in it");
+        if (System.IO.File.Exists(full))
+            throw NoFolder($"{full} is a file", path);
         string temporary = Temporary(parent, full);
         string replaced = Path.Combine(parent, $"{ReplacedPrefix}{Environment.ProcessId}-{Path.GetFileName(full)}");
         try
@@ -112,7 +141,7 @@ public static partial class AtomicWrite
         {
             TryRemove(() => DeleteFolder(temporary));
             TryRemove(() => PutBack(replaced, full));
-            throw Translate(e, path);
+            throw Translate(e is LegatoException mistake ? InPlace(mistake, temporary, full) : e, path);
         }
     }
 
@@ -161,6 +190,12 @@ public static partial class AtomicWrite
         {
         }
     }
+
+    // A file that couldn't be written is told by the name that it would have had.
+    private static LegatoException InPlace(LegatoException e, string temporary, string full) =>
+        e.Where?.StartsWith(temporary, StringComparison.Ordinal) == true
+            ? new LegatoException(e.What, full + e.Where[temporary.Length..], e.Remedy, e)
+            : e;
 
     private static Exception Translate(Exception e, string path) => e switch
     {

@@ -25,13 +25,20 @@ public sealed class SavedPlans : IPlanSource
     /// <exception cref="LegatoException">A request can't be met, the folder can't be written, or it holds another model's plans.</exception>
     public static void Save(string folder, IPlanSource source, params IEnumerable<PlanRequest> requests)
     {
-        AtomicWrite.MakeFolder(folder);
         string modelFile = Path.Combine(folder, ModelFile), model = PlanFile.Write(source.Model);
         if (File.Exists(modelFile) && File.ReadAllText(modelFile) != model)
             throw new LegatoException("the folder holds the plans of another model", folder, "choose another folder, or empty this one");
-        AtomicWrite.Text(modelFile, model);
-        foreach (PlanRequest request in requests)
-            PlanFile.Save(Path.Combine(folder, FileName(request)), source.Plan(request));
+        if (Directory.Exists(folder))
+            Write(folder);
+        else
+            AtomicWrite.Folder(folder, Write);
+
+        void Write(string place)
+        {
+            foreach (PlanRequest request in requests)
+                PlanFile.Save(Path.Combine(place, FileName(request)), source.Plan(request));
+            AtomicWrite.Text(Path.Combine(place, ModelFile), model);
+        }
     }
 
     /// <exception cref="LegatoException">No plan was saved for this request, or it is damaged.</exception>

@@ -111,19 +111,6 @@ public sealed class TrainingTests
     }
 
     [Test]
-    public void ACheckpointThatWasBeingReplacedGoesBack()
-    {
-        string checkpoints = Path.Combine(folder.File("replacing"), "checkpoints");
-        foreach (string name in new[] { "replaced-7-step-000010", "replaced-7-step-000020", "7-step-000010" })
-            Directory.CreateDirectory(Path.Combine(checkpoints, AtomicWrite.TemporaryPrefix + name));
-        Directory.CreateDirectory(Path.Combine(checkpoints, "step-000020"));
-
-        AtomicWrite.RemoveUnfinished(checkpoints);
-
-        Assert.That(Directory.GetDirectories(checkpoints).Select(Path.GetFileName), Is.EquivalentTo(new[] { "step-000010", "step-000020" }));
-    }
-
-    [Test]
     public void AccumulatedBatchesAreTheFullBatch()
     {
         Train(folder.File("full"), Options());

@@ -1,0 +1,91 @@
+using Legato.Runtime;
+using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Plans;
+using NUnit.Framework;
+
+namespace Legato.Tests;
+
+/// <summary>What is written stands whole in its place, or nothing of it does.</summary>
+public sealed class AtomicWriteTests
+{
+    private TemporaryFolder folder = null!;
+
+    [SetUp]
+    public void MakeFolder() => folder = new TemporaryFolder();
+
+    [TearDown]
+    public void RemoveFolder() => folder.Dispose();
+
+    [Test]
+    public void ACheckpointThatWasBeingReplacedGoesBack()
+    {
+        string checkpoints = Path.Combine(folder.File("replacing"), "checkpoints");
+        foreach (string name in new[] { "replaced-7-step-000010", "replaced-7-step-000020", "7-step-000010" })
+            Directory.CreateDirectory(Path.Combine(checkpoints, AtomicWrite.TemporaryPrefix + name));
+        Directory.CreateDirectory(Path.Combine(checkpoints, "step-000020"));
+
+        AtomicWrite.RemoveUnfinished(checkpoints);
+
+        Assert.That(Directory.GetDirectories(checkpoints).Select(Path.GetFileName), Is.EquivalentTo(new[] { "step-000010", "step-000020" }));
+    }
+
+    [Test]
+    public void AFolderThatIsTriedLeavesNothing()
+    {
+        AtomicWrite.TryFolder(folder.File("a/b/c"));
+        Assert.That(Directory.Exists(folder.File("a")), Is.False);
+
+        string kept = folder.File("kept");
+        Directory.CreateDirectory(kept);
+        AtomicWrite.TryFolder(Path.Combine(kept, "inner"));
+        Assert.That(Directory.GetFileSystemEntries(kept), Is.Empty);
+
+        string file = folder.File("file");
+        File.WriteAllText(file, "text");
+        LegatoException error = Assert.Throws<LegatoException>(() => AtomicWrite.TryFolder(Path.Combine(file, "below")))!;
+        Assert.That(error.What, Does.Contain($"{file} is a file"));
+        Assert.That(File.ReadAllText(file), Is.EqualTo("text"));
+    }
+
+    [Test]
+    public void AFileThatFailsInAFolderIsToldByItsPlace()
+    {
+        string path = folder.File("model");
+        LegatoException error = Assert.Throws<LegatoException>(
+            () => AtomicWrite.Folder(path, place => AtomicWrite.Text(Path.Combine(place, new string('n', 300)), "text")))!;
+        Assert.That(error.Where, Does.StartWith(Path.Combine(path, "nnn")));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+    }
+
+    [Test]
+    public void AFolderWhereAFileStandsIsRefused()
+    {
+        string file = folder.File("file");
+        File.WriteAllText(file, "text");
+        LegatoException error = Assert.Throws<LegatoException>(() => AtomicWrite.Folder(file, place => File.WriteAllText(Path.Combine(place, "a"), "a")))!;
+        Assert.That(error.What, Does.Contain($"{file} is a file"));
+        Assert.That(File.ReadAllText(file), Is.EqualTo("text"));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { file }));
+    }
+
+    [Test]
+    public void PlansThatCannotAllBeSavedLeaveNoFolder()
+    {
+        var source = new BigramPlans(9);
+        PlanRequest decode = new(Purpose.Decode, 2, 1, 16);
+        IEnumerable<PlanRequest> Requests()
+        {
+            yield return decode;
+            throw new LegatoException("no plan");
+        }
+
+        string path = folder.File("plans");
+        Assert.That(() => SavedPlans.Save(path, source, Requests()), Throws.TypeOf<LegatoException>());
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+
+        // Plans that stood there before stay.
+        SavedPlans.Save(path, source, decode);
+        Assert.That(() => SavedPlans.Save(path, source, Requests()), Throws.TypeOf<LegatoException>());
+        Assert.That(new SavedPlans(path).Plan(decode).Purpose, Is.EqualTo(Purpose.Decode));
+    }
+}
