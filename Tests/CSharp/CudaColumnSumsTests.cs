@@ -49,8 +49,8 @@ public class CudaColumnSumsTests
         Dictionary<string, double[]> apart = fixture.Run(device, plan with { Purpose = Purpose.Forward });
         foreach (string name in Columns.Select((_, i) => $"sum{i}"))
         {
-            Assert.That(actual[name], Is.EqualTo(apart[name]), name);
-            Assert.That(actual[name], Is.EqualTo(expected[name]).Within(1e-2), $"{name}: interpreted, which adds in another order");
+            Elements.AreEqual(actual[name], apart[name], name);
+            Elements.Agree(actual[name], expected[name], 1e-2, $"{name}: interpreted, which adds in another order");
         }
     }
 

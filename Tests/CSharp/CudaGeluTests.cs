@@ -67,9 +67,8 @@ public class CudaGeluTests
         double relative = type switch { ScalarType.F32 => 1e-4, ScalarType.F16 => 4e-3, _ => 2e-2 };
         foreach (string name in results)
         {
-            Assert.That(first[name], Is.EqualTo(second[name]), "the same bits every time");
-            for (int i = 0; i < expected[name].Length; i++)
-                Assert.That(first[name][i], Is.EqualTo(expected[name][i]).Within(relative * (size + Math.Abs(expected[name][i]))), $"{name}[{i}]");
+            Elements.AreEqual(first[name], second[name], $"{name}: the same bits every time");
+            Elements.Agree(first[name], expected[name], value => relative * (size + Math.Abs(value)), name);
         }
     }
 

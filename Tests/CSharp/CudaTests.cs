@@ -86,7 +86,7 @@ public class CudaTests
         Plan plan = fixture.Plan(new Step.MatrixProduct("product", Cost.Zero, m, n, k, left, right, output, Accumulate: false, [], null, []));
         using IDevice device = TestDevices.Open("cuda");
         using var interpreter = new InterpreterDevice();
-        Assert.That(fixture.Run(device, plan)["c"], Is.EqualTo(fixture.Run(interpreter, plan)["c"]).Within(1e-3));
+        Elements.Agree(fixture.Run(device, plan)["c"], fixture.Run(interpreter, plan)["c"], 1e-3, "c");
     }
 
     [Test]
@@ -116,8 +116,7 @@ public class CudaTests
         using var interpreter = new InterpreterDevice();
         double[] actual = fixture.Run(device, plan)["c"], expected = fixture.Run(interpreter, plan)["c"];
         // Sums that differ in their last bits may be rounded to neighbours: a bf16 has 8 bits.
-        for (int i = 0; i < expected.Length; i++)
-            Assert.That(actual[i], Is.EqualTo(expected[i]).Within(type == ScalarType.F32 ? 1e-3 : 1e-3 + Math.ScaleB(1, Math.ILogB(expected[i]) - 7)));
+        Elements.Agree(actual, expected, value => type == ScalarType.F32 ? 1e-3 : 1e-3 + Math.ScaleB(1, Math.ILogB(value) - 7), "c");
     }
 
     /// <summary>The gradient of a bias in 16 bits: threads that clear sums and those that add to them must be the same.</summary>
@@ -131,7 +130,7 @@ public class CudaTests
         using IDevice device = TestDevices.Open("cuda");
         double[] first = fixture.Run(device, plan)["partial"];
         for (int i = 0; i < 20; i++)
-            Assert.That(fixture.Run(device, plan)["partial"], Is.EqualTo(first));
+            Elements.AreEqual(fixture.Run(device, plan)["partial"], first, $"run {i}");
     }
 
     private static Kernel SumsOverRows(int rows, int columns)

@@ -70,6 +70,6 @@ public class DeviceAttentionTests(string device)
         using var interpreter = new InterpreterDevice();
         Dictionary<string, double[]> actual = fixture.Run(compared, plan, bindings);
         foreach ((string name, double[] expected) in fixture.Run(interpreter, plan, bindings))
-            Assert.That(actual[name], Is.EqualTo(expected).Within(2e-4), name);
+            Elements.Agree(actual[name], expected, 2e-4, name);
     }
 }

@@ -140,7 +140,7 @@ public class DeviceTests
             Dictionary<string, double[]> result = fixture.Run(device, plan, ("batch", 3));
             first ??= result;
             foreach ((string name, double[] values) in first)
-                Assert.That(result[name], Is.EqualTo(values), name);
+                Elements.AreEqual(result[name], values, name);
         }
     }
 
@@ -231,7 +231,7 @@ public class DeviceTests
         Plan plan = fixture.Plan(steps);
         Dictionary<string, double[]> actual = fixture.Run(device, plan);
         foreach ((string tensor, double[] expected) in fixture.Run(interpreter, plan))
-            Assert.That(actual[tensor], Is.EqualTo(expected).Within(tolerance), tensor);
+            Elements.Agree(actual[tensor], expected, tolerance, tensor);
     }
 
     private sealed class Foreign : IDeviceMemory

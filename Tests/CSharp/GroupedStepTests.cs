@@ -105,7 +105,7 @@ public class GroupedStepTests
             using var device = new CpuDevice(new CpuDeviceOptions(threads, Pin: false));
             Dictionary<string, double[]> result = fixture.Run(
                 device, fixture.Plan(Dispatch(fixture, rows), Product(fixture, rows, n, k, 1, byColumns: true), dense));
-            Assert.That(result["output"], Is.EqualTo(result["dense"]));
+            Elements.AreEqual(result["output"], result["dense"], $"{threads} threads");
         }
     }
 
@@ -185,13 +185,13 @@ public class GroupedStepTests
         {
             executable.Run();
             double[][] actual = [.. outputs.Select(name => fixture.Read(executable, name))];
-            Assert.That(actual[2].AsSpan().SequenceEqual(actual[0]), "what is gathered is what is found there");
+            Elements.AreEqual(actual[2], actual[0], "what is gathered is what is found there");
             first ??= actual;
             foreach (int i in new[] { 0, 1 })
-                Assert.That(actual[i].AsSpan().SequenceEqual(first[i]), $"run {run} has the bits of the first");
+                Elements.AreEqual(actual[i], first[i], $"run {run} has the bits of the first");
         }
         foreach (int i in new[] { 0, 1 })
-            Assert.That(first![i], Is.EqualTo(expected[outputs[i]]).Within(Tolerance(output)));
+            Elements.Agree(first![i], expected[outputs[i]], Tolerance(output), outputs[i]);
     }
 
     private static (PlanFixture Fixture, Step.GroupedProduct Product, Step.GroupedGradient Gradient) NarrowRows(
@@ -233,6 +233,6 @@ public class GroupedStepTests
         Plan plan = fixture.Plan(steps);
         Dictionary<string, double[]> actual = fixture.Run(opened, plan);
         foreach ((string name, double[] expected) in fixture.Run(interpreter, plan))
-            Assert.That(actual[name], Is.EqualTo(expected).Within(tolerance), name);
+            Elements.Agree(actual[name], expected, tolerance, name);
     }
 }

@@ -319,8 +319,7 @@ public sealed class KernelTests : IDisposable
     {
         Dictionary<string, double[]> expected = fixture.Run(interpreter, plan, bindings), actual = fixture.Run(device, plan, bindings);
         foreach ((string name, double[] values) in expected)
-            for (int i = 0; i < values.Length; i++)
-                if (!(Math.Abs(values[i] - actual[name][i]) <= relative * Math.Max(1, Math.Abs(values[i]))) && !values[i].Equals(actual[name][i]))
-                    Assert.Fail($"{name}[{i}]: {actual[name][i]:R} instead of {values[i]:R}\n{string.Join('\n', plan.Steps)}");
+            if (Elements.Difference(actual[name], values, value => relative * Math.Max(1, Math.Abs(value))) is { } difference)
+                Assert.Fail($"{name}: {difference}\n{string.Join('\n', plan.Steps)}");
     }
 }

@@ -75,7 +75,7 @@ public class ProductRunTests
         Dictionary<string, double[]> apart = fixture.Run(device, fixture.Plan([.. together.SelectMany(step => new[] { step, pause })]));
         foreach ((string name, _) in outputs)
         {
-            Assert.That(run[name], Is.EqualTo(apart[name]), name);
+            Elements.AreEqual(run[name], apart[name], name);
             Assert.That(run[name], Has.Some.Not.Zero);
         }
 
