@@ -3,7 +3,8 @@
 # Tests/CSharp was built into. Then NVIDIA's checkers, where they are installed, over its kernels in the smallest shapes that take every path.
 # STAGE: suite; full, with every case of what the suite takes some cases of; memcheck (accesses of memory), racecheck (hazards in shared
 # memory), synccheck (use of barriers); default: all but full, in this order. Each ends with a line for each of its parts and one that sums
-# them up. GPU_SUITE_SECONDS: the longest that a part of a stage may take (600).
+# them up. names runs nothing and needs no GPU: it counts the tests of each part of them all, and fails where one has none.
+# GPU_SUITE_SECONDS: the longest that a part of a stage may take (600); where it takes longer, it says in which test it was.
 # Parts run beside each other: compiling kernels takes longest, and what one run has compiled the next ones find.
 folder=${1:-$(dirname "$0")/CSharp/bin/Release/net10.0}
 shift
@@ -59,12 +60,14 @@ checks=('kernels - KernelTests\("cuda"\)\.[^EG]|CudaJoinedTests|DeviceTests\.Top
     'grouped - GroupedStepTests\.(ProductsAgree|GradientsAgree).*"(cuda)".*,(2|40),2,'
     'grouped-narrow product_hopper GroupedStepTests\.(NarrowRows.*"mixed",40,.*BF16|ProductsBeside.*"mixed")'
     'grouped-many product_hopper GroupedStepTests\.Many.*OnTheGpu'
+    'grouped-gathering product_hopper GroupedStepTests\.ProductsThatGather'
     'products product_hopper CudaTests\.NarrowProducts.*F32'
     'products-deferred product_deferred CudaDeferredProductTests\.(Every.*"(nothing|bias)".*BF16|Odd)'
     'products-of-many-tiles product_deferred CudaDeferredProductTests\.Many.*"bias",40'
     'products-joined product_deferred CudaDeferredProductTests\.(Products|ASum).*130'
+    'products-gated product_deferred CudaDeferredProductTests\.AGated.*130,BF16'
     'choice-without-a-likeliest choose_token ChooseTests\.ARow.*"cuda"'
-    'choice-of-few choose_token ChooseTests\.Every.*"cuda",37,0\.8d?\)'
+    'choice choose_token ChooseTests\.TheLeast.*"cuda"'
     'choice-of-many choose_token:1 ChooseTests\.What.*"cuda",1'
     'attention-of-any-type - DeviceAttentionTests\("cuda"'
     'attention-decode attention_decode CudaAttentionTests\(False\)\.OneQueryB'
@@ -88,10 +91,11 @@ part() {
     local stage=$1 name=$2 pattern=$3 file result=passed status start=$SECONDS
     shift 3
     file=$(mktemp -p "$work")
-    timeout "${GPU_SUITE_SECONDS:-600}" "$@" $tests "$pattern" > "$file" 2>&1
+    timeout -k 10 "${GPU_SUITE_SECONDS:-600}" "$@" $tests "$pattern" > "$file" 2>&1
     status=$?
     is_clean "$file" && { [ $status = 0 ] || [[ $stage = *check ]]; } || result=FAILED
-    [ $status != 124 ] || result="FAILED, out of time"
+    ! grep -q '^0 passed, 0 failed, 0 skipped' "$file" || result="FAILED, no test has such a name"
+    [ $status != 124 ] && [ $status != 137 ] || result="FAILED, out of time"
     {
         flock 9
         echo "== $stage $name: $result in $((SECONDS - start)) s"
@@ -108,10 +112,32 @@ summary() {
     echo "=== $1: $([ "$bad" = 0 ] && echo clean || echo "$bad of its parts FAILED"), $(wc -l < "$work/$1") parts, tests: $counts, $((SECONDS - $2)) s"
 }
 
+# names: how many tests each part of all stages has; in the order of the patterns, which one run of the tests' program reads.
+names() {
+    local name count bad=0 patterns=() names=() each
+    for each in "${parts[@]}" "${few[@]}" "${all[@]}"; do names+=("${each%% *}") patterns+=("${each#* }"); done
+    for each in "${checks[@]}"; do
+        read -r name _ each <<< "$each"
+        names+=("check of $name") patterns+=("$each")
+    done
+    exec 3< <(printf '%s\n' "${patterns[@]}" | $tests --count)
+    for name in "${names[@]}"; do
+        read -r count <&3
+        [ "${count:-0}" != 0 ] || ((bad++))
+        echo "$name: ${count:-not counted}$([ "${count:-0}" != 0 ] || echo ', FAILED')"
+    done
+    [ $bad = 0 ] || failed=1
+    echo "=== names: $([ $bad = 0 ] && echo clean || echo "$bad of its parts FAILED"), ${#names[@]} parts"
+}
+
 checker=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
 for stage in $stages; do
     start=$SECONDS
     case $stage in
+    names)
+        names
+        continue
+        ;;
     suite | full)
         [ $stage = suite ] && cases=("${few[@]}") || cases=("${all[@]}")
         for each in "${parts[@]}" "${cases[@]}"; do part $stage "${each%% *}" "${each#* }" & done
@@ -132,7 +158,7 @@ for stage in $stages; do
         done
         ;;
     *)
-        echo "no stage is called '$stage': suite, full, memcheck, racecheck, synccheck"
+        echo "no stage is called '$stage': suite, full, memcheck, racecheck, synccheck, names"
         exit 2
         ;;
     esac

@@ -24,6 +24,26 @@ public sealed class ChooseTests
         }
     }
 
+    /// <summary>
+    /// As little as takes every path, for checkers of kernels, under which all else takes minutes: a row by a block or by several, the bounds of the
+    /// candidates by their number, by their weight or by both, all of them, and equal ones, which only their last digits tell apart.
+    /// </summary>
+    [Test]
+    public void TheLeastThatTakesEveryPath(
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Compared))] string name, [Values(37, 1032)] int width, [Values] bool areEqual)
+    {
+        const int rows = 1;
+        using IDevice device = TestDevices.Open(name);
+        using var interpreter = new InterpreterDevice();
+        foreach ((double temperature, int top, double share) in areEqual ? new[] { (0, 0, 1), (0.8, 7, 0.5) } : [(0.8, 0, 1), (0.8, 20, 1), (0.8, 0, 0.9)])
+        {
+            PlanFixture fixture = areEqual
+                ? Settings(temperature, top, share, rows).Given("logits", width, ScalarType.F32, [.. Enumerable.Range(0, width).Select(i => i % 3 / 4.0)])
+                : Normal(width, rows, temperature, top, share);
+            Assert.That(Tokens(fixture, device, width, rows), Is.EqualTo(Tokens(fixture, interpreter, width, rows)), $"top {top}, share {share}");
+        }
+    }
+
     /// <summary>Few values, so that many are equal: the bounds of the candidates go through them.</summary>
     [Test]
     public void EqualsAreTakenInOrder(
