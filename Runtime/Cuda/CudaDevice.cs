@@ -35,8 +35,7 @@ public sealed class CudaDevice : IDevice
     private readonly Lazy<CudaUploads> uploads;
     private readonly ReleaseStack held = new();
     private long bytesAllocated, nextAddress = PaperAlignment;
-    private readonly Lock loadingGate = new();
-    private Task loading = Task.CompletedTask;
+    private readonly BackgroundWork loading = new();
     private bool disposed;
 
     /// <exception cref="LegatoException">There is no such GPU, it is too old, or a library that it takes is missing.</exception>
@@ -214,22 +213,19 @@ public sealed class CudaDevice : IDevice
     {
         if (IsOnPaper)
             return;
-        lock (loadingGate)
-            loading = loading.ContinueWith(
-                _ =>
-                {
-                    MakeCurrent();
-                    load();
-                    Timeline.Mark("library's kernels loaded");
-                },
-                TaskScheduler.Default);
+        loading.Begin(() =>
+        {
+            MakeCurrent();
+            load();
+            Timeline.Mark("library's kernels loaded");
+        });
     }
 
     /// <summary>Waits until all code is loaded: the stream is then left to whom it belongs.</summary>
-    internal void FinishLoading() => loading.GetAwaiter().GetResult();
+    internal void FinishLoading() => loading.Finish();
 
     /// <summary>The same for what is about to be given up, whether or not that went well.</summary>
-    internal void AwaitLoading() => loading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing).GetAwaiter().GetResult();
+    internal void AwaitLoading() => loading.Abandon();
 
     /// <summary>Does what is measured: no code is loaded and nothing large written meanwhile.</summary>
     internal T Alone<T>(Func<T> work)

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Legato.Runtime.Devices;
 
 namespace Legato.Runtime.Cuda;
@@ -15,7 +14,7 @@ internal sealed unsafe class CudaUploads : IDisposable
     private const int Pieces = 16, Size = 1 << 20;
 
     private readonly CudaDevice device;
-    private readonly BlockingCollection<Piece> idle = [];
+    private readonly SharedPieces<Piece> pieces = new();
     private readonly Lock gate = new();
     private readonly ReleaseStack held = new();
     private readonly nint stream;
@@ -32,7 +31,7 @@ internal sealed unsafe class CudaUploads : IDisposable
             CudaError.Check(Driver.MemAllocHost(out nint address, Pieces * Size), "allocating pinned memory");
             held.Add(() => _ = Driver.MemFreeHost(address));
             for (int i = 0; i < Pieces; i++)
-                idle.Add(new Piece(address + i * Size, Event(), Event()));
+                pieces.Add(new Piece(address + i * Size, Event(), Event()));
         }
         catch
         {
@@ -48,18 +47,14 @@ internal sealed unsafe class CudaUploads : IDisposable
             WritePiece(target + start, source.Slice(start, Math.Min(Size, source.Length - start)));
     }
 
-    /// <summary>Does what is to have the GPU for itself: writes wait until it is done.</summary>
-    public T Alone<T>(Func<T> work)
-    {
-        lock (gate)
-            return work();
-    }
+    /// <summary>Does what is to have the GPU for itself: writes by other threads wait until it is done.</summary>
+    public T Alone<T>(Func<T> work) => pieces.Alone(work);
 
     public void Dispose()
     {
         _ = Driver.StreamSynchronize(stream);
         held.Dispose();
-        idle.Dispose();
+        pieces.Dispose();
     }
 
     private nint Event()
@@ -71,7 +66,7 @@ internal sealed unsafe class CudaUploads : IDisposable
 
     private void WritePiece(nint target, ReadOnlySpan<byte> source)
     {
-        Piece piece = idle.Take();
+        Piece piece = pieces.Take();
         try
         {
             CudaError.Check(Driver.EventSynchronize(piece.After), "copying to the GPU");
@@ -87,7 +82,7 @@ internal sealed unsafe class CudaUploads : IDisposable
         }
         finally
         {
-            idle.Add(piece);
+            pieces.Give(piece);
         }
     }
 
