@@ -5,7 +5,8 @@ using Legato.Runtime.Plans;
 namespace Legato.Tests;
 
 /// <summary>A tensor that a test gives to a plan, or expects of it.</summary>
-internal sealed record TestTensor(string Name, ScalarType Type, Extent Elements, byte[] Data, BufferClass Class = BufferClass.Activation);
+/// <param name="Data">Made when it is wanted: many tests are skipped where there is no GPU.</param>
+internal sealed record TestTensor(string Name, ScalarType Type, Extent Elements, Lazy<byte[]> Data, BufferClass Class = BufferClass.Activation);
 
 /// <summary>Plans of a few steps over named tensors, run on any device.</summary>
 internal sealed class PlanFixture
@@ -23,21 +24,24 @@ internal sealed class PlanFixture
     public PlanFixture Random(string name, Extent elements, ScalarType type = ScalarType.F32, int below = 10, int seed = 1, BufferClass kind = BufferClass.Activation)
     {
         long count = Maximum(elements);
-        var random = new Random(seed + name.Sum(c => c));
-        var values = new double[count];
-        for (long i = 0; i < count; i++)
-            values[i] = type == ScalarType.I32 ? random.Next(below) : Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
-        return Given(name, elements, type, values, kind);
+        return Add(name, elements, type, kind, () =>
+        {
+            var random = new Random(seed + name.Sum(c => c));
+            var values = new double[count];
+            for (long i = 0; i < count; i++)
+                values[i] = type == ScalarType.I32 ? random.Next(below) : Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+            return Encode(type, values);
+        });
     }
 
-    public PlanFixture Given(string name, Extent elements, ScalarType type, double[] values, BufferClass kind = BufferClass.Activation)
+    public PlanFixture Given(string name, Extent elements, ScalarType type, double[] values, BufferClass kind = BufferClass.Activation) =>
+        Add(name, elements, type, kind, () => Encode(type, values));
+
+    public PlanFixture Zeros(string name, Extent elements, ScalarType type = ScalarType.F32)
     {
-        tensors.Add(new TestTensor(name, type, elements, Encode(type, values), kind));
-        return this;
+        long bytes = Maximum(elements) * type.Size();
+        return Add(name, elements, type, BufferClass.Activation, () => new byte[bytes]);
     }
-
-    public PlanFixture Zeros(string name, Extent elements, ScalarType type = ScalarType.F32) =>
-        Given(name, elements, type, new double[Maximum(elements)]);
 
     public BufferView View(string name) => BufferView.Whole(Id(name));
 
@@ -77,16 +81,22 @@ internal sealed class PlanFixture
             persistent[buffer.Name] = device.Allocate(plan.Maximum(buffer.Bytes));
         IExecutable executable = device.Compile(plan, persistent);
         foreach (TestTensor tensor in tensors)
-            executable.Memory(plan.Buffers[Id(tensor.Name)]).Write(0, tensor.Data);
+            executable.Memory(plan.Buffers[Id(tensor.Name)]).Write(0, tensor.Data.Value);
         return executable;
     }
 
     public double[] Read(IExecutable executable, string name)
     {
         TestTensor tensor = tensors[Id(name)];
-        var data = new byte[tensor.Data.Length];
+        var data = new byte[tensor.Data.Value.Length];
         executable.Memory(executable.Plan.Buffers[Id(name)]).Read(0, data);
         return Decode(tensor.Type, data);
+    }
+
+    private PlanFixture Add(string name, Extent elements, ScalarType type, BufferClass kind, Func<byte[]> data)
+    {
+        tensors.Add(new TestTensor(name, type, elements, new Lazy<byte[]>(data), kind));
+        return this;
     }
 
     private long Maximum(Extent extent) => extent.Evaluate(name => dimensions.First(d => d.Name == name).Maximum);
