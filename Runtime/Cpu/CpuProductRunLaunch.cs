@@ -2,7 +2,7 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cpu;
 
-/// <summary>Products of one left matrix: of few rows together, else one after the other.</summary>
+/// <summary>Products of one left matrix: as one where all suit the same way, else one after the other.</summary>
 internal sealed class CpuProductRunLaunch : CpuLaunch
 {
     private readonly CpuMatrixProductLaunch[] members;
@@ -10,7 +10,7 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
     private readonly MatrixProductArgs[] args;
     private readonly CpuScratch scratch;
     private readonly int workers;
-    private bool together;
+    private bool skinny, byColumns;
 
     public CpuProductRunLaunch(ProductRun run, CpuLowering lowering)
         : base(NameOf(run), run.Chains.SelectMany(chain => chain).Aggregate(Cost.Zero, (sum, product) => sum + product.Cost), lowering)
@@ -28,33 +28,41 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
 
     private MatrixProductSkinnyRun SkinnyRun => new(args, chains);
 
+    private MatrixProductByColumns ByColumns => new(args, chains, workers, MatrixProductTile.For(CpuIsaChoice.Active));
+
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
         foreach (CpuMatrixProductLaunch member in members)
             member.Bind(dimensions);
-        together = members.All(member => member.SuitsRun);
-        for (int i = 0; i < members.Length && together; i++)
+        for (int i = 0; i < members.Length; i++)
             args[i] = members[i].Args;
+        skinny = members.All(member => member.SuitsRun);
+        byColumns = !skinny && ByColumns.Suits;
+        if (byColumns)
+            scratch.Reserve(ByColumns.ScratchBytes);
     }
 
     public override void Access(List<CpuAccess> accesses)
     {
         foreach (CpuMatrixProductLaunch member in members)
             member.Access(accesses);
+        accesses.Add(CpuLowering.ProductScratchAccess(byColumns));
     }
 
     public override void Run(Worker worker)
     {
-        if (together)
+        if (skinny)
             SkinnyRun.Run(worker, scratch.Address, scratch.Bytes, WeightsOf(worker), FirstWeights);
+        else if (byColumns)
+            ByColumns.Run(worker, scratch.Address);
         else
             RunApart(worker);
     }
 
     public override void AddWeights(int worker, OwnWeights weights)
     {
-        if (together)
+        if (skinny)
         {
             SkinnyRun.AddWeights(worker, workers, weights);
             return;

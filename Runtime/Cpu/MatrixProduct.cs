@@ -28,7 +28,7 @@ public static unsafe class MatrixProduct
         MatrixProductTile tile = MatrixProductTile.For(isa);
         if (MatrixProductSkinny.Suits(args, isa)) MatrixProductSkinny.Run(worker, args);
         else if (MatrixProductPrivate.Suits(args)) MatrixProductPrivate.Run(worker, args, tile);
-        else if (MatrixProductByColumns.Suits(args, worker.Count, tile)) MatrixProductByColumns.Run(worker, args, tile);
+        else if (ByColumns(args, worker.Count, tile) is { Suits: true } byColumns) byColumns.Run(worker, args.Scratch);
         else new MatrixProductShared(args, worker.Count, tile).Run(worker);
     }
 
@@ -38,8 +38,8 @@ public static unsafe class MatrixProduct
         if (MatrixProductSkinny.Suits(args, isa)) return MatrixProductSkinny.ScratchBytes(args, workers);
         MatrixProductTile tile = MatrixProductTile.For(isa);
         if (MatrixProductPrivate.Suits(args)) return MatrixProductPrivate.ScratchBytes(tile) * workers;
-        return MatrixProductByColumns.Suits(args, workers, tile)
-            ? MatrixProductByColumns.ScratchBytes(args, workers, tile)
+        return ByColumns(args, workers, tile) is { Suits: true } byColumns
+            ? byColumns.ScratchBytes
             : new MatrixProductShared(args, workers, tile).ScratchBytes;
     }
 
@@ -55,6 +55,9 @@ public static unsafe class MatrixProduct
     /// </summary>
     internal static float* OwnScratch(Worker worker, nint scratch, long bytes) =>
         (float*)(scratch + (nint)(bytes / worker.Count / ScratchAlignment * ScratchAlignment * worker.Index));
+
+    private static MatrixProductByColumns ByColumns(in MatrixProductArgs args, int workers, MatrixProductTile tile) =>
+        new(new(in args), [1], workers, tile);
 
     internal static int Divide(int dividend, int divisor) => (dividend + divisor - 1) / divisor;
 

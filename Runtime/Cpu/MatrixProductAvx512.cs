@@ -42,8 +42,8 @@ internal static unsafe class MatrixProductAvx512
         Vector512<float> l11 = Vector512<float>.Zero, r11 = Vector512<float>.Zero;
         Vector512<float> l12 = Vector512<float>.Zero, r12 = Vector512<float>.Zero;
         Vector512<float> l13 = Vector512<float>.Zero, r13 = Vector512<float>.Zero;
-        PrefetchTile<T>(c, cStride);
-        if (addend != c && addend != null) PrefetchTile<T>(addend, addendStride);
+        // What is only written isn't fetched: 28 lines at once hold up those that the multiply-adds wait for.
+        if (addend != null) PrefetchTile<T>(addend, addendStride);
         for (; depth > 0; depth--, a += AWidth, b += Columns, next += nextStep)
         {
             Sse.Prefetch0(a + PrefetchA);

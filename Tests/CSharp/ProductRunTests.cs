@@ -62,7 +62,8 @@ public class ProductRunTests
     /// <summary>Queries, keys, values, and an up that reads its gate: whether products are computed as one changes no bit.</summary>
     [Test]
     public void TogetherIsApart(
-        [Values(1, 3, 40)] int rows, [Values(33, 800)] int depth, [Values] bool byColumns, [Values(ScalarType.F32, ScalarType.BF16)] ScalarType type)
+        [Values(1, 3, 40, 130)] int rows, [Values(33, 800)] int depth, [Values] bool byColumns, [Values(ScalarType.F32, ScalarType.BF16)] ScalarType type,
+        [Values(2, 3)] int threads)
     {
         (string Name, long Width)[] outputs = [("q", 160), ("k", 48), ("gate", 500), ("v", 48), ("up", 500)];
         PlanFixture fixture = new PlanFixture().Random("left", rows * depth).Zeros("pause", 1);
@@ -70,7 +71,7 @@ public class ProductRunTests
             fixture.Random("weight " + name, width * depth, type).Zeros(name, rows * width);
         Step[] together = [.. outputs.Select(o => Of(o.Name, o.Width))];
         Step pause = fixture.Fused(Kernel([Out("pause")], Store(0, At(), F(1))));
-        using var device = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
+        using var device = new CpuDevice(new CpuDeviceOptions(threads, Pin: false));
         Dictionary<string, double[]> run = fixture.Run(device, fixture.Plan(together));
         Dictionary<string, double[]> apart = fixture.Run(device, fixture.Plan([.. together.SelectMany(step => new[] { step, pause })]));
         foreach ((string name, _) in outputs)
