@@ -45,10 +45,12 @@ internal static unsafe class MatrixProductSkinny
     /// <summary>Columns [n0, n1) alone, by one worker.</summary>
     /// <param name="sums">Room for <see cref="MatrixProductSkinnyRows.MaxSums"/> floats where weights are stored [K,N].</param>
     /// <param name="weights">Those columns, and what is read after them.</param>
-    public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums, WeightOrder weights)
+    /// <returns>How many bytes from the next column on are in the cache.</returns>
+    public static nint Compute(in MatrixProductArgs args, int n0, int n1, float* sums, WeightOrder weights)
     {
-        if (StoredByColumns(args)) MatrixProductSkinnyColumns.Compute(args, n0, n1, weights);
-        else MatrixProductSkinnyRows.Compute(args, n0, n1, sums);
+        if (StoredByColumns(args)) return MatrixProductSkinnyColumns.Compute(args, n0, n1, weights);
+        MatrixProductSkinnyRows.Compute(args, n0, n1, sums);
+        return 0;
     }
 
     /// <summary>Columns [n0, n1) alone, with nothing known of what is read after them.</summary>

@@ -10,7 +10,7 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// <summary>
     /// Bytes of weights in a claim: few enough that workers end together, many enough that most of them are fetched from one piece.
     /// </summary>
-    private const int ClaimBytes = 128 << 10;
+    private const int ClaimBytes = 64 << 10;
 
     /// <summary>What is fetched ahead at most: what is being read fits the L2 cache beside it.</summary>
     private const int MostAhead = 512 << 10;
@@ -18,7 +18,7 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// <summary>Columns of a claim.</summary>
     public static int Claim(in MatrixProductArgs args, int workers)
     {
-        int fair = MatrixProduct.Divide(args.N, workers * 16);
+        int fair = MatrixProduct.Divide(args.N, workers * 32);
         int most = (int)(ClaimBytes / ((long)args.K * args.BElementSize));
         return MatrixProduct.RoundUp(Math.Max(1, Math.Min(fair, most)), Lanes);
     }
@@ -33,18 +33,20 @@ internal static unsafe class MatrixProductSkinnyColumns
     private const int LeadPart = 4;
 
     /// <param name="weights">Those columns, and what is read after them.</param>
-    public static void Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
+    /// <returns>How many bytes from the next column on are in the cache.</returns>
+    public static nint Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
     {
         int rows = MatrixProduct.Divide(args.M, MatrixProduct.Divide(args.M, MatrixProductColumns512.MaxRows));
-        nint stretch = Stretch(args), lead = Math.Max(0, weights.Lead - stretch);
+        nint stretch = Stretch(args), lead = weights.Lead;
         for (int n = n0; n < n1; n += Lanes)
         {
             byte* b = Column(args, n);
-            ColumnFetch fetch = Fetch(args, b, weights, lead);
-            lead = Math.Max(0, lead - stretch / LeadPart);
+            ColumnFetch fetch = Fetch(args, b, weights, Math.Max(0, lead - stretch));
+            lead = Math.Max(stretch, lead - stretch / LeadPart);
             for (int m = 0; m < args.M; m += rows)
                 Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, fetch);
         }
+        return lead;
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>

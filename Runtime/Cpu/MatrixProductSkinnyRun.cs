@@ -2,8 +2,9 @@ namespace Legato.Runtime.Cpu;
 
 /// <summary>
 /// Skinny products of one left matrix, computed as one. Each worker has its own part of every chain's columns, which it reads in
-/// one piece, as memory likes it best; what is left they claim, so that they end together. Columns are computed of all
-/// members of their chain, in their order, so that a later one's epilogue finds what it reads of an earlier one.
+/// one piece, as memory likes it best; what is left they claim, so that they end together. Who finds nothing more takes of the last
+/// product what another, whom the system may have stopped, has left. Columns are computed of all members of their chain, in their
+/// order, so that a later one's epilogue finds what it reads of an earlier one.
 /// </summary>
 /// <param name="members">The products, chain by chain.</param>
 /// <param name="chains">How many products each chain has.</param>
@@ -36,18 +37,20 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
                 claimed = Claimed(worker.Claim(), worker.Count);
             Stretch current = Own(chain, worker.Index, worker.Count);
             for (int i = current.First; i < current.First + current.Members; i++)
-            {
-                Compute(i, current, sums, i + 1 < members.Length ? default : Piece(claimed), own, ++first, lead);
-                lead = 0;
-            }
+                if (i + 1 < members.Length)
+                    lead = Compute(i, current, current, sums, default, own, ++first, lead);
+                else
+                    TakeOwn(worker, current, sums, Piece(claimed), own, ++first, lead);
         }
         while (claimed.Members > 0)
         {
             Stretch current = claimed;
             claimed = Claimed(worker.Claim(), worker.Count);
             for (int i = current.First; i < current.First + current.Members; i++)
-                Compute(i, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first, lead: 0);
+                Compute(i, current, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first, lead: 0);
         }
+        for (int i = 1; i < worker.Count; i++)
+            TakeOf(worker, (worker.Index + i) % worker.Count, sums);
     }
 
     /// <summary>Adds a worker's own parts in the order in which it reads them.</summary>
@@ -61,13 +64,51 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         }
     }
 
-    private void Compute(int member, in Stretch stretch, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead)
+    /// <summary>The worker's own part of the last product, half of what is left at a time: the rest is there to be taken.</summary>
+    private void TakeOwn(Worker worker, in Stretch own, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> weights, int next, nint lead)
+    {
+        int member = members.Length - 1;
+        while (worker.TryTake(Items(own), out int item, out int count))
+            lead = Compute(member, Part(own, item, count), own, sums, claimed, weights, next, lead);
+    }
+
+    private void TakeOf(Worker worker, int other, float* sums)
+    {
+        Stretch part = Own(chains.Length - 1, other, worker.Count);
+        while (worker.TryTakeOther(other, Items(part), out int item, out int count))
+        {
+            Stretch taken = Part(part, item, count);
+            Compute(members.Length - 1, taken, taken, sums, default, [], 0, lead: 0);
+        }
+    }
+
+    /// <summary>Of how many items of columns a worker's part consists.</summary>
+    private int Items(in Stretch part) => MatrixProduct.Divide(part.End - part.Start, ItemColumns(part));
+
+    private Stretch Part(in Stretch part, int item, int count)
+    {
+        int start = part.Start + item * ItemColumns(part);
+        return part with { Start = start, End = Math.Min(part.End, start + count * ItemColumns(part)) };
+    }
+
+    /// <summary>A narrower piece of rows would be read at half the speed.</summary>
+    private int ItemColumns(in Stretch part)
+    {
+        ref readonly MatrixProductArgs args = ref members[^1];
+        return MatrixProductSkinny.StoredByColumns(args) ? MatrixProductSkinny.Grain(args) : Math.Max(1, part.End - part.Start);
+    }
+
+    /// <param name="whole">What is read in one piece with the columns.</param>
+    /// <returns>How many bytes from the next column on are in the cache.</returns>
+    private nint Compute(
+        int member, in Stretch stretch, in Stretch whole, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead)
     {
         if (stretch.Start == stretch.End)
-            return;
+            return lead;
         ref readonly MatrixProductArgs args = ref members[member];
-        MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, stretch), claimed, own, next, lead));
+        lead = MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, whole), claimed, own, next, lead));
         args.Epilogue?.Invoke(0, 0, args.M, stretch.Start, stretch.End);
+        return lead;
     }
 
     private WeightPiece Piece(in Stretch stretch) => stretch.Members == 0 ? default : Piece(stretch.First, stretch);

@@ -12,8 +12,8 @@ public sealed record TeamOptions(int Threads = 0, bool Pin = true, int FirstCore
 /// <summary>
 /// The CPU's threads, executing one program together (SPMD): <see cref="Run"/> wakes all workers once, each executes
 /// the same code, and barriers keep them in step. One run is meant to hold a whole plan of hundreds of steps.
-/// The team owns all its threads, worker 0 too: the caller's thread is never pinned and sleeps while the team works.
-/// Idle workers sleep.
+/// The caller's thread is worker 0, bound to its core for the run alone: so nobody has to be woken between two tokens. The
+/// team owns the other threads, which sleep when idle.
 /// </summary>
 /// <remarks>A run allocates nothing if the caller keeps its delegate. Runs from several threads queue up.</remarks>
 public sealed class Team : IDisposable
@@ -21,7 +21,9 @@ public sealed class Team : IDisposable
     /// <summary>Of how many steps between two barriers claims can be told apart.</summary>
     internal const int ClaimSets = 16;
 
-    /// <summary>The thread that starts runs may need a worker's core for it, so workers soon yield; they sleep once no run comes.</summary>
+    private const int PartSets = 2 * ClaimSets;
+
+    /// <summary>Other threads may need a worker's core between two runs, so workers soon yield; they sleep once no run comes.</summary>
     private const double IdleSpinMicroseconds = 5;
     private const double IdleYieldMicroseconds = 300;
     private const double BarrierSpinMicroseconds = 50;
@@ -30,11 +32,15 @@ public sealed class Team : IDisposable
     private readonly object _runLock = new();
     private readonly Worker[] _workers;
     private readonly Thread[] _threads;
+    private readonly int[] _cores;
     private readonly TeamGate _start = new(IdleSpinMicroseconds, IdleYieldMicroseconds);
     private readonly TeamGate _barrier = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
-    private readonly TeamGate _done = new(0, 0);
+    private readonly TeamGate _done = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
     private PaddedInt _arrived;
     private readonly PaddedInt[] _claims = new PaddedInt[ClaimSets];
+
+    /// <summary>Of each worker's own part of a step, by set of claims in two banks: how many items have been taken from its front, and above from its back.</summary>
+    private readonly PaddedLong[] _parts;
     private PaddedInt _running;
     private Action<Worker>? _body;
     private ExceptionDispatchInfo? _failure;
@@ -50,9 +56,11 @@ public sealed class Team : IDisposable
         if (options.FirstCore < 0)
             throw new LegatoException($"there is no core {options.FirstCore}", "first core", "count the available cores from 0");
         _workers = new Worker[count];
-        _threads = new Thread[count];
+        _parts = new PaddedLong[count * PartSets];
+        bool pin = options.Pin && count <= TeamPinning.Cores.Length;
+        _cores = [.. Enumerable.Range(0, count).Select(i => pin ? TeamPinning.Cores[(options.FirstCore + i) % TeamPinning.Cores.Length] : -1)];
         for (int i = 0; i < count; i++) _workers[i] = new Worker(this, i);
-        for (int i = 0; i < count; i++) _threads[i] = StartThread(_workers[i], options);
+        _threads = [.. _workers.Skip(1).Select(StartThread)];
     }
 
     /// <summary>How many workers a team has unless told: one a physical core that the process may use.</summary>
@@ -68,19 +76,26 @@ public sealed class Team : IDisposable
     public void Run(Action<Worker> body)
     {
         ArgumentNullException.ThrowIfNull(body);
-        if (Array.IndexOf(_threads, Thread.CurrentThread) >= 0)
+        bool isWorker = Array.IndexOf(_threads, Thread.CurrentThread) >= 0 || Monitor.IsEntered(_runLock);
+        if (isWorker)
             throw new InvalidOperationException("a worker can't start a run of its own team");
         lock (_runLock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
             _body = body;
+            if (_failure is not null)
+            {
+                Array.Clear(_parts);
+                foreach (Worker worker in _workers) worker.Reset();
+            }
             _failure = null;
             _arrived.Value = 0;
             ClearClaims();
             _running.Value = Count;
             int turn = _done.Turn;
             _start.Advance();
-            _done.Await(turn);
+            using (TeamPinning.Binding binding = new(_cores[0])) Execute(_workers[0]);
+            if (Interlocked.Decrement(ref _running.Value) > 0) _done.Await(turn);
             _body = null;
             _failure?.Throw();
         }
@@ -99,6 +114,38 @@ public sealed class Team : IDisposable
     }
 
     internal int Claim(int set) => Interlocked.Increment(ref _claims[set].Value) - 1;
+
+    internal bool TryTake(int worker, int set, int items, out int first, out int count)
+    {
+        ref long part = ref Part(worker, set);
+        while (true)
+        {
+            long seen = Volatile.Read(ref part);
+            first = (int)seen;
+            count = (items - first - (int)(seen >> 32) + 1) / 2;
+            if (count == 0) return false;
+            if (Interlocked.CompareExchange(ref part, seen + count, seen) == seen) return true;
+        }
+    }
+
+    /// <summary>A third: who begins elsewhere has to fetch what the other would find fetched, and takes twice as long for little.</summary>
+    internal bool TryTakeOther(int worker, int set, int items, out int first, out int count)
+    {
+        ref long part = ref Part(worker, set);
+        while (true)
+        {
+            long seen = Volatile.Read(ref part);
+            (int front, int back) = ((int)seen, (int)(seen >> 32));
+            count = (items - front - back + 1) / 3;
+            first = items - back - count;
+            if (front == 0 || count == 0) return false;
+            if (Interlocked.CompareExchange(ref part, seen + ((long)count << 32), seen) == seen) return true;
+        }
+    }
+
+    internal void ClearPart(int worker, int set) => Part(worker, set) = 0;
+
+    private ref long Part(int worker, int set) => ref _parts[worker * PartSets + set].Value;
 
     internal void Barrier(IIdleWork? idle)
     {
@@ -134,18 +181,16 @@ public sealed class Team : IDisposable
         for (int set = 0; set < ClaimSets; set++) _claims[set].Value = 0;
     }
 
-    private Thread StartThread(Worker worker, TeamOptions options)
+    private Thread StartThread(Worker worker)
     {
-        int core = TeamPinning.Cores[(options.FirstCore + worker.Index) % TeamPinning.Cores.Length];
-        bool pin = options.Pin && Count <= TeamPinning.Cores.Length;
-        var thread = new Thread(() => Work(worker, pin ? core : -1)) { IsBackground = true, Name = $"Legato worker {worker.Index}" };
+        var thread = new Thread(() => Work(worker)) { IsBackground = true, Name = $"Legato worker {worker.Index}" };
         thread.Start();
         return thread;
     }
 
-    private void Work(Worker worker, int core)
+    private void Work(Worker worker)
     {
-        if (core >= 0) TeamPinning.Pin(core);
+        if (_cores[worker.Index] is >= 0 and int core) TeamPinning.Pin(core);
         for (int turn = 0; ; turn++)
         {
             _start.Await(turn);

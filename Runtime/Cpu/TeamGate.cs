@@ -96,3 +96,10 @@ internal struct PaddedInt
 {
     [FieldOffset(64)] public int Value;
 }
+
+/// <summary>The same, of 64 bits.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 192)]
+internal struct PaddedLong
+{
+    [FieldOffset(64)] public long Value;
+}

@@ -24,6 +24,25 @@ internal static unsafe partial class TeamPinning
         return SetAffinity(0, MaskWords * sizeof(ulong), mask) == 0;
     }
 
+    /// <summary>Binds the calling thread to a logical processor, none if negative, until its disposal: then it may run where it might before.</summary>
+    public ref struct Binding
+    {
+        private fixed ulong before[MaskWords];
+        private readonly bool bound;
+
+        public Binding(int processor)
+        {
+            fixed (ulong* mask = before)
+                bound = processor >= 0 && OperatingSystem.IsLinux() && GetAffinity(0, MaskWords * sizeof(ulong), mask) >= 0 && Pin(processor);
+        }
+
+        public void Dispose()
+        {
+            fixed (ulong* mask = before)
+                if (bound) _ = SetAffinity(0, MaskWords * sizeof(ulong), mask);
+        }
+    }
+
     private static int[] FindCores()
     {
         int[] allowed = AllowedProcessors();

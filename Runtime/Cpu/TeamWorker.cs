@@ -7,7 +7,7 @@ namespace Legato.Runtime.Cpu;
 public sealed class Worker
 {
     private readonly Team _team;
-    private int _claimSet;
+    private int _claimSet, _bank;
 
     internal Worker(Team team, int index) => (_team, Index) = (team, index);
 
@@ -27,7 +27,7 @@ public sealed class Worker
     internal void Barrier(IIdleWork? idle)
     {
         _team.Barrier(idle);
-        _claimSet = 0;
+        NextBank();
     }
 
     /// <summary>
@@ -37,6 +37,18 @@ public sealed class Worker
 
     /// <summary>Claims the next work item of <paramref name="count"/>; false once all are given away.</summary>
     public bool TryClaim(int count, out int item) => (item = Claim()) < count;
+
+    /// <summary>
+    /// The next items of this worker's own part of a step, which has so many: half of those that are left, in ascending order; false
+    /// once all are taken, by whomever.
+    /// </summary>
+    internal bool TryTake(int items, out int first, out int count) => _team.TryTake(Index, PartSet, items, out first, out count);
+
+    /// <summary>
+    /// Some of the last items that are left of another worker's part, which has so many, once that worker has begun to take: what it
+    /// did before is visible. False where it is as fast alone.
+    /// </summary>
+    internal bool TryTakeOther(int worker, int items, out int first, out int count) => _team.TryTakeOther(worker, PartSet, items, out first, out count);
 
     /// <summary>
     /// Claims count from 0 again without a barrier, for a step that needs nothing of the one before; every worker says so
@@ -54,5 +66,20 @@ public sealed class Worker
     /// </summary>
     public void AwaitAtLeast(ref int counter, int value) => _team.AwaitAtLeast(ref counter, value);
 
-    internal void Start() => _claimSet = 0;
+    internal void Start() => NextBank();
+
+    /// <summary>After a run in which workers passed different barriers.</summary>
+    internal void Reset() => _bank = 0;
+
+    private int PartSet => _bank * Team.ClaimSets + _claimSet;
+
+    /// <summary>
+    /// What was taken counts in two banks in turn: nobody looks at the one before this barrier any more, nor will before the next but
+    /// one, so each worker clears its own there.
+    /// </summary>
+    private void NextBank()
+    {
+        for (; _claimSet >= 0; _claimSet--) _team.ClearPart(Index, PartSet);
+        (_claimSet, _bank) = (0, 1 - _bank);
+    }
 }

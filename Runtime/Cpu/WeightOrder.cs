@@ -12,7 +12,7 @@ internal readonly record struct WeightPiece(nint Start, nint Bytes);
 /// </summary>
 /// <param name="own">The worker's own pieces of a whole run, in order.</param>
 /// <param name="next">Which of them is read after the piece at hand and the claimed one.</param>
-/// <param name="lead">How many bytes from the start of the piece at hand on are in the cache.</param>
+/// <param name="lead">How many bytes from the place at hand on are in the cache.</param>
 internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead = 0)
 {
     public nint Lead => lead;
