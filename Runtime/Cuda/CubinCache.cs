@@ -27,6 +27,22 @@ public static class CubinCache
         }
     }
 
+    /// <summary>Whether nothing is kept: no start was before, as far as is known.</summary>
+    public static bool IsEmpty
+    {
+        get
+        {
+            try
+            {
+                return !Directory.EnumerateFileSystemEntries(Folder).Any();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return true;
+            }
+        }
+    }
+
     /// <summary>What was kept under a key; null if nothing was, or it is damaged.</summary>
     public static byte[]? Find(string key)
     {

@@ -8,7 +8,8 @@ namespace Legato.Runtime.Cuda;
 /// <param name="Name">As the declarations of its functions name it.</param>
 /// <param name="Files">Its file names, the newest version first.</param>
 /// <param name="Install">What to install where it is missing.</param>
-public sealed record CudaLibrary(string Name, IReadOnlyList<string> Files, string Install)
+/// <param name="Beside">What it loads itself from its own folder, as a pattern of file names; null where nothing.</param>
+public sealed record CudaLibrary(string Name, IReadOnlyList<string> Files, string Install, string? Beside = null)
 {
     internal const string DriverName = "cuda", CompilerName = "nvrtc", ProductsName = "cublasLt";
 
@@ -18,7 +19,8 @@ public sealed record CudaLibrary(string Name, IReadOnlyList<string> Files, strin
     public static CudaLibrary Compiler { get; } = new(
         CompilerName,
         OperatingSystem.IsWindows() ? ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"] : ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"],
-        "install the CUDA toolkit 12 or 13 (its NVRTC is enough: the package cuda-nvrtc, or pip's nvidia-cuda-nvrtc), or set LEGATO_CUDA_PATH to where it lies");
+        "install the CUDA toolkit 12 or 13 (its NVRTC is enough: the package cuda-nvrtc, or pip's nvidia-cuda-nvrtc), or set LEGATO_CUDA_PATH to where it lies",
+        OperatingSystem.IsWindows() ? "nvrtc-builtins64_*.dll" : "libnvrtc-builtins.so.*");
 
     public static CudaLibrary Products { get; } = new(
         ProductsName,
@@ -42,6 +44,9 @@ public static class CudaLibraries
     /// <summary>What was found of each library and passed over: it is newer than the driver.</summary>
     private static readonly ConcurrentDictionary<string, string> Unfit = new();
 
+    /// <summary>The reading of their files, begun once: at a program's first start, when much of them is wanted and none of it may be in memory.</summary>
+    private static readonly Lazy<Task> Reading = new(() => CubinCache.IsEmpty ? LibraryReading.Begin(FilesAhead()) : Task.CompletedTask);
+
     // Each library on its own: one takes a quarter of a second to load, in which another's functions are called.
     private static readonly ConcurrentDictionary<string, Lazy<Loaded?>> Known = new();
 
@@ -52,7 +57,24 @@ public static class CudaLibraries
     public static string? Find(CudaLibrary library) => Load(library)?.Path;
 
     /// <summary>Begins to load all of them, each by itself: whether they are found.</summary>
-    internal static Task<bool> LoadAll() => Task.Run(() => CudaLibrary.All.AsParallel().All(library => Load(library) is not null));
+    internal static Task<bool> LoadAll()
+    {
+        _ = Reading.Value;
+        return Task.Run(() => CudaLibrary.All.AsParallel().All(library => Load(library) is not null));
+    }
+
+    /// <summary>The files that will most likely be loaded, in the order in which they are wanted: where one of several versions lies, only the system's loader knows.</summary>
+    internal static IEnumerable<string> FilesAhead()
+    {
+        foreach (CudaLibrary library in CudaLibrary.All)
+            if (Places(library).FirstOrDefault(Path.IsPathRooted) is { } file)
+            {
+                yield return file;
+                if (library.Beside is { } pattern)
+                    foreach (string beside in Directory.EnumerateFiles(Path.GetDirectoryName(file)!, pattern))
+                        yield return beside;
+            }
+    }
 
     /// <summary>The folders that are searched beside the system loader's own.</summary>
     public static IReadOnlyList<string> Folders() => [.. Candidates().Distinct().Where(Directory.Exists)];
