@@ -45,6 +45,9 @@ internal sealed partial class CudaLowering
     /// <summary>Rows that steps have gathered by group.</summary>
     public CudaGatheredRows Gathered { get; }
 
+    /// <summary>The products that cuBLASLt may compute.</summary>
+    public List<CudaProductLaunch> Products { get; } = [];
+
     /// <summary>A size at the values that the plan's dimensions have at the time of the call.</summary>
     public Func<Extent, long> Size { get; }
 
@@ -54,6 +57,7 @@ internal sealed partial class CudaLowering
         lowering.Add(steps);
         resources.Scratch.Allocate();
         Timeline.Mark("steps lowered");
+        lowering.LoadProposals();
         lowering.CompileKernels();
         Timeline.Mark("kernels compiled");
         return [.. lowering.pending.Select(make => make())];
@@ -162,6 +166,17 @@ internal sealed partial class CudaLowering
     private void Add(CudaLaunch launch) => Add(() => launch);
 
     private void CompileKernels() => Device.Compiler.Load(wanted.Concat(texts.Select(t => t.Source)).Distinct());
+
+    /// <summary>Has what is proposed for products loaded while kernels are compiled, as far as it is to be measured.</summary>
+    private void LoadProposals()
+    {
+        var launches = new Dictionary<ProductShape, CudaProductLaunch>();
+        foreach (CudaProductLaunch launch in Products)
+            if (launch.Shape(resources.Bindings.Values) is { } shape)
+                _ = launches.TryAdd(shape, launch);
+        if (launches.Count > 0)
+            Device.BeginLoading(() => new CudaProductsAhead(Device).LoadProposed([.. launches.Where(each => each.Value.IsOpen(each.Key)).Select(each => each.Key)]));
+    }
 
     private static string Key(OperandMemory[] memory) => string.Join(' ', memory.Select(m => $"{m.Alignment}.{m.Alias}"));
 

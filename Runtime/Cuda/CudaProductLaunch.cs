@@ -46,6 +46,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
         byTf32 = lowering.Resources.Plan.Precision == "tf32";
         this.lowering = lowering;
         own = CudaOwnProduct.Of(a, b, this.left.Type, this.right.Type, output.Type, accumulate, end, Name, lowering);
+        lowering.Products.Add(this);
     }
 
     /// <summary>Whether a kernel of our own may compute it, which takes odd sizes as they are.</summary>
@@ -58,6 +59,9 @@ internal sealed class CudaProductLaunch : CudaLaunch
 
     /// <summary>The shape and the places that it was bound to; null where it is no single product that cuBLASLt takes.</summary>
     public (ProductShape Shape, ProductAddresses At)? Bound { get; private set; }
+
+    /// <summary>Whether the way to compute a shape that it has is still to be measured.</summary>
+    public bool IsOpen(ProductShape shape) => lowering.Device.Products.IsOpen(shape, own);
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
@@ -160,7 +164,7 @@ internal sealed class CudaProductLaunch : CudaLaunch
         : (batch[^1].Count.Evaluate(dimensions), batch[^1].Left.Evaluate(dimensions), batch[^1].Right.Evaluate(dimensions), batch[^1].Output.Evaluate(dimensions));
 
     /// <summary>The product in cuBLASLt's terms; null where it doesn't take the types or the layouts.</summary>
-    private ProductShape? Shape(ReadOnlySpan<long> dimensions)
+    public ProductShape? Shape(ReadOnlySpan<long> dimensions)
     {
         bool types = left.Type == right.Type && left.Type != ScalarType.I32 && (output.Type == ScalarType.F32 || output.Type == left.Type);
         (long rows, long columns, long depth) = (m.Evaluate(dimensions), n.Evaluate(dimensions), k.Evaluate(dimensions));

@@ -10,6 +10,10 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     /// <summary>What takes longer than this many times the fastest at first sight isn't timed again.</summary>
     private const double Near = 1.3;
     private const int WordBytes = 4, Threads = 256;
+    private const string Filling = "RandomWords.cu", Digesting = "DigestWords.cu";
+
+    /// <summary>Has the kernels compiled that measuring takes.</summary>
+    public static void Prepare(CudaDevice device) => device.Compiler.Load([CudaCompiler.Resource(Filling), CudaCompiler.Resource(Digesting)]);
 
     /// <summary>Our own kernel or one of cuBLASLt's proposals (<see cref="MeasuredChoice"/>); the first where there is no room to measure.</summary>
     public ProductChoice? Fastest(ProductShape shape, CudaProduct product, CudaOwnProduct? own)
@@ -117,7 +121,7 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     private void Fill(CudaMemory memory)
     {
         long words = memory.Bytes / WordBytes;
-        var call = new CudaCall(device.Compiler.Load(CudaCompiler.Resource("RandomWords.cu")).Function("random_words"), 2, "filling memory")
+        var call = new CudaCall(device.Compiler.Load(CudaCompiler.Resource(Filling)).Function("random_words"), 2, "filling memory")
         {
             Threads = Threads,
             BlocksX = (words + Threads - 1) / Threads,
@@ -131,7 +135,7 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     {
         const int blocks = 1024;
         using var digest = new CudaMemory(device, sizeof(ulong));
-        var call = new CudaCall(device.Compiler.Load(CudaCompiler.Resource("DigestWords.cu")).Function("digest_words"), 3, "comparing products")
+        var call = new CudaCall(device.Compiler.Load(CudaCompiler.Resource(Digesting)).Function("digest_words"), 3, "comparing products")
         {
             Threads = Threads,
             BlocksX = blocks,

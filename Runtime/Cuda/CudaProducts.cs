@@ -76,8 +76,8 @@ internal sealed unsafe class CudaProducts : IDisposable
     {
         if (own is not null && !device.MeasuresProducts)
             return new ProductChoice(null, double.NaN);
-        string key = $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()} {CublasLt.ReducesExactly}\n{own?.Key}";
-        if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
+        string key = Key(shape, own);
+        if (Kept(key) is { } choice)
         {
             unloaded[shape] = true;
             return choice;
@@ -89,6 +89,9 @@ internal sealed unsafe class CudaProducts : IDisposable
         return best;
     });
 
+    /// <summary>Whether what is chosen for a shape will have to be measured.</summary>
+    public bool IsOpen(ProductShape shape, CudaOwnProduct? own) => !chosen.ContainsKey((shape, own is not null)) && Kept(Key(shape, own)) is null;
+
     /// <summary>Whether nobody has launched yet what is chosen for a shape; true once.</summary>
     public bool TakeUnloaded(ProductShape shape) => unloaded.TryRemove(shape, out _);
 
@@ -98,7 +101,7 @@ internal sealed unsafe class CudaProducts : IDisposable
         string key = $"{string.Join('\n', parts.Select(p => p.Shape))}\n{device.Information.Name}\n{joined.Key}";
         return together.GetOrAdd(key, _ =>
         {
-            if (CubinCache.Find(key) is { } kept && ProductChoice.Of(kept) is { } choice)
+            if (Kept(key) is { } choice)
                 return choice.Seconds;
             double seconds = device.Alone(() => measuring.Seconds(joined, parts));
             if (!double.IsNaN(seconds))
@@ -137,6 +140,11 @@ internal sealed unsafe class CudaProducts : IDisposable
         _ = CublasLt.PreferenceDestroy(preference);
         return status == 0 ? [.. new ReadOnlySpan<ProductProposal>(proposals, given).ToArray().Select(p => p.Algorithm)] : [];
     }
+
+    private string Key(ProductShape shape, CudaOwnProduct? own) =>
+        $"{shape}\n{device.Information.Name}\n{CublasLt.GetVersion()} {CublasLt.ReducesExactly}\n{own?.Key}";
+
+    private static ProductChoice? Kept(string key) => CubinCache.Find(key) is { } kept ? ProductChoice.Of(kept) : null;
 
     private void Release()
     {

@@ -4,8 +4,9 @@ using Legato.Runtime.Plans;
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
-/// Which of cuBLASLt's algorithms the last plan of a kind took: kept on disk, so that the next start has their code loaded while its
-/// plan is made. A kernel's code doesn't depend on how many rows and columns there are: products of few rows and columns do.
+/// Loads code of cuBLASLt's before it is wanted. Which algorithms the last plan of a kind took is kept on disk, so that the next start has them
+/// loaded while its plan is made; the first start has what is proposed loaded while other kernels are compiled. A kernel's code doesn't depend on
+/// how many rows and columns there are: products of few rows and columns do.
 /// </summary>
 internal sealed class CudaProductsAhead(CudaDevice device)
 {
@@ -27,10 +28,35 @@ internal sealed class CudaProductsAhead(CudaDevice device)
     {
         if (CubinCache.Find(Key(purpose, model, precision)) is not { } content)
             return;
-        try
+        Load(() =>
         {
             foreach (Kept kept in MemoryMarshal.Cast<byte, Kept>(content))
-                Load(kept);
+                Load(kept.Shape, [kept.Algorithm]);
+        });
+    }
+
+    /// <summary>Loads what is proposed for shapes whose way is still to be measured, and makes ready for that.</summary>
+    public void LoadProposed(IReadOnlyList<ProductShape> shapes)
+    {
+        if (shapes.Count == 0)
+            return;
+        Task measuring = Task.Run(() => CudaProductMeasuring.Prepare(device));
+        Load(() =>
+        {
+            foreach (ProductShape shape in shapes)
+            {
+                using var product = new CudaProduct(shape);
+                Load(shape, device.Products.Proposed(product));
+            }
+        });
+        measuring.GetAwaiter().GetResult();
+    }
+
+    private void Load(Action load)
+    {
+        try
+        {
+            load();
             device.Synchronize("loading products");
         }
         catch (LegatoException)
@@ -39,14 +65,14 @@ internal sealed class CudaProductsAhead(CudaDevice device)
         }
     }
 
-    private void Load(in Kept kept)
+    private void Load(in ProductShape shape, ReadOnlySpan<ProductAlgorithm> algorithms)
     {
-        ProductShape few = kept.Shape with
+        ProductShape few = shape with
         {
-            Rows = Math.Min(kept.Shape.Rows, Most),
-            Columns = Math.Min(kept.Shape.Columns, Most),
-            Depth = Math.Min(kept.Shape.Depth, Most),
-            Batch = Math.Min(kept.Shape.Batch, MostOfBatch),
+            Rows = Math.Min(shape.Rows, Most),
+            Columns = Math.Min(shape.Columns, Most),
+            Depth = Math.Min(shape.Depth, Most),
+            Batch = Math.Min(shape.Batch, MostOfBatch),
         };
         using var product = new CudaProduct(few);
         using CudaMemory a = new(device, product.Bytes.A), b = new(device, product.Bytes.B), c = new(device, product.Bytes.C);
@@ -56,7 +82,8 @@ internal sealed class CudaProductsAhead(CudaDevice device)
         if (few.HasBias)
             product.SetBias(bias.Address);
         // One that it refuses for so few is loaded when it is wanted.
-        _ = device.Products.Multiply(product, kept.Algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream);
+        foreach (ref readonly ProductAlgorithm algorithm in algorithms)
+            _ = device.Products.Multiply(product, algorithm, a.Address, b.Address, c.Address, c.Address, device.Stream);
     }
 
     /// <summary>What is kept is bytes as this build of the program has them.</summary>
