@@ -31,7 +31,9 @@ public class CubinCacheTests
     public void WhatIsKeptIsFoundAndWhatIsDamagedIsNot()
     {
         Assert.That(CubinCache.Find("key"), Is.Null);
+        Assert.That(CubinCache.IsEmpty);
         CubinCache.Keep("key", [1, 2, 3]);
+        Assert.That(CubinCache.IsEmpty, Is.False);
         Assert.That(CubinCache.Find("key"), Is.EqualTo(new byte[] { 1, 2, 3 }));
         Assert.That(CubinCache.Find("another"), Is.Null);
         string file = Directory.GetFiles(CubinCache.Folder).Single();
