@@ -21,6 +21,15 @@ internal readonly struct ElementView(InterpreterMemory memory, ScalarType type, 
         };
     }
 
+    /// <summary>So many floats, the first at an index and each so far behind the one before.</summary>
+    public double[] Floats(long first, long stride, long count)
+    {
+        var floats = new double[count];
+        for (long i = 0; i < count; i++)
+            floats[i] = Float(first + i * stride);
+        return floats;
+    }
+
     /// <summary>The integer at an index.</summary>
     public long Integer(long index) => type == ScalarType.I32
         ? BinaryPrimitives.ReadInt32LittleEndian(Bytes(index))

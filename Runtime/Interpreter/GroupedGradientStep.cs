@@ -15,13 +15,16 @@ internal static class GroupedGradientStep
         long rowStride = executable.Size(step.Output.RowStride), columnStride = executable.Size(step.Output.ColumnStride);
         long height = executable.Size(step.M), width = executable.Size(step.N);
         for (int group = 0; group < step.Rows.Groups; group++)
+        {
+            (double[] Left, double[] Right)[] pairs = [.. rows.Of(group).Select(row => (left.Row(row, height), right.Row(row, width)))];
             for (long m = 0; m < height; m++)
                 for (long n = 0; n < width; n++)
                 {
                     double sum = 0;
-                    foreach (long row in rows.Of(group))
-                        sum += left[row, m] * right[row, n];
+                    foreach ((double[] a, double[] b) in pairs)
+                        sum += a[m] * b[n];
                     output.Store(group * groupStride + m * rowStride + n * columnStride, sum);
                 }
+        }
     }
 }

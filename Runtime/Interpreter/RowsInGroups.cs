@@ -20,5 +20,6 @@ internal readonly struct SharedRows(InterpreterExecutable executable, GroupedMat
     private readonly ElementView elements = executable.View(matrix.View);
     private readonly long stride = executable.Size(matrix.Stride), share = matrix.Share;
 
-    public double this[long row, long column] => elements.Float(row / share * stride + column);
+    /// <summary>So many columns of what a row shares.</summary>
+    public double[] Row(long row, long columns) => elements.Floats(row / share * stride, 1, columns);
 }
