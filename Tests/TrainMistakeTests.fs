@@ -50,6 +50,8 @@ let private mistakes: (string * (string -> string list) * string list) list =
             )
         ]),
         [ "stretched by 0"; "config.json, factor" ]
+            "--tokenizer"
+            "bytes"
         "a number that no size has",
         (fun folder -> onText folder [ "--set"; "hidden_size=1000000000000" ]),
         [ "hidden_size is 1000000000000, which is too large" ]

@@ -120,6 +120,46 @@ let ``a checkpoint that is given another tokenizer says what that costs`` () =
         Assert.That((from "kept" []).Errors, Does.Not.Contain note)
         Assert.That((from "lost" [ "--tokenizer"; "bytes" ]).Errors, Does.Contain note))
 
+/// The weights of a run's checkpoint, as another program would hand them over: with the vocabulary that is written beside them.
+let private weightsAlone folder =
+    train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+    let weights = Directory.CreateDirectory(Path.Combine(folder, "weights")).FullName
+
+    for name in [ "config.json"; "model.safetensors" ] do
+        File.Copy(Path.Combine(folder, "run", "checkpoints", "step-000001", name), Path.Combine(weights, name))
+
+    weights
+
+let private trainOn (weights: string) out flags =
+    let data = Path.Combine(Path.GetDirectoryName weights, "text.txt")
+    Invocation.legato ([ "train"; weights; "--data"; data; "--out"; out; "--steps"; "1" ] @ small @ flags)
+
+[<Test>]
+let ``a checkpoint's own tokenizer is found, whatever its kind`` () =
+    inFolder (fun folder ->
+        let weights, out = weightsAlone folder, Path.Combine(folder, "out")
+
+        "[UNK] [CLS] [SEP] [PAD] [MASK] the cat sat on mat dog by .".Replace(' ', '\n')
+        |> write weights "vocab.txt"
+        |> ignore
+
+        trainOn weights out [] |> succeed |> ignore
+
+        Assert.That(
+            File.ReadAllText(Path.Combine(out, "checkpoints", "step-000001", "tokenizer.json")),
+            Does.Contain "WordPiece"
+        ))
+
+[<Test>]
+let ``weights without a tokenizer are trained with one that is named`` () =
+    inFolder (fun folder ->
+        let weights, out = weightsAlone folder, Path.Combine(folder, "out")
+        let refused = trainOn weights out []
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+        Assert.That(refused.Errors, Does.Contain("holds no tokenizer").And.Contain(weights).And.Contain "--tokenizer")
+        Assert.That(out, Does.Not.Exist)
+        trainOn weights out [ "--tokenizer"; "char" ] |> succeed |> ignore)
+
 [<Test>]
 let ``words behind a flag that may be repeated are the verb's own`` () =
     inFolder (fun folder ->

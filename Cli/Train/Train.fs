@@ -60,7 +60,7 @@ type TrainArgument =
             | Data _ ->
                 "a text file, a folder, or .jsonl conversations to learn from; give the flag for each (default: the built-in stories and sums)"
             | Tokenizer _ ->
-                "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own, else char)"
+                "char, bytes, bpe (trained on the data), or a saved tokenizer (default: the checkpoint's own; for a preset char)"
             | Vocab _ -> "how many tokens a BPE tokenizer is trained to (default: 1024)"
             | Out _ -> "the run's folder: checkpoints, metrics, report (default: a new one in runs/)"
             | Resume _ -> "go on from the last checkpoint of this run folder (default: the newest in runs/)"

@@ -86,26 +86,29 @@ let private learn kind options text =
 
 let private characters options text = learn TokenizerKind.Character { options with Vocabulary = 1 <<< 16 } text
 
-let private ownTokenizer = "tokenizer.json"
+/// The tokenizer that a checkpoint's folder holds, of whatever kind, if any.
+/// <exception cref="LegatoException">It is damaged, or there are several.</exception>
+let own (folder: string) = if Tokenizer.IsIn folder then Some(Tokenizer.Load folder) else None
 
-/// The tokenizer that a checkpoint's folder holds, if any.
-let own (folder: string) =
-    let path = Path.Combine(folder, ownTokenizer)
-    if File.Exists path then Some(Tokenizer.Load path) else None
-
-let private required folder (tokenizer: Tokenizer) =
-    TrainingState.RequireTokenizer(folder, tokenizer)
-    tokenizer
+// Weights speak the tokens of one vocabulary; another one is only taken where it is asked for.
+let private required folder =
+    match own folder with
+    | Some tokenizer ->
+        TrainingState.RequireTokenizer(folder, tokenizer)
+        tokenizer
+    | None ->
+        let remedy = "give the one that its weights were trained with: --tokenizer PATH"
+        raise (LegatoException("the checkpoint holds no tokenizer", folder, remedy))
 
 /// The tokenizer that the options ask for, learned from the text where it is to be; elsewhere it doesn't wait for the text.
 /// <param name="checkpoint">The folder that training starts or goes on from.</param>
-/// <exception cref="LegatoException">The checkpoint's tokenizer is not the one that it was trained with.</exception>
+/// <exception cref="LegatoException">The checkpoint has no tokenizer, or not the one that it was trained with.</exception>
 let tokenizer (options: TrainOptions) (checkpoint: string option) (text: unit -> Text) : Tokenizer =
     match options.Tokenizer with
     | TokenizerSource.Own ->
-        checkpoint
-        |> Option.bind (fun folder -> own folder |> Option.map (required folder))
-        |> Option.defaultWith (fun () -> characters options (text ()))
+        match checkpoint with
+        | Some folder -> required folder
+        | None -> characters options (text ())
     | TokenizerSource.Characters -> characters options (text ())
     | TokenizerSource.Bytes -> learn TokenizerKind.Byte options (text ())
     | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options (text ())

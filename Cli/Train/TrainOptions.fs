@@ -7,7 +7,7 @@ open Legato.Runtime.Data
 /// The trained model's tokenizer.
 [<RequireQualifiedAccess>]
 type TokenizerSource =
-    /// The one in the checkpoint's folder; one token a character where there is none.
+    /// The one in the checkpoint's folder; one token a character where there is no checkpoint.
     | Own
     | Characters
     | Bytes

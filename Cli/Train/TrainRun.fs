@@ -162,7 +162,14 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 let private noteOtherTokenizer (job: Job) =
     match job.Place, job.Start with
     | New _, Some folder ->
-        match TrainData.own folder with
+        // One that can't be read can't be compared either, and isn't what is trained with.
+        let own =
+            try
+                TrainData.own folder
+            with :? LegatoException ->
+                None
+
+        match own with
         | Some own when own.Hash <> job.Tokenizer.Hash ->
             eprintfn
                 "note: this is another tokenizer than the checkpoint's own in %s: what its token vectors have learned is of no use; leave --tokenizer out to keep it"
