@@ -141,6 +141,28 @@ let ``no folder is told of a run that never began`` () =
         let data = write folder "text.txt" "ab"
         let out = Path.Combine(folder, "run")
         let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
+[<TestCase("tokens.bin");
+  TestCase("report.html");
+  TestCase("latest");
+  TestCase("settings.json");
+  TestCase("metrics.jsonl");
+  TestCase("notes.txt")>]
+let ``a folder that holds other files is left as it is`` (name: string) =
+    inFolder (fun folder ->
+        let run = Directory.CreateDirectory(Path.Combine(folder, "run")).FullName
+        let file = write run name "precious"
+        let outcome = train folder "run" [ "--steps"; "1" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("isn't empty").And.Contain "no training run")
+        Assert.That(Directory.GetFileSystemEntries run, Is.EqualTo<string[]>([| file |]))
+        Assert.That(File.ReadAllText file, Is.EqualTo "precious"))
+
+[<Test>]
+let ``an empty folder is taken`` () =
+    inFolder (fun folder ->
+        Directory.CreateDirectory(Path.Combine(folder, "run")) |> ignore
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore)
+
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
         Assert.That(out, Does.Not.Exist))

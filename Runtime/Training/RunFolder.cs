@@ -23,8 +23,10 @@ public sealed class RunFolder
 
     private string LatestFile => System.IO.Path.Combine(Path, "latest");
 
+    private string LockFile => System.IO.Path.Combine(Path, "lock");
+
     /// <summary>Makes a folder for a new run.</summary>
-    /// <exception cref="LegatoException">It can't be written, or holds a run already.</exception>
+    /// <exception cref="LegatoException">It can't be written, or isn't empty.</exception>
     public static RunFolder Create(string path)
     {
         var run = new RunFolder(path);
@@ -41,11 +43,14 @@ public sealed class RunFolder
 
     private void RequireNew()
     {
-        if (File.Exists(MetricsFile) || Directory.Exists(CheckpointsFolder))
-            throw Directory.Exists(CheckpointsFolder) && Latest is not null
+        if (Directory.Exists(CheckpointsFolder))
+            throw Latest is not null
                 ? new LegatoException("the folder holds a training run already", Path, "go on with it by --resume, or choose another folder")
                 : new LegatoException(
                     "the folder holds a training run already, which has no checkpoint yet", Path, "choose another folder, or remove this one if the run has ended");
+        // A run writes over what bears its files' names; another that wants the folder too may have it locked.
+        if (Directory.Exists(Path) && Directory.EnumerateFileSystemEntries(Path).Any(entry => entry != LockFile))
+            throw new LegatoException("the folder isn't empty, and what it holds is no training run", Path, "choose a folder that is empty, or not there yet");
     }
 
     /// <summary>Opens the folder of a run that has been started.</summary>
@@ -65,7 +70,7 @@ public sealed class RunFolder
         try
         {
             var held = new FileStream(
-                System.IO.Path.Combine(Path, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+                LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
             if (Directory.Exists(CheckpointsFolder))
                 AtomicWrite.RemoveUnfinished(CheckpointsFolder);
             return held;
