@@ -87,6 +87,9 @@ let optional check flag value where = value |> Option.bind (fun given -> check f
 
 /// The main argument, which a verb can't do without.
 let given name (value: string) = unless (value <> "") $"{name} is not given" $"give {name}; --help tells what it is"
+/// A path or a name, of which an empty text is none.
+let named flag (text: string) =
+    unless (text <> "") $"{flag} is given an empty text" $"name what {flag} means, or leave it out"
 
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"

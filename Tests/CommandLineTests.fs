@@ -66,6 +66,11 @@ let private mistakes =
         "a GGUF file from export", [ "export"; "m"; "--out"; "d.gguf" ], [ "names a GGUF file"; "legato convert" ]
         "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr" ]
         "a flag given twice", [ "train"; "--steps"; "1"; "--steps"; "2" ], [ "--steps is given more than once" ]
+        "a run's folder without a name", [ "train"; "--out"; "" ], [ "--out is given an empty text" ]
+        "a run to resume without a name",
+        [ "train"; "--resume"; ""; "--data"; "" ],
+        [ "--resume is given an empty text"; "--data is given" ]
+        "plans' folder without a name", [ "plan"; "gpt2-tiny"; "--save"; "" ], [ "--save is given an empty text" ]
         "half an assignment", [ "train"; "--set"; "layers" ], [ "'layers' has no value"; "--set KEY=VALUE" ]
         "no model", [ "generate" ], [ "MODEL is not given" ]
         "flags that contradict", [ "generate"; "m"; "--greedy"; "--temperature"; "1" ], [ "--greedy and --temperature" ]

@@ -3,6 +3,7 @@ module Legato.Tests.TrainMistakeTests
 
 open System
 open System.IO
+open System.IO.Pipes
 open NUnit.Framework
 open Legato.Tests.TrainFixture
 
@@ -171,6 +172,25 @@ let ``an empty folder is taken`` () =
 let ``a prompt that can't be encoded is refused before the first step`` () =
     inFolder (fun folder ->
         let outcome = train folder "run" [ "--steps"; "2"; "--tokenizer"; "char"; "--sample-prompt"; "ZZ" ]
+[<Test>]
+let ``a pipe for a text is a mistake`` () =
+    if OperatingSystem.IsWindows() then
+        Assert.Ignore "a pipe has no path on Windows"
+
+    inFolder (fun folder ->
+        use pipe = new AnonymousPipeServerStream(PipeDirection.Out)
+        let data = $"/dev/fd/{pipe.GetClientHandleAsString()}"
+        let out = Path.Combine(folder, "run")
+        let outcome = Invocation.legato ([ "train"; "llama-tiny"; "--data"; data; "--out"; out ] @ small)
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+        Assert.That(outcome.Errors, Does.Contain("this is a stream").And.Contain $"where: {data}"))
+
+[<Test>]
+let ``no folder is told of a run that never began`` () =
+    inFolder (fun folder ->
+        let data = write folder "text.txt" "ab"
+        let out = Path.Combine(folder, "run")
+        let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain("where: --sample-prompt").And.Contain "'Z'")
         Assert.That(Path.Combine(folder, "run"), Does.Not.Exist))

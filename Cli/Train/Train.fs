@@ -231,6 +231,17 @@ let private checks (given: TrainArgument list) options = [
     Limits.assignments "--set" options.Overrides
 ]
 
+/// Paths that are compared with a run's own, or that say where it lies.
+let private paths (given: TrainArgument list) =
+    given
+    |> List.choose (function
+        | Data path -> Some(Limits.named "--data" path)
+        | Tokenizer path -> Some(Limits.named "--tokenizer" path)
+        | Chat_Template path -> Some(Limits.named "--chat-template" path)
+        | Out folder -> Some(Limits.named "--out" folder)
+        | Resume(Some folder) -> Some(Limits.named "--resume" folder)
+        | _ -> None)
+
 let private settingsOf argument =
     match argument with
     | Resume(Some folder) -> Some(Runs.settingsFile folder)
@@ -287,3 +298,4 @@ let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoEx
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks now options) options
     }
+        let! now = Limits.hold where (paths now) now

@@ -10,7 +10,7 @@ public sealed unsafe class MappedFile : IDisposable
     private readonly MemoryMappedViewAccessor? view;
     private readonly byte* start;
 
-    /// <exception cref="LegatoException">The file is missing or can't be read.</exception>
+    /// <exception cref="LegatoException">The file is missing, can't be read, or is a pipe.</exception>
     public MappedFile(string path)
     {
         Path = path;
@@ -30,6 +30,10 @@ public sealed unsafe class MappedFile : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new LegatoException($"the file can't be read: {e.Message}", path, "check that it is a file and that you may read it", e);
+        }
+        catch (NotSupportedException e)
+        {
+            throw new LegatoException("this is a stream, which can be read only once", path, "write it into a file, and give that", e);
         }
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         start += view.PointerOffset;
