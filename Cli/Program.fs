@@ -85,20 +85,36 @@ let private namesOf (parser: ArgumentParser) =
         else
             case.CommandLineNames.Value)
 
-let private mostOf (parser: ArgumentParser) flag =
+/// The type of what follows a flag, if anything does.
+let private typeOf (parser: ArgumentParser) flag =
     parser.GetArgumentCases()
     |> List.filter (fun case -> case.ArgumentType <> ArgumentType.SubCommand)
     |> List.tryFind (fun case -> List.contains flag case.CommandLineNames.Value)
     |> Option.bind (fun case -> case.UnionCaseInfo.GetFields() |> Array.tryHead)
-    |> Option.bind (fun field ->
-        if field.PropertyType = typeof<int> then Some(bigint Int32.MaxValue)
-        elif field.PropertyType = typeof<uint64> then Some(bigint UInt64.MaxValue)
-        else None)
+    |> Option.map _.PropertyType
+
+let private mostOf parser flag =
+    match typeOf parser flag with
+    | Some whole when whole = typeof<int> -> Some(bigint Int32.MaxValue)
+    | Some whole when whole = typeof<uint64> -> Some(bigint UInt64.MaxValue)
+    | _ -> None
+
+let private placeOf path = String.concat " " ("legato" :: path)
+
+/// Argu skips commas in a number: 0,8 would be 8.
+let private commas words =
+    let parser, path = find parser.Value words
+
+    [
+        for flag, word in List.pairwise words do
+            if word.Contains ',' && typeOf parser flag = Some typeof<float> then
+                $"{flag} takes a number, and '{word}' is none"
+                |> Mistake.at (placeOf path) "write decimals behind a point, as in 0.5, and no commas"
+    ]
 
 let private unreadable words (error: ArguParseException) =
     let parser, path = find parser.Value words
-    let where = String.concat " " ("legato" :: path)
-    ErrorReport.print (ErrorReport.ofCommandLine where (namesOf parser) (mostOf parser) error)
+    ErrorReport.print (ErrorReport.ofCommandLine (placeOf path) (namesOf parser) (mostOf parser) error)
 
 let private version () = Assembly.GetExecutingAssembly().GetName().Version.ToString 3
 
@@ -142,7 +158,10 @@ let runWith verbs (words: string list) =
         DebugLevel.Current |> ignore
         let parsed = parser.Value.ParseCommandLine(Array.ofList words)
         Timeline.Mark "command line read"
-        dispatch verbs parsed
+
+        match commas words with
+        | [] -> dispatch verbs parsed
+        | mistakes -> ErrorReport.printAll mistakes
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
         printfn "%s" request.Message

@@ -66,6 +66,12 @@ let private mistakes =
         "a GGUF file from export", [ "export"; "m"; "--out"; "d.gguf" ], [ "names a GGUF file"; "legato convert" ]
         "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr" ]
         "a flag given twice", [ "train"; "--steps"; "1"; "--steps"; "2" ], [ "--steps is given more than once" ]
+        "a comma for a point",
+        [ "train"; "--lr"; "0,003" ],
+        [ "--lr takes a number, and '0,003' is none"; "legato train"; "behind a point" ]
+        "a comma for a point in another verb",
+        [ "generate"; "m"; "--temperature"; "0,8" ],
+        [ "--temperature takes a number"; "legato generate" ]
         "a run's folder without a name", [ "train"; "--out"; "" ], [ "--out is given an empty text" ]
         "a run to resume without a name",
         [ "train"; "--resume"; ""; "--data"; "" ],
