@@ -4,6 +4,7 @@ module Legato.Tests.TrainMistakeTests
 open System
 open System.IO
 open System.IO.Pipes
+open Legato.Runtime.Training
 open NUnit.Framework
 open Legato.Tests.TrainFixture
 
@@ -131,13 +132,14 @@ let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () 
         let again = train folder "run" [ "--steps"; "1" ]
         Assert.That(again.ExitCode, Is.EqualTo 2)
 
+        Assert.That(failed.Errors, Does.Contain("lower the learning rate").And.Contain "once this one is removed")
         Assert.That(
             again.Errors,
             Does.Contain("has no checkpoint yet").And.Contain("remove this one").And.Not.Contain "--resume"
         ))
 
 [<Test>]
-let ``no folder is told of a run that never began`` () =
+let ``a run that another process trains, without a checkpoint yet, is said to be in progress`` () =
     inFolder (fun folder ->
         let data = write folder "text.txt" "ab"
         let out = Path.Combine(folder, "run")

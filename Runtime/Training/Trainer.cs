@@ -98,7 +98,7 @@ public sealed class Trainer : IDisposable
     /// <exception cref="LegatoException">There is none, it is damaged, or it was begun with other data or options.</exception>
     public void Resume()
     {
-        string folder = run.Latest ?? throw new LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder");
+        string folder = run.Latest ?? throw new LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder, or remove this one");
         TrainingState state = TrainingState.Read(folder);
         state.RequireSame(State, folder);
         TrainingCheckpoint.Read(folder, model, memory);
@@ -163,9 +163,10 @@ public sealed class Trainer : IDisposable
         {
             log.Add(metrics, null, "not finite", Ready.Step.Loads);
             string kept = checkpointed < 0 ? "no checkpoint was written yet" : $"the checkpoint of step {checkpointed} is kept";
+            string place = checkpointed < 0 ? "another folder, or once this one is removed" : "another folder";
             throw new LegatoException(
                 $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
-                run.Path, "lower the learning rate, lengthen the warm-up or clip at a smaller norm, and start again");
+                run.Path, $"lower the learning rate, lengthen the warm-up or clip at a smaller norm, and start again in {place}");
         }
         if (!alarm.IsSpike(metrics.Loss))
             return null;
