@@ -40,6 +40,7 @@ let ``a run goes on only with what it began with`` () =
 [<TestCase("--vocab", "77")>]
 [<TestCase("--data", "elsewhere.txt")>]
 [<TestCase("--out", "elsewhere")>]
+[<TestCase("--set", "hidden_size=64")>]
 let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string) (value: string) =
     inFolder (fun folder ->
         train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
@@ -47,6 +48,17 @@ let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string
         let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet"; flag; value ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain $"keeps what {flag} said"))
+
+[<Test>]
+let ``a resumed run keeps its model`` () =
+    inFolder (fun folder ->
+        let layers = [ "--set"; "num_hidden_layers=1" ]
+        train folder "run" ([ "--steps"; "1" ] @ layers) |> succeed |> ignore
+        let resume = [ "--resume"; Path.Combine(folder, "run"); "--steps"; "2"; "--quiet" ]
+        let other = Invocation.legato ([ "train"; "gpt2-tiny" ] @ resume)
+        Assert.That(other.ExitCode, Is.EqualTo 2)
+        Assert.That(other.Errors, Does.Contain("keeps what MODEL said").And.Contain "leave MODEL out")
+        Invocation.legato ([ "train"; "llama-tiny" ] @ layers @ resume) |> succeed |> ignore)
 
 [<Test>]
 let ``a run doesn't go on with another tokenizer in its checkpoint`` () =

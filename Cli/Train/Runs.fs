@@ -9,6 +9,13 @@ let private home = "runs"
 /// A run's settings as a config file, so that the run can go on without its flags being given again.
 let settingsFile folder = Path.Combine(folder, "settings.json")
 
+/// A path as settings hold it, since a run may be resumed from another folder; other words stay what they are.
+let lasting (path: string) =
+    if Path.Exists path then
+        Path.TrimEndingDirectorySeparator(Path.GetFullPath path)
+    else
+        path
+
 let private isRun folder = Directory.Exists(Path.Combine(folder, "checkpoints"))
 
 /// The run that was worked on last.

@@ -254,17 +254,31 @@ let private data arguments =
         | Data path -> Some(Path.GetFullPath path)
         | _ -> None)
 
+let private overrides arguments =
+    arguments
+    |> List.choose (function
+        | Set assignment -> Some assignment
+        | _ -> None)
+
 /// What a run keeps from its beginning on, if the arguments would have it otherwise.
 let private changed (folder: string) before arguments argument =
     let sameAsBefore = List.contains argument before
 
+    let unlessBefore flag lasting = if sameAsBefore || List.contains lasting before then None else Some flag
+
     match argument with
+    // A run of a script's model has no preset.
+    | Model name ->
+        match before |> List.tryFind _.IsModel with
+        | Some model when model <> Model(Runs.lasting name) -> Some "MODEL"
+        | _ -> None
+    | Set _ -> if overrides arguments = overrides before then None else Some "--set"
     | Data _ -> if data arguments = data before then None else Some "--data"
-    | Tokenizer _ -> if sameAsBefore then None else Some "--tokenizer"
+    | Tokenizer word -> unlessBefore "--tokenizer" (Tokenizer(Runs.lasting word))
     | Vocab _ -> if sameAsBefore then None else Some "--vocab"
     | Pack -> if sameAsBefore then None else Some "--pack"
     | Separator _ -> if sameAsBefore then None else Some "--separator"
-    | Chat_Template _ -> if sameAsBefore then None else Some "--chat-template"
+    | Chat_Template path -> unlessBefore "--chat-template" (Chat_Template(Runs.lasting path))
     | Out out -> if Path.GetFullPath out = Path.GetFullPath folder then None else Some "--out"
     | _ -> None
 
@@ -294,8 +308,8 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
         let! now = Arguments.gather where given
+        let! now = Limits.hold where (paths now) now
         let! arguments = withSettings given.Parser now
         let options = List.fold apply defaults arguments
         return! Limits.hold where (checks now options) options
     }
-        let! now = Limits.hold where (paths now) now

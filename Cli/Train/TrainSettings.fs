@@ -1,7 +1,6 @@
 /// A run's settings, kept in its folder in the form of a config file: with them the run goes on by `--resume` alone.
 module Legato.Cli.TrainSettings
 
-open System.IO
 open System.Text.Json
 open System.Text.Json.Nodes
 open Legato.Cli.TrainOptions
@@ -12,23 +11,20 @@ let private number (value: 'T) = JsonValue.Create value :> JsonNode
 let private word value = text ((string value).ToLowerInvariant())
 let private given name value = value |> Option.map (fun node -> name, node) |> Option.toList
 
-// The run may be resumed from another folder.
-let private place path = if Path.Exists path then Path.GetFullPath path else path
-
 let private tokenizer source =
     match source with
     | TokenizerSource.Own -> None
     | TokenizerSource.Characters -> Some "char"
     | TokenizerSource.Bytes -> Some "bytes"
     | TokenizerSource.BytePairs -> Some "bpe"
-    | TokenizerSource.Saved path -> Some(place path)
+    | TokenizerSource.Saved path -> Some(Runs.lasting path)
 
-let private model name = if name = "" then None else Some(text (place name))
+let private model name = if name = "" then None else Some(text (Runs.lasting name))
 
 let private data (paths: string list) =
     match paths with
     | [] -> None
-    | _ -> Some(JsonArray [| for path in paths -> text (place path) |] :> JsonNode)
+    | _ -> Some(JsonArray [| for path in paths -> text (Runs.lasting path) |] :> JsonNode)
 
 let private overrides (pairs: (string * string) list) =
     match pairs with
@@ -50,7 +46,7 @@ let private entries (options: TrainOptions) : (string * JsonNode) list = [
     if options.Pack then
         "pack", JsonValue.Create true :> JsonNode
     yield! given "separator" (Option.map text options.Separator)
-    yield! given "chat-template" (options.ChatTemplate |> Option.map (place >> text))
+    yield! given "chat-template" (options.ChatTemplate |> Option.map (Runs.lasting >> text))
     "lr", number options.LearningRate
     "min-lr-ratio", number options.MinLearningRateRatio
     "schedule", word options.Schedule
