@@ -175,8 +175,8 @@ let rec private waitFor (path: string) lines (seconds: int) =
         Threading.Thread.Sleep 1000
         waitFor path lines (seconds - 1)
 
-[<Test>]
-let ``Ctrl-C keeps a checkpoint and says how to go on`` () =
+[<TestCase("-INT"); TestCase("-HUP")>]
+let ``Ctrl-C or a terminal that closes keeps a checkpoint and says how to go on`` (signal: string) =
     if OperatingSystem.IsWindows() then
         Assert.Ignore "signals are sent with kill, which Windows has not"
 
@@ -188,7 +188,7 @@ let ``Ctrl-C keeps a checkpoint and says how to go on`` () =
 
         use child = Process.Start(ProcessStartInfo("dotnet", words, RedirectStandardError = true))
         waitFor (Path.Combine(run, "metrics.jsonl")) 3 60
-        use kill = Process.Start("kill", [ "-INT"; string child.Id ])
+        use kill = Process.Start("kill", [ signal; string child.Id ])
         let errors = child.StandardError.ReadToEnd()
         child.WaitForExit()
         Assert.That(child.ExitCode, Is.EqualTo 130, errors)
