@@ -61,6 +61,19 @@ let ``a resumed run keeps its model`` () =
         Invocation.legato ([ "train"; "llama-tiny" ] @ layers @ resume) |> succeed |> ignore)
 
 [<Test>]
+let ``what a killed process had begun to write goes, and nothing else`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+
+        for name in [ "report.html"; "metrics.jsonl"; "latest"; "settings.json"; "tokens.bin"; "mine.gguf" ] do
+            write run $".partial-99-{name}" "cut sho" |> ignore
+
+        Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ] |> succeed |> ignore
+        let left = Directory.GetFiles(run, ".partial-*") |> Array.map Path.GetFileName
+        Assert.That(left, Is.EqualTo<string[]>([| ".partial-99-mine.gguf" |])))
+
+[<Test>]
 let ``a run doesn't go on with another tokenizer in its checkpoint`` () =
     inFolder (fun folder ->
         train folder "run" [ "--steps"; "1" ] |> succeed |> ignore

@@ -5,6 +5,7 @@ open System.IO
 open Legato.Cli.ModelSource
 open Legato.Cli.TrainOptions
 open Legato.Runtime
+open Legato.Runtime.Checkpoints
 open Legato.Runtime.Training
 
 /// Where training begins, before anything is read or written.
@@ -63,6 +64,9 @@ let inRun place (work: RunFolder -> 'T) =
 
     try
         use _ = run.Lock()
+
+        for file in [ Runs.settingsFile run.Path; TrainData.tokensFile run.Path ] do
+            AtomicWrite.RemoveUnfinishedFile file
 
         try
             work run

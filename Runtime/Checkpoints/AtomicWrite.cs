@@ -163,6 +163,14 @@ public static partial class AtomicWrite
         }
     }
 
+    /// <summary>Removes what processes that were killed had begun to write for a file. Nobody may be writing it meanwhile.</summary>
+    public static void RemoveUnfinishedFile(string path)
+    {
+        string full = Path.GetFullPath(path);
+        foreach (string file in Directory.GetFiles(Path.GetDirectoryName(full)!, $"{TemporaryPrefix}*-{Path.GetFileName(full)}"))
+            TryRemove(() => System.IO.File.Delete(file));
+    }
+
     private static void PutBack(string replaced, string place)
     {
         if (Directory.Exists(replaced) && !Directory.Exists(place))

@@ -73,6 +73,8 @@ public sealed class RunFolder
                 LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
             if (Directory.Exists(CheckpointsFolder))
                 AtomicWrite.RemoveUnfinished(CheckpointsFolder);
+            foreach (string file in new[] { LatestFile, MetricsFile, ReportFile })
+                AtomicWrite.RemoveUnfinishedFile(file);
             return held;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
