@@ -24,7 +24,7 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "a binary file", (fun folder -> bytes folder [| 65uy; 0uy; 66uy |]), [ "the file is binary"; "byte 1" ]
         "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
         "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
-        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2" ]
+        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2"; "where: the data" ]
         "a batch beyond all sizes",
         (fun folder -> onText folder [ "--device"; "cpu"; "--batch"; "1000000000" ]),
         [ "one matrix product would have"; "a smaller batch" ]
@@ -50,16 +50,19 @@ let private mistakes: (string * (string -> string list) * string list) list =
     "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
     "rope_scaling": { "rope_type": "linear", "factor": 0 } }"""
             )
-        ]),
-        [ "stretched by 0"; "config.json, factor" ]
             "--tokenizer"
             "bytes"
+        ]),
+        [ "stretched by 0"; "config.json, factor" ]
         "a number that no size has",
         (fun folder -> onText folder [ "--set"; "hidden_size=1000000000000" ]),
         [ "hidden_size is 1000000000000, which is too large" ]
         "an epsilon below zero",
         (fun folder -> onText folder [ "--set"; "rms_norm_eps=-1" ]),
         [ "epsilon of -1"; "rms_norm_eps" ]
+        "a vocabulary smaller than the tokenizer's",
+        (fun folder -> onText folder [ "--set"; "vocab_size=5" ]),
+        [ "only 5"; "where: vocab_size" ]
         "a size of zero",
         (fun folder -> onText folder [ "--set"; "num_attention_heads=0" ]),
         [ "num_attention_heads is 0"; "the model's config, num_attention_heads" ]
@@ -129,10 +132,10 @@ let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () 
     inFolder (fun folder ->
         let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e30" ]
         Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
+        Assert.That(failed.Errors, Does.Contain("lower the learning rate").And.Contain "once this one is removed")
         let again = train folder "run" [ "--steps"; "1" ]
         Assert.That(again.ExitCode, Is.EqualTo 2)
 
-        Assert.That(failed.Errors, Does.Contain("lower the learning rate").And.Contain "once this one is removed")
         Assert.That(
             again.Errors,
             Does.Contain("has no checkpoint yet").And.Contain("remove this one").And.Not.Contain "--resume"
@@ -141,9 +144,12 @@ let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () 
 [<Test>]
 let ``a run that another process trains, without a checkpoint yet, is said to be in progress`` () =
     inFolder (fun folder ->
-        let data = write folder "text.txt" "ab"
-        let out = Path.Combine(folder, "run")
-        let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
+        let run = RunFolder.Create(Path.Combine(folder, "run"))
+        use _ = run.Lock()
+        let resumed = Invocation.legato [ "train"; "--resume"; run.Path; "--steps"; "2"; "--quiet" ]
+        Assert.That(resumed.ExitCode, Is.EqualTo 2)
+        Assert.That(resumed.Errors, Does.Contain("the other run in it").And.Not.Contain "anew"))
+
 [<TestCase("tokens.bin");
   TestCase("report.html");
   TestCase("latest");
@@ -166,14 +172,6 @@ let ``an empty folder is taken`` () =
         Directory.CreateDirectory(Path.Combine(folder, "run")) |> ignore
         train folder "run" [ "--steps"; "1" ] |> succeed |> ignore)
 
-        Assert.That(outcome.ExitCode, Is.EqualTo 2)
-        Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
-        Assert.That(out, Does.Not.Exist))
-
-[<Test>]
-let ``a prompt that can't be encoded is refused before the first step`` () =
-    inFolder (fun folder ->
-        let outcome = train folder "run" [ "--steps"; "2"; "--tokenizer"; "char"; "--sample-prompt"; "ZZ" ]
 [<Test>]
 let ``a pipe for a text is a mistake`` () =
     if OperatingSystem.IsWindows() then
@@ -194,7 +192,16 @@ let ``no folder is told of a run that never began`` () =
         let out = Path.Combine(folder, "run")
         let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
+        Assert.That(out, Does.Not.Exist))
+
+[<Test>]
+let ``a prompt that can't be encoded is refused before the first step`` () =
+    inFolder (fun folder ->
+        let outcome = train folder "run" [ "--steps"; "2"; "--tokenizer"; "char"; "--sample-prompt"; "ZZ" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain("where: --sample-prompt").And.Contain "'Z'")
+        Assert.That(outcome.Errors.Split("where: "), Has.Length.EqualTo 2)
         Assert.That(Path.Combine(folder, "run"), Does.Not.Exist))
 
 [<Test>]

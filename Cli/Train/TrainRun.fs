@@ -228,7 +228,7 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
             try
                 tokenizer.EncodeIds prompt
             with :? LegatoException as e ->
-                refuse e.Message
+                refuse e.What
 
         if ids.Length >= context then
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"

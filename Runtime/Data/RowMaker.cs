@@ -15,8 +15,8 @@ internal sealed class RowMaker
     {
         if (Math.Max(shape.Sequence, shape.Source) < objective.ShortestRow)
             throw new LegatoException(
-                $"rows of {Math.Max(shape.Sequence, shape.Source)} tokens are too short for this objective",
-                remedy: $"give a sequence of at least {objective.ShortestRow}");
+                $"rows of {Math.Max(shape.Sequence, shape.Source)} tokens are too short for this objective", "seq",
+                $"give a sequence of at least {objective.ShortestRow}");
         (this.objective, this.shape) = (objective, shape);
         text = new int[objective.TextLength(shape)];
         marked = shape.IsPacked ? new int[text.Length] : text;
@@ -31,8 +31,8 @@ internal sealed class RowMaker
     public long RowsOf(TokenRange range) => range.Length > Stride
         ? (range.Length - 1) / Stride
         : throw new LegatoException(
-            $"a sequence of {Stride} tokens and its last label need {Stride + 1} tokens; this part of the data has {range.Length}",
-            remedy: "give more text, or a shorter sequence");
+            $"a sequence of {Stride} tokens and its last label need {Stride + 1} tokens; this part of the data has {range.Length}", "the data",
+            "give more text, or a shorter sequence");
 
     /// <summary>Fills a row from the range's text at <paramref name="start"/>.</summary>
     public void Make(TokenRange range, long start, RowRandom random, Row row)

@@ -204,12 +204,12 @@ public sealed class Trainer : IDisposable
         int longest = Math.Max(options.Sequence, options.Source);
         if (longest > model.Context)
             throw new LegatoException(
-                $"a sequence of {longest} tokens is longer than the context of {model.Name}, {model.Context}",
-                remedy: $"give a sequence of at most {model.Context}");
+                $"a sequence of {longest} tokens is longer than the context of {model.Name}, {model.Context}", "seq",
+                $"give a sequence of at most {model.Context}");
         if (train.Data.Vocabulary > model.Vocabulary)
             throw new LegatoException(
-                $"the data's tokenizer has {train.Data.Vocabulary} tokens, {model.Name} only {model.Vocabulary}",
-                remedy: "use the model's own tokenizer, or a model with a larger vocabulary");
+                $"the data's tokenizer has {train.Data.Vocabulary} tokens, {model.Name} only {model.Vocabulary}", "vocab_size",
+                "use the model's own tokenizer, or a model with a larger vocabulary");
     }
 
     // A row that a step reads twice adds nothing to its gradient.
