@@ -76,6 +76,11 @@ let private words (value: JsonElement) =
     | JsonValueKind.Object -> value.EnumerateObject() |> Seq.map assignment |> List.ofSeq |> all
     | _ -> scalar value |> Option.map List.singleton
 
+/// Whether what the flag takes is a number, which JSON writes without quotes.
+let private takesNumber (case: ArgumentCaseInfo) =
+    case.UnionCaseInfo.GetFields()
+    |> Array.exists (fun field -> field.PropertyType.IsPrimitive && field.PropertyType <> typeof<bool>)
+
 /// The command line that would say the same as the setting.
 let private tokens (case: ArgumentCaseInfo) setting =
     let isSwitch = case.UnionCaseInfo.GetFields().Length = 0
@@ -84,6 +89,7 @@ let private tokens (case: ArgumentCaseInfo) setting =
     | true, JsonValueKind.True -> Some [ flagOf setting.Key ]
     | true, JsonValueKind.False -> Some []
     | true, _ -> None
+    | false, kind when takesNumber case && kind <> JsonValueKind.Number -> None
     | false, JsonValueKind.Array when case.IsMainCommand && not (Repeatable.takesSeveral case) -> None
     | false, _ when case.IsMainCommand -> words setting.Value
     | false, _ when Repeatable.isRepeatable case ->

@@ -69,7 +69,13 @@ let below (low: float, high: float) flag (value: float) =
         $"{flag} must be at least {low} and less than {high}, not {value}"
         $"give {flag} a number in that range"
 
-/// Every assignment has a field and a value.
+let private oneOfEach flag (pairs: (string * string) list) where =
+    pairs
+    |> List.countBy fst
+    |> List.tryFind (fun (_, count) -> count > 1)
+    |> Option.map (fun (field, _) -> Mistake.at where "give it once" $"{flag} {field} is given more than once")
+
+/// Every assignment has a field of its own, and a value.
 let assignments flag (pairs: (string * string) list) where =
     pairs
     |> List.tryFind (fun (field, value) -> field = "" || value = "")
@@ -81,15 +87,17 @@ let assignments flag (pairs: (string * string) list) where =
                 $"{flag} takes KEY=VALUE, and '{field}' has no value"
 
         unless false what $"write {flag} KEY=VALUE" where)
+    |> Option.orElseWith (fun () -> oneOfEach flag pairs where)
+
+/// A path or a name, of which an empty text is none.
+let named flag (text: string) =
+    unless (text <> "") $"{flag} is given an empty text" $"name what {flag} means, or leave it out"
 
 /// A check on a flag that may be absent.
 let optional check flag value where = value |> Option.bind (fun given -> check flag given where)
 
 /// The main argument, which a verb can't do without.
 let given name (value: string) = unless (value <> "") $"{name} is not given" $"give {name}; --help tells what it is"
-/// A path or a name, of which an empty text is none.
-let named flag (text: string) =
-    unless (text <> "") $"{flag} is given an empty text" $"name what {flag} means, or leave it out"
 
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"

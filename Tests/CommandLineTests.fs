@@ -72,6 +72,12 @@ let private mistakes =
         "a comma for a point in another verb",
         [ "generate"; "m"; "--temperature"; "0,8" ],
         [ "--temperature takes a number"; "legato generate" ]
+        "a key that is set twice",
+        [ "train"; "--set"; "hidden_size=64"; "--set"; "hidden_size=32" ],
+        [ "--set hidden_size is given more than once" ]
+        "two vocabularies",
+        [ "plan"; "demo"; "--vocab"; "20"; "--set"; "vocab_size=10" ],
+        [ "--vocab and --set vocab_size contradict each other" ]
         "a run's folder without a name", [ "train"; "--out"; "" ], [ "--out is given an empty text" ]
         "a run to resume without a name",
         [ "train"; "--resume"; ""; "--data"; "" ],
@@ -255,6 +261,9 @@ let private badConfigs =
         "an unknown key", "{\n \"stpes\": 3 }", [ "unknown config key 'stpes'"; "line 2"; "did you mean steps" ]
         "a key twice", "{ \"steps\": 3, \"steps\": 4 }", [ "'steps' more than once" ]
         "a value of the wrong type", "{ \"steps\": \"many\" }", [ "\"many\" is no value"; "key 'steps'" ]
+        "a number in quotes", "{ \"steps\": \"3\" }", [ "\"3\" is no value"; "key 'steps'" ]
+        "a comma in quotes", "{ \"lr\": \"0,003\" }", [ "\"0,003\" is no value"; "key 'lr'" ]
+        "numbers for one", "{ \"steps\": [3] }", [ "[3] is no value" ]
         "a number for a switch", "{ \"no-pin\": 1 }", [ "1 is no value"; "key 'no-pin'" ]
         "nothing for a number", "{ \"steps\": null }", [ "null is no value" ]
         "a value out of range", "{ \"steps\": 0 }", [ "--steps must be at least 1" ]

@@ -170,6 +170,9 @@ let private checks arguments options = [
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
     Limits.assignments "--set" options.Overrides
+    Limits.notBoth
+        ("--vocab", options.Vocabulary.IsSome)
+        ("--set vocab_size", options.Overrides |> List.exists (fst >> (=) "vocab_size"))
     Limits.optional Limits.named "--save" options.Save
     Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--source" options.Source
