@@ -221,6 +221,7 @@ module Node =
             Captures = List.map fst captures
             CarryResults = carryEnds
             StackResults = stacks
+            LastResults = []
         }
 
         make (Op.Scan body) (List.map snd carries @ List.map snd slices @ List.map snd captures)

@@ -171,7 +171,7 @@ type Op =
     static member private Same(a, b) = (Op.Key a).Equals(Op.Key b)
 
 /// A loop over an axis, its body a closed graph over placeholders (Input nodes of its own).
-/// Inputs of the node: carries' starts, stacked tensors, captures. Outputs: carries' ends, then stacked results.
+/// Inputs of the node: carries' starts, stacked tensors, captures. Outputs: carries' ends, then stacked results, then the last ones.
 and Scan = {
     Dim: Dim
     Reversed: bool
@@ -183,7 +183,11 @@ and Scan = {
     Captures: Node list
     CarryResults: Node list
     StackResults: Node list
+    /// What the last iteration alone computes.
+    LastResults: Node list
 } with
+
+    member this.Results = this.CarryResults @ this.StackResults @ this.LastResults
 
     member internal this.Identity =
         let ids nodes = nodes |> List.map (fun (n: Node) -> n.Id)
@@ -194,7 +198,8 @@ and Scan = {
          ids this.Slices,
          ids this.Captures,
          ids this.CarryResults,
-         ids this.StackResults)
+         ids this.StackResults,
+         ids this.LastResults)
 
 /// A node of the graph: immutable, and the same object whenever operation and inputs are the same.
 and [<AllowNullLiteral>] Node internal (id: int, op: Op, inputs: Node list, outputs: (Dim list * ElementType) list) =

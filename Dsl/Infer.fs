@@ -153,6 +153,8 @@ let rec outputs (op: Op) (inputs: (Dim list * ElementType) list) : (Dim list * E
             r.Dims, r.Type
         for r in scan.StackResults do
             distinct context (scan.Dim :: r.Dims), r.Type
+        for r in scan.LastResults do
+            r.Dims, r.Type
       ]
     | Op.Composite(Rope _) -> [ dims 0, Float ]
     | Op.Composite(Attend form) ->

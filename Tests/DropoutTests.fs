@@ -69,7 +69,7 @@ let private drops (nodes: Node list) =
         |> List.exists (fun node ->
             match node.Op with
             | Op.Map scalar -> (string scalar).Contains "UniformAt"
-            | Op.Scan scan -> has (scan.CarryResults @ scan.StackResults)
+            | Op.Scan scan -> has scan.Results
             | _ -> false)
 
     has nodes

@@ -109,6 +109,7 @@ let private scan change =
         Captures = [ capture ]
         CarryResults = [ Node.add (Node.mul carry capture) slice ]
         StackResults = [ Node.add carry slice ]
+        LastResults = []
     }
 
     let start, gain = floats "start" [ b ], floats "gain" []

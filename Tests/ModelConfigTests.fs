@@ -33,7 +33,7 @@ let rec private operations (roots: Node list) = [
     for node in Node.topological roots do
         match node.Op with
         | Op.Input(name, dims, kind) -> $"{name.Split('#')[0]} {dims} {kind}"
-        | Op.Scan loop -> yield! operations (loop.CarryResults @ loop.StackResults)
+        | Op.Scan loop -> yield! operations loop.Results
         | op -> $"%A{op}"
 ]
 

@@ -280,9 +280,40 @@ let ``a capture that is only a part of memory`` () =
             |> curved
         ]
         StackResults = []
+        LastResults = []
     }
 
     lowers [ whole; Node.make (Op.Scan body) [ start; part; weight ] ]
+
+/// The mean over the rows of what is carried is stacked, so that all rows are wanted up to there; a product follows.
+[<TestCase 1; TestCase 3>]
+let ``rows of a loop's end are picked in its last iteration`` (count: int) =
+    let steps, square = dim "Steps" count, [ dim "C'" 5; c ]
+    let carry, weight = placeholder "carry" [ a; c ], placeholder "weight" square
+    let stacked = Node.map1 (fun v -> Un(Tanh, v) * Num 0.5) carry
+    let product = Node.contract [ "C" ] stacked weight |> Node.rename [ "C'", "C" ]
+    let next = Node.add carry (curved product)
+    let mean = Node.reduce Sum [ "A" ] stacked
+    let start, weights = floats "first" [ a; c ], floats "weights" (steps :: square)
+    let loop = Node.scan steps false [ carry, start ] [ weight, weights ] [ next ] [ mean ]
+    let rows = integers "rows" [ dim "Row" 2 ]
+    let roots = [ Node.gather "A" (Node.item 0 loop) rows; Node.item 1 loop ]
+    let picked = Simplify.pickInLoops roots |> Simplify.graph
+    Verify.graph picked
+
+    let lasts =
+        Node.topological picked
+        |> List.sumBy (fun node ->
+            match node.Op with
+            | Op.Scan scan -> scan.LastResults.Length
+            | _ -> 0)
+
+    Assert.That(lasts, Is.EqualTo 1)
+    let given = [ "rows", [ 2.0; 0.0 ] ]
+    let values = valuesOf given (callOf (named roots) [])
+    let evaluated nodes = expected (callOf (named nodes) []) values
+    compare 1e-12 "picked early" (evaluated roots) (evaluated picked)
+    lowersWith given picked
 
 [<Test>]
 let ``integers in carries, slices and results`` () =

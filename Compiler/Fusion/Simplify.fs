@@ -37,13 +37,14 @@ and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
     let renewed =
         List.zip (scan.Slices @ scan.Captures) (slices @ captured) |> List.filter (fun (a, b) -> a <> b)
 
-    let results = scan.CarryResults @ scan.StackResults |> Node.substitute renewed |> rewriteDeep replace
+    let results = scan.Results |> Node.substitute renewed |> rewriteDeep replace
 
     let fresh =
         brought results |> List.map (fun node -> node, Node.placeholder "capture" node.Dims node.Type)
 
     let body = if fresh.IsEmpty then results else Node.substitute fresh results
-    let carryResults, stackResults = List.splitAt scan.Carries.Length body
+    let carryResults, others = List.splitAt scan.Carries.Length body
+    let stackResults, lastResults = List.splitAt scan.StackResults.Length others
     let like (p: Node) (x: Node) = Node.broadcast p.Dims x
 
     let loop = {
@@ -52,6 +53,7 @@ and private rewriteLoop replace (scan: Scan) (inputs: Node list) =
             Captures = captured @ List.map snd fresh
             CarryResults = List.map2 like scan.Carries carryResults
             StackResults = stackResults
+            LastResults = lastResults
     }
 
     Node.make (Op.Scan loop) (List.map2 like scan.Carries starts @ stacks @ captures @ List.map fst fresh)
@@ -158,14 +160,18 @@ let rec private prune (roots: Node list) : Node list =
             let count = scan.Carries.Length
             let read = used[node.Id]
             let keepStack = scan.StackResults |> List.mapi (fun j _ -> read.Contains(count + j))
-            let keepCarry = liveCarries scan (List.init count read.Contains) (keepWhere keepStack scan.StackResults)
-            let results = prune (keepWhere keepCarry scan.CarryResults @ keepWhere keepStack scan.StackResults)
+            let firstLast = count + scan.StackResults.Length
+            let keepLast = scan.LastResults |> List.mapi (fun j _ -> read.Contains(firstLast + j))
+            let stacks, lasts = keepWhere keepStack scan.StackResults, keepWhere keepLast scan.LastResults
+            let keepCarry = liveCarries scan (List.init count read.Contains) (stacks @ lasts)
+            let results = prune (keepWhere keepCarry scan.CarryResults @ stacks @ lasts)
             let inner = HashSet<int>(Node.topological results |> List.map (fun n -> n.Id))
             let alive (p: Node) = inner.Contains p.Id
             let starts, rest = List.splitAt count inputs
             let whole, captured = List.splitAt scan.Slices.Length rest
             let keepSlices, keepCaptures = List.map alive scan.Slices, List.map alive scan.Captures
-            let carryResults, stackResults = results |> List.splitAt (keepCarry |> List.filter id).Length
+            let carryResults, others = results |> List.splitAt (keepCarry |> List.filter id).Length
+            let stackResults, lastResults = others |> List.splitAt stacks.Length
 
             let pruned = {
                 scan with
@@ -174,9 +180,10 @@ let rec private prune (roots: Node list) : Node list =
                     Captures = keepWhere keepCaptures scan.Captures
                     CarryResults = carryResults
                     StackResults = stackResults
+                    LastResults = lastResults
             }
 
-            places[node.Id] <- numbered (keepCarry @ keepStack)
+            places[node.Id] <- numbered (keepCarry @ keepStack @ keepLast)
 
             Some(
                 Node.make
@@ -192,13 +199,82 @@ let rec private prune (roots: Node list) : Node list =
 /// The simplified graph, root for root.
 let graph (roots: Node list) : Node list = roots |> rewriteDeep step |> prune
 
-/// The rows that `index` picks along an axis, picked as early as may be.
-let rec pick axis (node: Node) (index: Node) : Node =
-    let pickIfThere (x: Node) = if Node.hasAxis axis x then pick axis x index else x
+// Picked before a node's work, unless all its rows are wanted.
+let private pickBefore (whole: HashSet<int>) axis (node: Node) (index: Node) : Node =
+    let known = Dictionary<int, Node>()
 
-    match node.Op, node.Inputs with
-    | Op.Map scalar, inputs -> Node.map scalar (List.map pickIfThere inputs)
-    | Op.Reduce(reduction, axes), [ x ] when not (List.contains axis axes) ->
-        Node.reduce reduction axes (pick axis x index)
-    | Op.Contract axes, [ a; b ] when not (Node.hasAxis axis b) -> Node.contract axes (pick axis a index) b
-    | _ -> Node.gather axis node index
+    let rec pick (node: Node) =
+        match known.TryGetValue node.Id with
+        | true, picked -> picked
+        | _ ->
+            let picked = if whole.Contains node.Id then Node.gather axis node index else early node
+            known[node.Id] <- picked
+            picked
+
+    and early node =
+        let pickIfThere (x: Node) = if Node.hasAxis axis x then pick x else x
+
+        match node.Op, node.Inputs with
+        | Op.Map scalar, inputs -> Node.map scalar (List.map pickIfThere inputs)
+        | Op.Reduce(reduction, axes), [ x ] when not (List.contains axis axes) -> Node.reduce reduction axes (pick x)
+        | Op.Contract axes, [ a; b ] when not (Node.hasAxis axis b) -> Node.contract axes (pick a) b
+        | _ -> Node.gather axis node index
+
+    pick node
+
+/// The rows that `index` picks along an axis, picked as early as may be.
+let pick axis (node: Node) (index: Node) : Node = pickBefore (HashSet()) axis node index
+
+let private isStack (scan: Scan) (item: Node) =
+    match item.Op with
+    | Op.Item j -> j >= scan.Carries.Length
+    | _ -> false
+
+// A loop's carry that is read at picked rows alone, beside which none is read.
+let private pickedCarry (roots: Node list) =
+    let order = Node.topological roots
+
+    let readers (node: Node) = order |> List.filter (fun reader -> List.contains node reader.Inputs)
+
+    order
+    |> List.tryPick (fun gather ->
+        match gather.Op, gather.Inputs with
+        | Op.Gather axis, [ carry; index ] ->
+            match carry.Op, carry.Inputs with
+            | Op.Item i, [ loop ] ->
+                match loop.Op with
+                | Op.Scan scan when
+                    i < scan.Carries.Length
+                    && not scan.Reversed
+                    && scan.LastResults.IsEmpty
+                    && not (List.contains carry roots)
+                    && not (Node.topological [ index ] |> List.contains loop)
+                    && readers carry = [ gather ]
+                    && readers loop |> List.forall (fun item -> item = carry || isStack scan item)
+                    ->
+                    Some(gather, axis, i, loop, scan)
+                | _ -> None
+            | _ -> None
+        | _ -> None)
+
+/// Rows that are picked of what a loop ends in are picked in its last iteration, which computes no others of what follows there.
+let pickInLoops (roots: Node list) : Node list =
+    match pickedCarry roots with
+    | None -> roots
+    | Some(gather, axis, i, loop, scan) ->
+        let index = gather.Inputs[1]
+        let inside = Node.placeholder "picked" index.Dims index.Type
+        // What caches need of all rows is there to pick from.
+        let whole = Node.topological scan.StackResults |> List.map (fun n -> n.Id) |> HashSet
+        let picked = pickBefore whole axis scan.CarryResults[i] inside |> Node.broadcast gather.Dims
+
+        let picking = { scan with Captures = scan.Captures @ [ inside ]; LastResults = [ picked ] }
+
+        roots
+        |> Node.rewrite (fun node inputs ->
+            if node = loop then
+                Some(Node.make (Op.Scan picking) (inputs @ [ index ]))
+            elif node = gather then
+                Some(Node.item (scan.Carries.Length + scan.StackResults.Length) inputs.Head.Inputs.Head)
+            else
+                None)

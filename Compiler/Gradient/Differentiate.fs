@@ -78,6 +78,9 @@ and private decomposedGradient policy (tape: PullBack.Tape) (node: Node) composi
     List.zip inputs gradients |> List.choose (fun (input, g) -> g |> Option.map (fun g -> input, g))
 
 and private scanGradient policy (tape: PullBack.Tape) (node: Node) (scan: Scan) : Node * (Node * Node) list =
+    if not scan.LastResults.IsEmpty then
+        invalidOp "a loop with results of its last iteration alone has no gradient"
+
     let count = scan.Carries.Length
     let carryStarts, rest = List.splitAt count node.Inputs
     let stackedInputs, captured = List.splitAt scan.Slices.Length rest
@@ -174,6 +177,7 @@ and private scanGradient policy (tape: PullBack.Tape) (node: Node) (scan: Scan) 
                 Captures = List.map fst fixedInputs
                 CarryResults = List.take carries.Length body
                 StackResults = List.skip carries.Length body
+                LastResults = []
             })
             (List.map snd carries @ List.map snd stacked @ List.map snd fixedInputs)
 

@@ -108,13 +108,19 @@ module Evaluate =
                 List.iter2 give scan.Carries carries
                 List.iter2 give scan.Captures captures
                 List.iter2 (fun p stack -> give p (sliceOf i p stack)) scan.Slices stacks
-                machine.Run(values, scan.CarryResults @ scan.StackResults)
+                let results = if step = count - 1 then scan.Results else scan.CarryResults @ scan.StackResults
+                machine.Run(values, results)
                 carries <- scan.CarryResults |> List.map (fun r -> values[r.Id][0])
 
                 scan.StackResults
                 |> List.iteri (fun j result ->
                     let slice, stack = values[result.Id][0], out[scan.CarryResults.Length + j]
                     Array.blit slice.Data 0 stack.Data (i * slice.Data.Length) slice.Data.Length)
+
+                if step = count - 1 then
+                    scan.LastResults
+                    |> List.iteri (fun j result ->
+                        out[scan.CarryResults.Length + scan.StackResults.Length + j] <- values[result.Id][0])
 
             Array.append (List.toArray carries) (Array.skip carries.Length out)
 

@@ -143,6 +143,7 @@ module Print =
         let results =
             (scan.CarryResults |> List.map (fun r -> "carry", r))
             @ (scan.StackResults |> List.map (fun r -> "stack", r))
+            @ (scan.LastResults |> List.map (fun r -> "last", r))
 
         lines hints (indent + "  ") (owner.Substring 1 + ".") placeholders results
 

@@ -209,6 +209,12 @@ module Verify =
             (fun () -> $"{scan.CarryResults.Length} results of {scan.Carries.Length} carries")
             "give one result a carry"
 
+        demand
+            node
+            (scan.LastResults.IsEmpty || not scan.Reversed)
+            (fun () -> "a reversed loop computes something in its last iteration alone")
+            "stack it, and take a slice"
+
         let same (what: string) (p: Node) (dims, kind) =
             let text () = $"the {what} is {kind} {Infer.show dims}, its placeholder {p.Type} {Infer.show p.Dims}"
             demand node (p.Outputs.Head = (dims, kind)) text "give both the same axes in the same order"
@@ -228,10 +234,10 @@ module Verify =
 
         List.iter2 slice scan.Slices stacks
         closed node scan own
-        check placeholders (scan.CarryResults @ scan.StackResults)
+        check placeholders scan.Results
 
     and private closed node scan own =
-        for inner in Node.topological (scan.CarryResults @ scan.StackResults) do
+        for inner in Node.topological scan.Results do
             match inner.Op with
             | Op.Input _
             | Op.Param _

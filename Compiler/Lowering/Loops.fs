@@ -26,21 +26,22 @@ let lower
         if not isThere then
             copyTo region "start" start place)
 
-    let inside = Dictionary<int, Place>()
-    let slice place = sliceOf scan.Dim variable place
-
-    let enter (inner: Node) (outer: Node) place =
-        inside[inner.Id] <- place
-        state.Relabel(inner, outer)
-
-    List.iter2 (fun (p: Node) (place, _) -> inside[p.Id] <- place) scan.Carries carried
     // Views inside rely on the order of axes: what lies otherwise in memory comes in through a copy.
     let packed (outer: Node) dims =
         let place = region.View outer
         if isPacked place dims then place else permuted region outer dims
 
-    List.iter2 (fun (p: Node) outer -> enter p outer (slice (packed outer (scan.Dim :: p.Dims)))) scan.Slices wholes
-    List.iter2 (fun (p: Node) outer -> enter p outer (packed outer p.Dims)) scan.Captures captured
+    let stacked = List.map2 (fun (p: Node) outer -> packed outer (scan.Dim :: p.Dims)) scan.Slices wholes
+    let shared = List.map2 (fun (p: Node) (outer: Node) -> packed outer p.Dims) scan.Captures captured
+    List.iter2 (fun inner outer -> state.Relabel(inner, outer)) (scan.Slices @ scan.Captures) (wholes @ captured)
+
+    /// What lies where in an iteration.
+    let entered slice =
+        let inside = Dictionary<int, Place>()
+        List.iter2 (fun (p: Node) (place, _) -> inside[p.Id] <- place) scan.Carries carried
+        List.iter2 (fun (p: Node) place -> inside[p.Id] <- slice place) scan.Slices stacked
+        List.iter2 (fun (p: Node) place -> inside[p.Id] <- place) scan.Captures shared
+        inside
 
     // An appended slice of a state stays in the state.
     let stateOf (r: Node) =
@@ -55,30 +56,51 @@ let lower
         | None -> state.Buffers.Add("stack", BufferClass.Activation, state.Storage r, scan.Dim :: r.Dims)
 
     let stacks = scan.StackResults |> List.map stackPlace
-    let results = scan.CarryResults @ scan.StackResults
-    results |> List.iteri (fun i inner -> state.RelabelResult(inner, Node.item i node))
+    scan.Results |> List.iteri (fun i inner -> state.RelabelResult(inner, Node.item i node))
 
     let carriedOn =
         List.zip3 scan.CarryResults scan.Carries carried
         |> List.map (fun (r, p, (place, _)) -> { Node = r; Target = place; Resident = Some p })
 
-    let stacked =
-        List.zip scan.StackResults stacks
-        |> List.map (fun (r, place) -> { Node = r; Target = slice place; Resident = None })
-
-    let body, nameOf = lowerBody inside (carriedOn @ stacked)
-    state.LeaveLoop()
-
-    for r, place in List.zip scan.StackResults stacks do
-        if (stateOf r).IsNone then
-            nameOf r |> Option.iter (fun name -> state.Buffers.Rename(place, name))
+    let left slice =
+        List.map2 (fun r place -> { Node = r; Target = slice place; Resident = None }) scan.StackResults stacks
 
     let count =
         match scan.Dim.Size with
         | Fixed n -> n
         | Dynamic _ -> invalidOp "a loop's length is fixed"
 
-    let cost = body |> List.fold (fun (sum: Cost) step -> sum + step.Cost) Cost.Zero
-    let name = Emit.axisVariable scan.Dim.Name
-    region.Steps.Add(Step.Loop(name, Extent.Of count * cost, variable, count, scan.Reversed, List.toArray body))
-    List.map fst carried @ stacks |> List.iteri (fun i place -> region.Assign(Node.item i node, place))
+    let lasts =
+        scan.LastResults
+        |> List.map (fun r -> state.Buffers.Add("last", BufferClass.Activation, state.Storage r, r.Dims))
+
+    // An iteration of whose carries nobody reads the results stands apart, after the loop.
+    let times = if lasts.IsEmpty then count else count - 1L
+
+    let nameStacks nameOf =
+        for r, place in List.zip scan.StackResults stacks do
+            if (stateOf r).IsNone then
+                nameOf r |> Option.iter (fun name -> state.Buffers.Rename(place, name))
+
+    if times > 0L then
+        let slice = sliceOf scan.Dim variable
+        let body, nameOf = lowerBody (entered slice) (carriedOn @ left slice)
+        let cost = body |> List.fold (fun (sum: Cost) step -> sum + step.Cost) Cost.Zero
+        let name = Emit.axisVariable scan.Dim.Name
+        region.Steps.Add(Step.Loop(name, Extent.Of times * cost, variable, times, scan.Reversed, List.toArray body))
+        nameStacks nameOf
+
+    state.LeaveLoop()
+
+    if not lasts.IsEmpty then
+        let slice = sliceAt scan.Dim times
+
+        let ends =
+            List.map2 (fun r place -> { Node = r; Target = place; Resident = None }) scan.LastResults lasts
+
+        let steps, nameOf = lowerBody (entered slice) (left slice @ ends)
+        region.Steps.AddRange steps
+        nameStacks nameOf
+
+    List.map fst carried @ stacks @ lasts
+    |> List.iteri (fun i place -> region.Assign(Node.item i node, place))

@@ -94,6 +94,16 @@ let sliceOf (dim: Dim) variable (whole: Place) : Place =
             Strides = whole.Strides |> List.filter (fun (a, _) -> a <> dim.Name)
     }
 
+/// The slice at one index of an axis.
+let sliceAt (dim: Dim) (index: int64) (whole: Place) : Place =
+    let stride = whole.Stride dim.Name |> Option.get
+
+    {
+        whole with
+            View = BufferView(whole.View.Buffer, whole.View.Offset + Extent.Of index * stride, whole.View.Loops)
+            Strides = whole.Strides |> List.filter (fun (a, _) -> a <> dim.Name)
+    }
+
 /// What a view node shows of its input's place (Units.viewBase says which nodes are views).
 let rec viewOf (placeOf: Node -> Place) (node: Node) : Place =
     if (Units.viewBase node).Id = node.Id then

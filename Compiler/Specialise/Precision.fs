@@ -82,7 +82,7 @@ let rec private deciding (roots: Node list) : int list =
     |> List.collect (fun node ->
         match node.Op with
         | Op.TopK _ -> [ (Units.viewBase node.Inputs.Head).Id ]
-        | Op.Scan scan -> deciding (scan.CarryResults @ scan.StackResults)
+        | Op.Scan scan -> deciding scan.Results
         | _ -> [])
 
 /// The type that each value of a graph has in memory.

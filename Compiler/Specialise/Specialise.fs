@@ -102,10 +102,16 @@ let private place sequence last =
 let private cached (model: ModelDef) (request: PlanRequest) sequence =
     let call = elaborated (cachedSizes request sequence) model |> afterEncoding
     let last = Node.input "last" [ { Name = "Batch"; Size = Dynamic "batch" } ] Integer
+    let logits = Simplify.pick "Seq" call.Logits (place sequence last)
+
+    let values =
+        match sequence with
+        | Fixed _ -> logits :: List.map snd call.Updates
+        | Dynamic _ -> logits :: List.map snd call.Updates |> Simplify.pickInLoops
 
     {
-        Outputs = [ "logits", Simplify.pick "Seq" call.Logits (place sequence last) ]
-        Updates = call.Updates
+        Outputs = [ "logits", values.Head ]
+        Updates = List.map2 (fun (state, _) value -> state, value) call.Updates values.Tail
         Gradients = []
         Parameters = call.Parameters
     }
