@@ -14,11 +14,11 @@ internal sealed class RowState
     private readonly StringBuilder text = new();
     private readonly List<int> generated = [];
 
-    public RowState(int row, IReadOnlyList<int> prompt, GenerationOptions options, IReadOnlyList<int> endTokens, Tokenizer? tokenizer)
+    public RowState(int row, int[] prompt, GenerationOptions options, IReadOnlyList<int> endTokens, Tokenizer? tokenizer)
     {
         (Row, Prompt, this.options, this.endTokens) = (row, prompt, options, endTokens);
         Random = new CounterRandom(options.Seed + row, "sampling");
-        decoder = tokenizer?.CreateStreamingDecoder();
+        decoder = tokenizer?.CreateStreamingDecoder(behind: prompt);
         stop = new StopText(options.Stop);
     }
 

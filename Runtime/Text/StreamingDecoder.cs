@@ -5,7 +5,8 @@ namespace Legato.Runtime.Text;
 
 /// <summary>
 /// Turns ids that arrive one by one into text. What it has given never changes, it never gives a part of a character,
-/// and all that it gives together is what <see cref="Tokenizer.Decode"/> gives for the whole row.
+/// and all that it gives together is what <see cref="Tokenizer.Decode"/> gives for the whole row; behind other ids, what it gives
+/// for both without theirs.
 /// </summary>
 public sealed class StreamingDecoder
 {
@@ -18,10 +19,22 @@ public sealed class StreamingDecoder
     private readonly List<int> window = [];
     private string given = "";
 
-    internal StreamingDecoder(TokenDecoder decoder, bool keepSpecial)
+    internal StreamingDecoder(TokenDecoder decoder, bool keepSpecial, ReadOnlySpan<int> behind)
     {
         this.decoder = decoder;
         this.keepSpecial = keepSpecial;
+        if (!decoder.IsByteLevel)
+            GoOn(behind);
+    }
+
+    // A run of bytes counts as a whole: one that these ids end in is given already, and no part of the run that comes. Models
+    // know of ids that have no token, where their vocabulary is padded.
+    private void GoOn(ReadOnlySpan<int> behind)
+    {
+        for (int i = behind.Length - 1; i >= 0 && window.Count < Context; i--)
+            if (decoder.SpellingOf(behind[i]) is not null && !decoder.IsLeftOut(behind[i], keepSpecial) && (window.Count > 0 || !decoder.IsOpen(behind[i])))
+                window.Insert(0, behind[i]);
+        given = Decode();
     }
 
     /// <summary>Takes the next id and gives the text that is now certain; often a word, sometimes nothing.</summary>

@@ -123,7 +123,8 @@ public sealed class Tokenizer
     public string Decode(ReadOnlySpan<int> ids, bool keepSpecial = false) => decoder.Decode(ids, keepSpecial);
 
     /// <summary>A decoder for ids that arrive one by one; it never gives a part of a character.</summary>
-    public StreamingDecoder CreateStreamingDecoder(bool keepSpecial = false) => new(decoder, keepSpecial);
+    /// <param name="behind">What they go on from, a prompt's ids: so that a word behind it keeps the space before it.</param>
+    public StreamingDecoder CreateStreamingDecoder(bool keepSpecial = false, ReadOnlySpan<int> behind = default) => new(decoder, keepSpecial, behind);
 
     /// <summary>The id of a token by its spelling, or null.</summary>
     public int? IdOf(string? token)

@@ -19,11 +19,11 @@ public sealed class GenerationTests
 
     private static GeneratedRow[] Generate(
         int[][] prompts, GenerationOptions options, int batch = 8, int chunk = 4, int context = 64, Action<GeneratedToken>? onToken = null,
-        CancellationToken cancellation = default, int runsAhead = 1)
+        CancellationToken cancellation = default, int runsAhead = 1, Tokenizer? tokenizer = null)
     {
         var plans = new BigramPlans(Vocabulary);
         using var memory = new ModelMemory(new BigramDevice(plans.Optimizer) { RunsAhead = runsAhead });
-        using var generator = new Generator(plans, memory, new GeneratorSizes(batch, context, chunk), Bytes);
+        using var generator = new Generator(plans, memory, new GeneratorSizes(batch, context, chunk), tokenizer ?? Bytes);
         return generator.Generate(prompts, options, onToken, cancellation);
     }
 
@@ -77,6 +77,17 @@ public sealed class GenerationTests
         Assert.That(streamed, Is.EqualTo(rows.Select(r => r.Text)));
         for (int r = 0; r < rows.Length; r++)
             Assert.That(rows[r].Text, Is.EqualTo(Bytes.Decode([.. rows[r].Tokens])));
+    }
+
+    [Test]
+    public void TextKeepsTheSpaceBetweenItAndThePrompt()
+    {
+        Tokenizer words = TextFixtures.Train(TokenizerKind.Unigram, Vocabulary, "<unk>");
+        GeneratedRow[] rows = Generate(Prompts, new GenerationOptions(20) { Seed = 1 }, tokenizer: words);
+
+        for (int r = 0; r < rows.Length; r++)
+            Assert.That(words.Decode(Prompts[r]) + rows[r].Text, Is.EqualTo(words.Decode([.. Prompts[r], .. rows[r].Tokens])));
+        Assert.That(rows.Any(row => row.Text.StartsWith(' ')), Is.True);
     }
 
     [Test]

@@ -104,6 +104,30 @@ internal sealed class TextTokenizerTests
         }
     }
 
+    [Test]
+    public void StreamingGoesOnBehindAPrompt([Values] TokenizerKind kind) => GoesOn(TextFixtures.Train(kind, 600, "<unk>"), TextFixtures.Corpus(1, 400));
+
+    [TestCaseSource(typeof(TextVectorTests), nameof(TextVectorTests.Files))]
+    public void StreamingGoesOnBehindAPromptOfModels(string file) => GoesOn(OfModel(file), "Once upon a time, there was a cat. It sat on a mat, and didn't move.");
+
+    private static void GoesOn(Tokenizer tokenizer, string text)
+    {
+        int[] ids = tokenizer.EncodeIds(text, new EncodeOptions { WithoutAddedTokens = true });
+        string whole = tokenizer.Decode(ids);
+        int words = 0;
+        for (int place = 1; place < ids.Length; place++)
+        {
+            string prompt = tokenizer.Decode(ids.AsSpan(0, place));
+            if (!whole.StartsWith(prompt, StringComparison.Ordinal))
+                continue;
+            words += whole[prompt.Length] == ' ' ? 1 : 0;
+            var decoder = tokenizer.CreateStreamingDecoder(behind: ids.AsSpan(0, place));
+            string streamed = string.Concat(ids.Skip(place).Select(decoder.Add)) + decoder.Finish();
+            Assert.That(streamed, Is.EqualTo(whole[prompt.Length..]), $"behind {place} ids");
+        }
+        Assert.That(words, Is.Positive);
+    }
+
     private static int AnyId(Tokenizer tokenizer, Random random)
     {
         int id;
