@@ -1,21 +1,43 @@
-/// Ctrl-C, a polite kill and a terminal that closes: the first asks the work to stop where nothing is lost, the second ends
-/// the program.
+/// Ctrl-C, a polite kill and a terminal that closes: work that can stop where nothing is lost is asked to by the first, and
+/// ended by the second. Other work ends at once, and what it has begun on disk goes.
 module Legato.Cli.Interrupt
 
 open System
+open System.Globalization
 open System.IO
 open System.Runtime.InteropServices
 open System.Threading
+open Legato.Runtime.Checkpoints
 
 /// 128 + SIGINT, as shells count it.
 let exitCode = 130
 
 let private source = new CancellationTokenSource()
 
+// Whether somebody hears the request to stop.
+let mutable private isHeard = false
+
+let private numbers = [ PosixSignal.SIGINT, 2; PosixSignal.SIGTERM, 15; PosixSignal.SIGHUP, 1 ]
+
+/// The signals that the program was started to ignore, as under nohup. The runtime tells of them nonetheless.
+let private ignored =
+    lazy
+        (let status = "/proc/self/status"
+         let key = "SigIgn:"
+
+         if OperatingSystem.IsLinux() && File.Exists status then
+             let line = File.ReadLines status |> Seq.find _.StartsWith(key)
+             let mask = UInt64.Parse(line.AsSpan(key.Length).Trim(), NumberStyles.HexNumber)
+             numbers |> List.filter (fun (_, number) -> mask >>> (number - 1) &&& 1UL = 1UL) |> List.map fst
+         else
+             [])
+
 let private ask (signal: PosixSignalContext) =
-    if not source.IsCancellationRequested then
+    if isHeard && not source.IsCancellationRequested then
         signal.Cancel <- true
         source.Cancel()
+    elif not (List.contains signal.Signal ignored.Value) then
+        Unfinished.TakeBack()
 
 /// A terminal that may close while work goes on: what it doesn't show then is no reason to lose the work.
 type private Terminal(inner: TextWriter) =
@@ -33,23 +55,26 @@ type private Terminal(inner: TextWriter) =
     override _.Write(letters: char[], start, count) = unlessClosed (fun () -> inner.Write(letters, start, count))
     override _.Flush() = unlessClosed inner.Flush
 
-let private outliveTerminals () =
-    if not Console.IsOutputRedirected then
-        Console.SetOut(new Terminal(Console.Out))
+let private outliveTerminals =
+    lazy
+        (if not Console.IsOutputRedirected then
+             Console.SetOut(new Terminal(Console.Out))
 
-    if not Console.IsErrorRedirected then
-        Console.SetError(new Terminal(Console.Error))
+         if not Console.IsErrorRedirected then
+             Console.SetError(new Terminal(Console.Error)))
 
-// Registered by whoever can stop cleanly; everyone else ends at once, as programs do. The registrations live in this
-// value: collected, they would stop listening.
+// The registrations live in this value: collected, they would stop listening.
 let private listening =
     lazy
-        (outliveTerminals ()
+        (ignored.Force() |> ignore
+         numbers |> List.map (fun (signal, _) -> PosixSignalRegistration.Create(signal, ask)))
 
-         [ PosixSignal.SIGINT; PosixSignal.SIGTERM; PosixSignal.SIGHUP ]
-         |> List.map (fun signal -> PosixSignalRegistration.Create(signal, ask)))
+/// From here on nothing half-made outlives the program.
+let listen () = listening.Force() |> ignore
 
-/// Cancelled by the first Ctrl-C; asking for it takes Ctrl-C over.
+/// Cancelled by the first Ctrl-C, which from here on asks for no more than that.
 let token () =
-    listening.Force() |> ignore
+    listen ()
+    outliveTerminals.Force()
+    isHeard <- true
     source.Token

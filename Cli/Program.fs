@@ -156,6 +156,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
 let runWith verbs (words: string list) =
     try
         DebugLevel.Current |> ignore
+        Interrupt.listen ()
         let parsed = parser.Value.ParseCommandLine(Array.ofList words)
         Timeline.Mark "command line read"
 

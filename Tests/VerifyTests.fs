@@ -1,8 +1,11 @@
 /// `legato verify` on small checkpoints of random weights, with what a reference computed for them.
 module Legato.Tests.VerifyTests
 
+open System
+open System.Diagnostics
 open System.IO
 open System.Text.Json
+open System.Threading
 open NUnit.Framework
 
 let private checkpoint name = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", name)
@@ -17,6 +20,38 @@ let private meets name device = folderMeets (checkpoint name) device
 [<Test>]
 let ``the reference is met`` ([<Values("gpt2", "llama", "llama3_rope", "train_gpt2", "train_llama")>] name: string) =
     meets name "cpu"
+
+[<Test>]
+let ``a kill amid a round trip leaves nothing behind`` () =
+    TrainFixture.inFolder (fun folder ->
+        let program = Path.ChangeExtension(typeof<Legato.Cli.Program.LegatoArgument>.Assembly.Location, ".dll")
+        let words = [ program; "verify"; checkpoint "llama"; "--round-trip" ]
+
+        let info =
+            ProcessStartInfo("dotnet", words, RedirectStandardOutput = true, RedirectStandardError = true)
+
+        info.Environment["TMPDIR"] <- folder
+        use child = Process.Start info
+        let errors, output = child.StandardError.ReadToEndAsync(), child.StandardOutput.ReadToEndAsync()
+        let begun () = Directory.GetDirectories(folder, "legato-round-trip-*").Length > 0
+        Assert.That(SpinWait.SpinUntil(begun, 60_000), "it never began")
+        (Process.Start("kill", [ "-TERM"; string child.Id ])).WaitForExit()
+        child.WaitForExit()
+        Assert.That(child.ExitCode, Is.Not.Zero, output.Result)
+        Assert.That(errors.Result, Is.Empty)
+        Assert.That(Directory.GetDirectories(folder, "legato-*"), Is.Empty))
+
+[<Test>]
+let ``a round trip without a folder for temporary files is a user's mistake`` () =
+    let before = Environment.GetEnvironmentVariable "TMPDIR"
+
+    try
+        Environment.SetEnvironmentVariable("TMPDIR", "/nowhere/at/all")
+        let outcome = Invocation.legato [ "verify"; checkpoint "llama"; "--round-trip" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("where: /nowhere/at/all").And.Contain "set TMPDIR")
+    finally
+        Environment.SetEnvironmentVariable("TMPDIR", before)
 
 [<Test>]
 let ``narrow training keeps to float32's curve``

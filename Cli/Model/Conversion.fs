@@ -96,7 +96,7 @@ let toFolder (source: Source) (precision: StoredPrecision option) (shardBytes: i
     use weights = HubCheckpoint.Open from
     let stored, written = kept source weights
 
-    AtomicWrite.Folder(
+    AtomicWrite.NewFolder(
         folder,
         fun path ->
             File.WriteAllText(Path.Combine(path, CheckpointFolder.ConfigFile), retyped precision source.Config)

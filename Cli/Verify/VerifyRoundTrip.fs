@@ -3,6 +3,7 @@ module Legato.Cli.VerifyRoundTrip
 
 open System
 open System.IO
+open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Devices
 open Legato.Runtime.Plans
@@ -60,10 +61,22 @@ let private otherTensors (before: string) (after: string) =
     |> Seq.length
     |> float
 
+/// <exception cref="LegatoException">There is no folder for temporary files.</exception>
+let private temporary () =
+    try
+        Directory.CreateTempSubdirectory "legato-round-trip-"
+    with
+    | :? IOException
+    | :? UnauthorizedAccessException as error ->
+        let remedy = "set TMPDIR to a folder that you may write to"
+        raise (LegatoException("no temporary folder can be made", Path.GetTempPath(), remedy, error))
+
 /// <exception cref="LegatoException">The model has no weights, or can't be read or written.</exception>
 let compare (device: IDevice) precision (model: string) : Comparison list =
     let source = ModelSource.find model
-    let home = Directory.CreateTempSubdirectory "legato-round-trip-"
+    let home = temporary ()
+    let remove () = AtomicWrite.TryRemove(fun () -> home.Delete true)
+    use _ = Unfinished.Register remove
 
     try
         let copy = Path.Combine(home.FullName, "model")
@@ -82,4 +95,4 @@ let compare (device: IDevice) precision (model: string) : Comparison list =
                 }
         ]
     finally
-        home.Delete true
+        remove ()

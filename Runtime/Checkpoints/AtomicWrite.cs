@@ -25,6 +25,12 @@ public static partial class AtomicWrite
         if (Directory.Exists(full))
             throw new LegatoException("can't write the file: a folder stands there", path, "choose another name");
         bool isOurs = false;
+        void Undo()
+        {
+            if (isOurs)
+                TryRemove(() => System.IO.File.Delete(temporary));
+        }
+        using IDisposable unfinished = Unfinished.Register(Undo);
         try
         {
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 1 << 16))
@@ -38,8 +44,7 @@ public static partial class AtomicWrite
         }
         catch (Exception e)
         {
-            if (isOurs)
-                TryRemove(() => System.IO.File.Delete(temporary));
+            Undo();
             throw Translate(e, path);
         }
     }
@@ -56,9 +61,9 @@ public static partial class AtomicWrite
     /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
     public static void TryFolder(string path)
     {
-        List<string> missing = [];
-        for (string? folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)); folder is not null && !Directory.Exists(folder); folder = Path.GetDirectoryName(folder))
-            missing.Add(folder);
+        List<string> missing = Missing(path);
+        void Undo() => RemoveEmpty(missing);
+        using IDisposable unfinished = Unfinished.Register(Undo);
         try
         {
             MakeFolder(path);
@@ -70,10 +75,24 @@ public static partial class AtomicWrite
         }
         finally
         {
-            // The innermost first; one that another process has begun to write in stays.
-            foreach (string folder in missing)
-                TryRemove(() => Directory.Delete(folder));
+            Undo();
         }
+    }
+
+    // Of a path, the folders that aren't there, the innermost first.
+    private static List<string> Missing(string path)
+    {
+        List<string> missing = [];
+        for (string? folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)); folder is not null && !Directory.Exists(folder); folder = Path.GetDirectoryName(folder))
+            missing.Add(folder);
+        return missing;
+    }
+
+    // One that another process has begun to write in stays.
+    private static void RemoveEmpty(List<string> folders)
+    {
+        foreach (string folder in folders)
+            TryRemove(() => Directory.Delete(folder));
     }
 
     private static void MakeFolder(string folder, string place)
@@ -115,7 +134,23 @@ public static partial class AtomicWrite
     /// place; a folder of that name is replaced.
     /// </summary>
     /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
-    public static void Folder(string path, Action<string> write)
+    public static void Folder(string path, Action<string> write) => Folder(path, write, isNew: false);
+
+    /// <summary>As <see cref="Folder(string, Action{string})"/>, but a folder of that name stays unless it is empty.</summary>
+    /// <exception cref="LegatoException">As <see cref="File"/>; or something stands there, be it that it was put there meanwhile.</exception>
+    public static void NewFolder(string path, Action<string> write) => Folder(path, write, isNew: true);
+
+    /// <summary>Writes files into a folder. One that isn't there appears whole; in one that is, each file does by itself.</summary>
+    /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
+    public static void Into(string path, Action<string> write)
+    {
+        if (Directory.Exists(path))
+            write(path);
+        else
+            NewFolder(path, write);
+    }
+
+    private static void Folder(string path, Action<string> write, bool isNew)
     {
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         string parent = Path.GetDirectoryName(full) ?? throw new LegatoException("can't write: this is the root of all folders", path, "choose a folder in it");
@@ -123,6 +158,14 @@ public static partial class AtomicWrite
             throw NoFolder($"{full} is a file", path);
         string temporary = Temporary(parent, full);
         string replaced = Path.Combine(parent, $"{ReplacedPrefix}{Environment.ProcessId}-{Path.GetFileName(full)}");
+        List<string> missing = Missing(parent);
+        void Undo()
+        {
+            TryRemove(() => DeleteFolder(temporary));
+            TryRemove(() => PutBack(replaced, full));
+            RemoveEmpty(missing);
+        }
+        using IDisposable unfinished = Unfinished.Register(Undo);
         try
         {
             MakeFolder(parent);
@@ -131,7 +174,9 @@ public static partial class AtomicWrite
             MakeFolder(temporary, path);
             write(temporary);
             FlushFolder(temporary);
-            if (Directory.Exists(full))
+            if (isNew)
+                RefuseFilled(full, path);
+            else if (Directory.Exists(full))
                 Directory.Move(full, replaced);
             Directory.Move(temporary, full);
             FlushFolder(parent);
@@ -139,9 +184,23 @@ public static partial class AtomicWrite
         }
         catch (Exception e)
         {
-            TryRemove(() => DeleteFolder(temporary));
-            TryRemove(() => PutBack(replaced, full));
+            Undo();
             throw Translate(e is LegatoException mistake ? InPlace(mistake, temporary, full) : e, path);
+        }
+    }
+
+    // An empty folder makes way; one that something is put into just then doesn't go.
+    private static void RefuseFilled(string full, string path)
+    {
+        if (!Path.Exists(full))
+            return;
+        try
+        {
+            Directory.Delete(full);
+        }
+        catch (IOException e)
+        {
+            throw new LegatoException("there is something already", path, "choose a name that is free", e);
         }
     }
 
@@ -187,8 +246,8 @@ public static partial class AtomicWrite
             Directory.Delete(path, recursive: true);
     }
 
-    // The first error is the one to report; what can't be removed is only litter.
-    internal static void TryRemove(Action delete)
+    /// <summary>Removes what a piece of work leaves behind: its error is the one to report, and what can't be removed is only litter.</summary>
+    public static void TryRemove(Action delete)
     {
         try
         {

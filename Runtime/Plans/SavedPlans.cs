@@ -28,17 +28,14 @@ public sealed class SavedPlans : IPlanSource
         string modelFile = Path.Combine(folder, ModelFile), model = PlanFile.Write(source.Model);
         if (File.Exists(modelFile) && File.ReadAllText(modelFile) != model)
             throw new LegatoException("the folder holds the plans of another model", folder, "choose another folder, or empty this one");
-        if (Directory.Exists(folder))
-            Write(folder);
-        else
-            AtomicWrite.Folder(folder, Write);
-
-        void Write(string place)
+        // All are made before the first is written.
+        (string File, Plan Plan)[] plans = [.. requests.Select(request => (FileName(request), source.Plan(request)))];
+        AtomicWrite.Into(folder, place =>
         {
-            foreach (PlanRequest request in requests)
-                PlanFile.Save(Path.Combine(place, FileName(request)), source.Plan(request));
+            foreach ((string file, Plan plan) in plans)
+                PlanFile.Save(Path.Combine(place, file), plan);
             AtomicWrite.Text(Path.Combine(place, ModelFile), model);
-        }
+        });
     }
 
     /// <exception cref="LegatoException">No plan was saved for this request, or it is damaged.</exception>

@@ -69,6 +69,42 @@ public sealed class AtomicWriteTests
     }
 
     [Test]
+    public void AFolderThatIsPutThereMeanwhileStays()
+    {
+        string path = folder.File("model"), other = Path.Combine(path, "theirs");
+        LegatoException error = Assert.Throws<LegatoException>(() => AtomicWrite.NewFolder(path, place =>
+        {
+            File.WriteAllText(Path.Combine(place, "ours"), "ours");
+            Directory.CreateDirectory(path);
+            File.WriteAllText(other, "theirs");
+        }))!;
+        Assert.That(error.What, Does.Contain("there is something already"));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path, "*", SearchOption.AllDirectories), Is.EquivalentTo(new[] { path, other }));
+    }
+
+    [Test]
+    public void AnEmptyFolderMakesWayForANewOne()
+    {
+        string path = folder.File("model");
+        Directory.CreateDirectory(path);
+        AtomicWrite.NewFolder(path, place => File.WriteAllText(Path.Combine(place, "ours"), "ours"));
+        Assert.That(Directory.GetFileSystemEntries(path), Is.EqualTo(new[] { Path.Combine(path, "ours") }));
+    }
+
+    [Test]
+    public void FilesThatFailInAFolderOfTheirOwnLeaveNeitherItNorItsParents()
+    {
+        Assert.That(
+            () => AtomicWrite.Into(folder.File("a/b/c"), place =>
+            {
+                AtomicWrite.Text(Path.Combine(place, "first"), "text");
+                throw new IOException("No space left on device", 28);
+            }),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("the disk is full"));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+    }
+
+    [Test]
     public void PlansThatCannotAllBeSavedLeaveNoFolder()
     {
         var source = new BigramPlans(9);
@@ -76,6 +112,8 @@ public sealed class AtomicWriteTests
         IEnumerable<PlanRequest> Requests()
         {
             yield return decode;
+            // Making plans takes a while, in which nothing half-made is to be seen.
+            Assert.That(Directory.GetDirectories(folder.Path, AtomicWrite.TemporaryPrefix + "*"), Is.Empty);
             throw new LegatoException("no plan");
         }
 

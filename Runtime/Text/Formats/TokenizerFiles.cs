@@ -53,12 +53,11 @@ internal static class TokenizerFiles
             : throw new LegatoException("this is no rank file, and only those lack a pattern", file, "leave the pattern out, or give a rank file");
     });
 
-    public static void Save(Tokenizer tokenizer, string folder)
+    public static void Save(Tokenizer tokenizer, string folder) => AtomicWrite.Into(folder, place =>
     {
-        AtomicWrite.MakeFolder(folder);
-        Write(Path.Combine(folder, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
-        Write(Path.Combine(folder, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
-    }
+        Write(Path.Combine(place, "tokenizer.json"), TokenizerJsonWriter.Write(tokenizer.Definition));
+        Write(Path.Combine(place, TokenizerConfig.FileName), TokenizerConfig.Write(tokenizer.Definition));
+    });
 
     private static void Write(string path, byte[] content) => AtomicWrite.File(path, stream => stream.Write(content));
 
