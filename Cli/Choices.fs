@@ -8,6 +8,12 @@ type Device =
     | Cuda
     | Interpreter
 
+/// What a plan's time and memory can be foretold for.
+[<RequireQualifiedAccess>]
+type ForetoldDevice =
+    | Cpu
+    | Cuda
+
 /// How wide values are stored, and for tf32 multiplied.
 [<RequireQualifiedAccess>]
 type Precision =

@@ -187,6 +187,13 @@ let ``a mistake ends with 2 and its remedy`` (words: string list) (part: string)
     Assert.That(outcome.Errors, Does.Contain(part).And.Contain "remedy: ")
 
 [<Test>]
+let ``a prompt fills the cache that is given, if nothing else is said`` () =
+    let outcome = Invocation.legato [ "plan"; "llama-tiny"; "--prefill"; "--context"; "10"; "--json" ]
+    use document = JsonDocument.Parse outcome.Output
+    let dimensions = document.RootElement.GetProperty("dimensions")
+    Assert.That([ for size in dimensions.EnumerateObject() -> size.Value.GetInt64() ], Has.All.AtMost 10L)
+
+[<Test>]
 let ``a card that isn't there is planned for`` () =
     let outcome = Invocation.legato (tinyPlan @ [ "--gpu"; "rtx 4090"; "--json" ])
     use document = JsonDocument.Parse outcome.Output
@@ -195,9 +202,15 @@ let ``a card that isn't there is planned for`` () =
     Assert.That(root.GetProperty("speed_of_the_machine").GetString(), Does.StartWith "RTX 4090")
     Assert.That(root.GetProperty("memory").GetProperty("kernels_own").GetInt64(), Is.GreaterThan 0L)
 
+[<Test>]
+let ``a plan that a card has no memory for says so`` () =
+    let page more = (Invocation.legato ([ "plan"; "llama-1b"; "--gpu"; "RTX 4090" ] @ more)).Output
+    Assert.That(page [ "--train"; "--batch"; "8" ], Does.Contain "it doesn't fit: RTX 4090 has 24.0 GiB of memory")
+    Assert.That(page [ "--decode" ], Does.Contain("predicted: ").And.Not.Contain "fit")
+
 [<TestCase("--gpu GTX", "no GPU is known");
   TestCase("--gpu H100 --device cuda", "contradict");
-  TestCase("--device interpreter", "means nothing")>]
+  TestCase("--device interpreter", "cpu|cuda")>]
 let ``a card must be known`` (flags: string) (what: string) =
     let outcome = Invocation.legato (tinyPlan @ List.ofArray (flags.Split ' '))
     Assert.That(outcome.ExitCode, Is.EqualTo 2)

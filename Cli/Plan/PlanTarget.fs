@@ -10,6 +10,7 @@ type Target = {
     Speed: DeviceSpeed
     /// Where the speed comes from.
     Origin: string
+    Gpu: CudaGpu option
     /// Bytes that the plan's steps take beside its buffers, and a GPU's launches.
     Foretell: Plan -> int64 * int
 }
@@ -21,7 +22,7 @@ let private ofProcessor () =
         use device = DeviceChoice.openDevice Device.Cpu None true
         DeviceChoice.foretell device plan
 
-    { Speed = speed.Device; Origin = speed.Origin; Foretell = foretell }
+    { Speed = speed.Device; Origin = speed.Origin; Gpu = None; Foretell = foretell }
 
 let private onPaper gpu plan =
     use device = CudaDevice.OnPaper gpu
@@ -50,19 +51,19 @@ let private ofGpu precision (opened: CudaDevice option) (gpu: CudaGpu) =
     | Some speed -> speed, measured gpu
     | None -> bySheet precision (GpuCards.ofGpu gpu)
 
-let private onGpu gpu (speed, origin) = { Speed = speed; Origin = origin; Foretell = onPaper gpu }
+let private onGpu gpu (speed, origin) = { Speed = speed; Origin = origin; Gpu = Some gpu; Foretell = onPaper gpu }
 
 /// Measures a GPU anew.
 let measure (device: CudaDevice) precision = GpuSpeed.measure device precision (kernels device.Information)
 
 /// The card of a name, or the device that was asked for.
 /// <exception cref="LegatoException">There is no such card, or no GPU.</exception>
-let choose (card: string option) (device: Device option) precision =
+let choose (card: string option) (device: ForetoldDevice option) precision =
     match card, device with
     | Some name, _ ->
         let card = GpuCards.find name
         onGpu card.Gpu (bySheet precision card)
-    | None, Some Device.Cuda ->
+    | None, Some ForetoldDevice.Cuda ->
         let gpu = CudaMachine.Gpu 0
         onGpu gpu (ofGpu precision None gpu)
     | None, _ -> ofProcessor ()
@@ -77,3 +78,10 @@ let ofDevice (device: IDevice) precision =
 let report target plan =
     let working, launches = target.Foretell plan
     PlanReport.ofPlan target.Speed plan |> PlanReport.onDevice target.Speed working launches
+
+/// What is to be said of a plan that the GPU has no memory for.
+let shortage target (report: PlanReport) =
+    match target.Gpu with
+    | Some gpu when report.Memory.Peak > gpu.MemoryBytes ->
+        Some $"it doesn't fit: {gpu.Name} has {Units.bytes gpu.MemoryBytes} of memory"
+    | _ -> None

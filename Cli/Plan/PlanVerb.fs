@@ -25,7 +25,7 @@ type PlanArgument =
     | Context of positions: int
     | Precision of Precision
     | Remat of Rematerialization
-    | Device of Device
+    | Device of ForetoldDevice
     | Gpu of card: string
     | Graph
     | Kernels
@@ -42,7 +42,8 @@ type PlanArgument =
             | Decode -> "plan the decoding of one token a sequence"
             | Evaluate -> "plan an evaluation of the loss"
             | Batch _ -> "sequences a batch (default: 1)"
-            | Seq _ -> "positions a sequence (train, prefill, evaluate; default: the model's context)"
+            | Seq _ ->
+                "positions a sequence (train, prefill, evaluate; default: the model's context, for prefill --context)"
             | Source _ -> "positions that an encoder reads, for models that have one (default: the model's context)"
             | Pack -> "plan rows whose documents don't see each other (train, evaluate)"
             | Vocab _ -> "tokens in the vocabulary of a preset or of a script's model (default: a preset's own)"
@@ -50,7 +51,7 @@ type PlanArgument =
             | Context _ -> "positions that the cache holds (prefill, decode; default: the model's context)"
             | Precision _ -> "the type of the weights, and in training of the activations (default: fp32)"
             | Remat _ -> "what the backward pass computes again to save memory (train; default: none)"
-            | Device _ -> "what it would run on: cpu or cuda (default: cpu)"
+            | Device _ -> "what it would run on (default: cpu)"
             | Gpu _ -> "what it would run on: a card that needn't be there, such as H200 or 'RTX 4090'"
             | Graph -> "print the graph that the plan was made from"
             | Kernels -> "print the kernels of the plan's steps"
@@ -84,7 +85,7 @@ type PlanOptions = {
     Precision: Precision
     Rematerialization: Rematerialization
     /// None: the processor, unless a card is named.
-    Device: Device option
+    Device: ForetoldDevice option
     Gpu: string option
     Graph: bool
     Kernels: bool
@@ -166,7 +167,6 @@ let private checks arguments options = [
     Limits.notBoth ("--json", options.Json) ("--graph", options.Graph)
     Limits.notBoth ("--json", options.Json) ("--kernels", options.Kernels)
     Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)
-    Limits.readBy (options.Device <> Some Device.Interpreter) "--device" true "interpreter" [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
     Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
     Limits.assignments "--set" options.Overrides
@@ -193,7 +193,9 @@ let private purpose =
 /// What the compiler is asked for: of a decode plan's sequence there is one position.
 let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
     let context = options.Context |> Option.defaultValue model.Context |> int64
-    let whole = options.Sequence |> Option.defaultValue model.Context |> int64
+    let isCached = options.Purpose = Purpose.Prefill || options.Purpose = Purpose.Decode
+    let longest = if isCached then context else int64 model.Context
+    let whole = options.Sequence |> Option.map int64 |> Option.defaultValue longest
     let sequence = if options.Purpose = Purpose.Decode then 1L else whole
 
     let source =
@@ -202,8 +204,6 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
         else
             0
 
-    let isCached = options.Purpose = Purpose.Prefill || options.Purpose = Purpose.Decode
-
     PlanRequest(
         purpose options.Purpose,
         int64 options.Batch,
@@ -211,7 +211,7 @@ let request (model: ModelDef) (options: PlanOptions) : PlanRequest =
         (if isCached then context else sequence),
         DeviceChoice.precision options.Precision,
         Rematerialisation = DeviceChoice.rematerialization options.Rematerialization,
-        NarrowActivations = (isCached && (options.Gpu.IsSome || options.Device = Some Device.Cuda)),
+        NarrowActivations = (isCached && (options.Gpu.IsSome || options.Device = Some ForetoldDevice.Cuda)),
         Source = int64 source,
         IsPacked = options.Pack
     )
@@ -232,6 +232,10 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
     |> Option.iter raise
 
     let request = request model options
+
+    Limits.atMost ("--context", int request.Context) "--seq" (int request.Sequence) where
+    |> Option.iter raise
+
     // What can't be saved is told before anything is shown.
     let saved = options.Save |> Option.map (save model request)
 
@@ -250,6 +254,7 @@ let runWith (model: ModelDef) (options: PlanOptions) : int =
         JsonOutput.print (PlanPage.document target.Origin report)
     elif not (options.Graph || options.Kernels) then
         printf "%s" (PlanPage.page target.Origin report)
+        PlanTarget.shortage target report |> Option.iter (printfn "%s")
 
     saved |> Option.iter (printfn "saved %s")
     0
