@@ -60,12 +60,13 @@ module Config =
             match single.TryGetValue<'T>(), System.Numerics.BigInteger.TryParse(single.ToJsonString()) with
             | (true, result), _ -> result
             | _, (true, large) when typeof<'T> = typeof<int> ->
-                let size = if large.Sign > 0 then "large" else "small"
+                let size, bound =
+                    if large.Sign > 0 then
+                        "large", $"{System.Int32.MaxValue} or less"
+                    else
+                        "small", $"{System.Int32.MinValue} or more"
 
-                fail
-                    $"{key} is {large}, which is too {size}"
-                    key
-                    $"give {key} a number from {System.Int32.MinValue} to {System.Int32.MaxValue}"
+                fail $"{key} is {large}, which is too {size}" key $"give {key} {bound}"
             | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
         | _ -> fail $"{key} is {value.ToJsonString()}, not {kind}" key $"give {key} {kind}"
 
@@ -123,6 +124,9 @@ module Config =
 
     let tryString keys json = value<string> "a text" keys json
 
+    /// A text, and the key that it stands under.
+    let textUnder keys json = find keys json |> Option.map (fun (key, value) -> key, read<string> "a text" key value)
+
     let private list<'T> kind keys json : 'T list option =
         find keys json
         |> Option.map (fun (key, value) ->
@@ -162,6 +166,9 @@ module Config =
     /// More features than any head has; rotary positions keep a number of each.
     let private largestHead = 1 <<< 16
 
+    /// What configs call a model's width.
+    let widths = [ "hidden_size"; "n_embd"; "n_embed"; "d_model" ]
+
     /// The size of one head: head_dim, or else the family's own, or else an even share of the model's width.
     let headDim (own: int option) (embed: Axis<Embed>) (heads: Axis<Heads>) json =
         let share = if embed.Size % heads.Size = 0 then Some(embed.Size / heads.Size) else None
@@ -173,7 +180,7 @@ module Config =
         | None ->
             fail
                 $"{heads.Size} heads can't share a width of {embed.Size} evenly"
-                "head_dim"
+                (widths |> List.find json.Json.ContainsKey)
                 "make the width a multiple of the heads, or give head_dim"
 
     /// The activation that a key calls so.

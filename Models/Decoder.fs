@@ -195,7 +195,7 @@ let private epsilon fallback (keys: string list) json =
 
 /// A pre-norm decoder with the sizes of the config: RMSNorm, no biases, no positions, a gated feed-forward.
 let private withContext (context: Axis<Context>) defaults json : Config =
-    let embed = Config.axis<Embed> [ "hidden_size"; "n_embd"; "n_embed"; "d_model" ] json
+    let embed = Config.axis<Embed> Config.widths json
     let heads = Config.axis<Heads> [ "num_attention_heads"; "n_head"; "n_heads" ] json
     let layers = Config.layers [ "num_hidden_layers"; "n_layer"; "n_layers" ] json
     let deviation = Config.floatOr 0.02 [ "initializer_range"; "init_std" ] json

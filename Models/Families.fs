@@ -67,7 +67,7 @@ module Families =
         | None when modelType = "" -> fail "model_type is missing" $"{source}, model_type" $"set it to one of: {known}"
         | None ->
             let remedy =
-                $"use one of: {known}; a model that a script declares is that script's: dotnet fsi SCRIPT.fsx VERB"
+                $"use one of: {known}; for a model that a script declares, `dotnet fsi SCRIPT.fsx` trains, generates and plans, and no other verb can"
 
             fail $"the family '{modelType}' is not known" $"{source}, model_type" remedy
 

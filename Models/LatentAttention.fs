@@ -85,7 +85,12 @@ let private scoreScale size json =
 let ofConfig c json =
     let turned = Config.intOr 64 [ "qk_rope_head_dim" ] json
     let plain = Config.intOr 128 [ "qk_nope_head_dim" ] json
-    let positions = { RopeConfig.plain with Interleaved = Config.boolOr true [ "rope_interleave" ] json }
+
+    let positions = {
+        RopeConfig.plain with
+            Interleaved = Config.boolOr true [ "rope_interleave" ] json
+            Head = "qk_rope_head_dim"
+    }
 
     {
         QueryRank = Config.tryInt [ "q_lora_rank" ] json |> Option.map axis

@@ -313,13 +313,11 @@ module Presets =
         match all |> List.tryFind (fun preset -> preset.Name = name) with
         | Some preset -> preset
         | None ->
-            let known = String.concat ", " names
-
             raise (
                 ModelError(
                     $"no preset is called '{name}'",
                     name,
-                    $"the nearest: {Nearest.names 3 name names}; all: {known}"
+                    $"the nearest: {Nearest.names 3 name names}; `legato models` lists all"
                 )
             )
 

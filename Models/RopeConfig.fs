@@ -10,10 +10,12 @@ type Defaults = {
     /// The share of a head's features that is turned.
     Turned: float
     Interleaved: bool
+    /// The key of a head's size.
+    Head: string
 }
 
 /// All features, as halves, at the wavelengths of Su et al. 2021.
-let plain = { Theta = 10000.0; Turned = 1.0; Interleaved = false }
+let plain = { Theta = 10000.0; Turned = 1.0; Interleaved = false; Head = "head_dim" }
 
 let private number key json = Config.tryFloat [ key ] json |> Config.required [ key ]
 
@@ -59,20 +61,20 @@ let private longRope (context: int) trained json =
 
     LongRope(Config.tryFloats [ "short_factor" ] json |> Config.required [ "short_factor" ], magnitude)
 
+let private kinds = [ "rope_type"; "type" ]
+
 let private scaling (context: int) trained json =
-    match Config.stringOr "default" [ "rope_type"; "type" ] json with
-    | "default" -> Unscaled
-    | "linear" -> Linear(factorOf json)
-    | "dynamic" -> DynamicNtk(factorOf json, trained, context)
-    | "llama3" -> Llama3(factorOf json, number "low_freq_factor" json, number "high_freq_factor" json, trained)
-    | "yarn" -> yarn context json
-    | "longrope"
-    | "su" -> longRope context trained json
-    | other ->
-        Config.fail
-            $"the rope type '{other}' is not known"
-            "rope_type"
-            "use default, linear, dynamic, llama3, yarn or longrope"
+    match Config.textUnder kinds json with
+    | None
+    | Some(_, "default") -> Unscaled
+    | Some(_, "linear") -> Linear(factorOf json)
+    | Some(_, "dynamic") -> DynamicNtk(factorOf json, trained, context)
+    | Some(_, "llama3") -> Llama3(factorOf json, number "low_freq_factor" json, number "high_freq_factor" json, trained)
+    | Some(_, "yarn") -> yarn context json
+    | Some(_, "longrope")
+    | Some(_, "su") -> longRope context trained json
+    | Some(key, other) ->
+        Config.fail $"the rope type '{other}' is not known" key "use default, linear, dynamic, llama3, yarn or longrope"
 
 let private thetas = [ "rope_theta"; "rotary_emb_base" ]
 
@@ -86,10 +88,28 @@ let private theta json =
 let private originalContext = [ "original_max_position_embeddings" ]
 let private shares = [ "partial_rotary_factor"; "rotary_pct" ]
 
+// Features are turned in pairs. What is wrong is told of the key that says how many.
+let private rotaryOf (defaults: Defaults) (headDim: Axis<HeadDim>) share (json: ConfigJson) =
+    let rotary = int (Option.defaultValue defaults.Turned share * float headDim.Size)
+
+    if rotary % 2 <> 0 || rotary < 2 || rotary > headDim.Size then
+        let key =
+            if share.IsSome then
+                shares.Head
+            else
+                defaults.Head :: Config.widths |> List.find json.Json.ContainsKey
+
+        Config.fail
+            $"rotary positions can't turn {rotary} of a head's {headDim.Size} features"
+            key
+            "turn an even number, at most the head's size"
+
+    rotary
+
 /// The longest context that the positions serve: LongRoPE's divisors change beyond the trained one.
 let contextOf (context: Axis<Context>) json : Axis<Context> =
     let section = Config.section [ "rope_parameters"; "rope_scaling" ] json
-    let kind = section |> Option.bind (Config.tryString [ "rope_type"; "type" ])
+    let kind = section |> Option.bind (Config.tryString kinds)
 
     match
         kind,
@@ -103,8 +123,7 @@ let contextOf (context: Axis<Context>) json : Axis<Context> =
 let ofSection section (defaults: Defaults) (context: Axis<Context>) (headDim: Axis<HeadDim>) json : Rope =
     let found read = section |> Option.bind read |> Option.orElseWith (fun () -> read json)
     let inner keys read = found (read keys)
-    let turned = inner shares Config.tryFloat |> Option.defaultValue defaults.Turned
-    let rotary = int (turned * float headDim.Size)
+    let rotary = rotaryOf defaults headDim (inner shares Config.tryFloat) json
     let trained = inner originalContext Config.tryInt |> Option.defaultValue context.Size
 
     {

@@ -143,7 +143,7 @@ let private mistakes = [
     )
     TestCaseData(
         tiny |> withValue "num_attention_heads" "3" |> withValue "num_key_value_heads" "3",
-        "3 heads can't share a width of 64 evenly | the model's config, head_dim | make the width a multiple of the heads, or give head_dim"
+        "3 heads can't share a width of 64 evenly | the model's config, hidden_size | make the width a multiple of the heads, or give head_dim"
     )
     TestCaseData(
         withValue "num_key_value_heads" "3" tiny,
@@ -178,6 +178,22 @@ let private mistakes = [
         "the rope type 'spiral' is not known | the model's config, rope_type | use default, linear, dynamic, llama3, yarn or longrope"
     )
     TestCaseData(
+        withValue "rope_scaling" """{ "type": "spiral" }""" tiny,
+        "the rope type 'spiral' is not known | the model's config, type | use default"
+    )
+    TestCaseData(
+        withValue "head_dim" "7" tiny,
+        "rotary positions can't turn 7 of a head's 7 features | the model's config, head_dim | turn an even number"
+    )
+    TestCaseData(
+        withValue "partial_rotary_factor" "0.1" tiny,
+        "rotary positions can't turn 1 of a head's 16 features | the model's config, partial_rotary_factor | turn an even number"
+    )
+    TestCaseData(
+        withValue "hidden_size" "99999999999" tiny,
+        "hidden_size is 99999999999, which is too large | the model's config, hidden_size | give hidden_size 2147483647 or less"
+    )
+    TestCaseData(
         withValue "rope_scaling" """{ "rope_type": "llama3" }""" tiny,
         "factor is missing | the model's config, factor | add factor to the config"
     )
@@ -186,6 +202,11 @@ let private mistakes = [
 [<TestCaseSource(nameof mistakes)>]
 let ``a config's mistake is told with its key and the remedy`` (config: string) (expected: string) =
     Assert.That(refused config, Does.StartWith expected)
+
+[<Test>]
+let ``a model of a script's is told of with the verbs that work`` () =
+    let message = refused """{ "model_type": "shakespeare" }"""
+    Assert.That(message, Does.Contain "`dotnet fsi SCRIPT.fsx` trains, generates and plans")
 
 [<Test>]
 let ``an unknown key is refused with those that it may have meant`` () =
@@ -288,3 +309,4 @@ let ``published configs have keys that no family reads`` (config: string) =
 let ``an unknown preset is refused with those that it may have meant`` () =
     let message = mistake (fun () -> Presets.find "gpt2-124M")
     Assert.That(message, Does.StartWith "no preset is called 'gpt2-124M' | gpt2-124M | the nearest: gpt2-124m, ")
+    Assert.That(message, Does.EndWith "; `legato models` lists all")
