@@ -75,8 +75,31 @@ type Script private () =
 
         PlanVerb.runWith model options
 
+    static let usage name call =
+        [
+            $"the model {name}, which this script declares"
+            ""
+            $"    {call} train --data FILE --out RUN"
+            $"    {call} generate RUN --prompt TEXT"
+            $"    {call} plan RUN"
+            ""
+            $"Behind --, which keeps F# Interactive from answering, --help lists a verb's flags: {call} -- train --help"
+        ]
+        |> String.concat "\n"
+
+    static let isQuestion words =
+        match words with
+        | []
+        | [ "--help" ] -> true
+        | _ -> false
+
     static let perform fit plan =
         let name, call, words = words ()
+
+        if isQuestion words then
+            printfn "%s" (usage name call)
+            exit (if words.IsEmpty then ErrorReport.userMistake else 0)
+
         let verbs: Program.ModelVerbs = { Train = train call name fit; Generate = generate name fit; Plan = plan }
         exit (Program.runWith verbs words)
 

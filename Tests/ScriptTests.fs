@@ -61,6 +61,19 @@ let ``a script's mistakes are reported like the program's`` () =
     Assert.That(errors, Does.Contain("MODEL is of no use here").And.Contain "remedy: ")
 
 [<Test; Category "Heavy">]
+let ``a script tells the verbs that its model has`` () =
+    let code, printed, _ = script []
+    Assert.That(code, Is.EqualTo 2)
+
+    for verb in [ "train"; "generate"; "plan"; "-- train --help" ] do
+        Assert.That(printed, Does.Contain $"shakespeare.fsx {verb}")
+
+    Assert.That(printed, Does.Not.Contain "inspect")
+    let code, printed, _ = script [ "--"; "train"; "--help" ]
+    Assert.That(code, Is.Zero)
+    Assert.That(printed, Does.Contain "--warmup")
+
+[<Test; Category "Heavy">]
 let ``a script's model is planned from its declaration alone`` () =
     let printed = succeed [ "plan"; "--train"; "--vocab"; "65"; "--batch"; "4"; "--seq"; "64" ]
     Assert.That(printed, Does.Contain "parameters")
