@@ -215,6 +215,16 @@ internal sealed class TextTrainingTests
         () => TextFixtures.Train(kind, 2, "<unk>", "<s>"),
         Throws.TypeOf<LegatoException>().With.Message.Contains("a vocabulary of 2 tokens is too small").And.Message.Contains("give"));
 
+    [Test]
+    public void CharactersThatHaveNoRoomAreNotLeftOutSilently()
+    {
+        TokenizerTrainingOptions Of(int size) => new() { VocabularySize = size, SpecialTokens = ["<unk>"] };
+        Assert.That(
+            () => TokenizerTrainer.Train(TokenizerKind.Character, ["abcab"], Of(3)),
+            Throws.TypeOf<LegatoException>().With.Message.Contains("the text has 3 characters").And.Message.Contains("give 4 or more"));
+        Assert.That(TokenizerTrainer.Train(TokenizerKind.Character, ["abcab"], Of(4)).VocabularySize, Is.EqualTo(4));
+    }
+
     // Without spaces every byte of a text is in one word: it is learned from in parts, of whole characters.
     [Test]
     public void WordsThatNeverEndAreLearnedFromInParts([Values] TokenizerKind kind)

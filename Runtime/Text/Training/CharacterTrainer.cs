@@ -15,10 +15,11 @@ internal static class CharacterTrainer
     {
         options.Validate();
         var tokens = new List<string>(options.SpecialTokens);
-        if (tokens.Count >= options.VocabularySize)
-            throw new LegatoException($"a vocabulary of {options.VocabularySize} tokens is too small: special tokens take {tokens.Count}",
-                "the size of the vocabulary", $"give more than {tokens.Count}");
-        var kept = CharacterCounts.Of(texts, options).Take(options.VocabularySize - tokens.Count).ToList();
+        var kept = CharacterCounts.Of(texts, options).ToList();
+        if (tokens.Count + kept.Count > options.VocabularySize)
+            throw new LegatoException(
+                $"a vocabulary of {options.VocabularySize} tokens is too small: the text has {kept.Count} characters, and special tokens take {tokens.Count}",
+                "the size of the vocabulary", $"give {tokens.Count + kept.Count} or more");
         kept.Sort();
         foreach (var rune in kept)
             tokens.Add(rune.ToString());
