@@ -202,6 +202,15 @@ let ``damaged weights are refused by name`` () =
     ]
 
 [<Test>]
+let ``weights that are no numbers are told with their folder`` () =
+    let nothing (bytes: byte[]) =
+        let header = 8 + int (BitConverter.ToInt64(bytes, 0))
+        Array.append bytes[.. header - 1] (Array.create (bytes.Length - header) 255uy)
+
+    let copy = damaged "no-numbers" nothing
+    refused [ copy; "--prompt"; "the " ] [ "no finite number"; $"where: {copy}" ]
+
+[<Test>]
 let ``weights of another shape are refused by name`` () =
     let copy = damaged "misshapen" id
     let config = Path.Combine(copy, "config.json")

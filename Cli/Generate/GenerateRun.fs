@@ -270,6 +270,13 @@ let private weightsOf (choice: Choice) =
             )
         ))
 
+/// What goes wrong with a model's weights or its tokenizer is told with the folder that they lie in.
+let private inFolder folder (work: unit -> 'T) =
+    try
+        work ()
+    with :? LegatoException as mistake when isNull mistake.Where ->
+        raise (LegatoException(mistake.What, folder, mistake.Remedy, mistake))
+
 /// Lets a model speak, whatever declares it.
 let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
@@ -306,7 +313,8 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
     use memory = new ModelMemory(device)
     use generator = new Generator(plans, memory, sizes, tokenizer)
     HubCheckpoint.Load(folder, model, fun path -> memory.Parameter path)
-    speak options choice generator sizes.Batch ids prompt readsSource tokens
+
+    inFolder folder (fun () -> speak options choice generator sizes.Batch ids prompt readsSource tokens)
 
 /// Lets the model of a checkpoint's or a run's folder speak.
 let run (options: GenerateOptions) : int =
