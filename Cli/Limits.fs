@@ -97,7 +97,8 @@ let named flag (text: string) =
 let optional check flag value where = value |> Option.bind (fun given -> check flag given where)
 
 /// The main argument, which a verb can't do without.
-let given name (value: string) = unless (value <> "") $"{name} is not given" $"give {name}; --help tells what it is"
+let given name (value: string) where =
+    unless (value <> "") $"{name} is not given" $"give {name}; `{where} --help` tells what it is" where
 
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"

@@ -84,12 +84,21 @@ let private mistakes =
         [ "--resume is given an empty text"; "--data is given" ]
         "plans' folder without a name", [ "plan"; "gpt2-tiny"; "--save"; "" ], [ "--save is given an empty text" ]
         "half an assignment", [ "train"; "--set"; "layers" ], [ "'layers' has no value"; "--set KEY=VALUE" ]
-        "no model", [ "generate" ], [ "MODEL is not given" ]
+        "no model", [ "generate" ], [ "MODEL is not given"; "`legato generate --help`" ]
         "flags that contradict", [ "generate"; "m"; "--greedy"; "--temperature"; "1" ], [ "--greedy and --temperature" ]
         "two purposes", [ "plan"; "m"; "--train"; "--decode" ], [ "--train and --decode" ]
         "a cache for training",
         [ "plan"; "gpt2-tiny"; "--context"; "5" ],
         [ "--context means nothing with --train"; "--prefill, --decode" ]
+        "a prompt longer than its cache",
+        [ "plan"; "llama-tiny"; "--prefill"; "--context"; "10"; "--seq"; "20" ],
+        [ "--seq must be at most what --context is, 10, not 20"; "where: legato plan" ]
+        "a plan for the interpreter",
+        [ "plan"; "llama-tiny"; "--device"; "interpreter" ],
+        [ "--device"; "cpu|cuda"; "interpreter" ]
+        "a benchmark of a model that reads a source",
+        [ "bench"; "decode"; "t5-tiny" ],
+        [ "t5-tiny reads a source"; "where: legato bench decode"; "choose a model" ]
         "a sequence for decoding",
         [ "plan"; "gpt2-tiny"; "--decode"; "--seq"; "5" ],
         [ "--seq means nothing with --decode" ]

@@ -107,7 +107,7 @@ let ``a resumed run says that its learning rate is another`` () =
         let resume flags = Invocation.legato ([ "train"; "--resume"; Path.Combine(folder, "run"); "--quiet" ] @ flags)
         let other = resume [ "--steps"; "2"; "--lr"; "0.5" ]
         succeed other |> ignore
-        Assert.That(other.Errors, Does.Contain("then up to 0.003 in 1 steps").And.Contain "now up to 0.5 in 1 steps"))
+        Assert.That(other.Errors, Does.Contain("then up to 0.003 in 1 step,").And.Contain "now up to 0.5 in 1 step,"))
 
 [<Test>]
 let ``a command that began a run goes on with it`` () =

@@ -4,6 +4,7 @@ module Legato.Cli.BenchModel
 open System
 open System.Runtime.InteropServices
 open Legato.Compiler
+open Legato.Runtime
 open Legato.Runtime.Checkpoints
 open Legato.Runtime.Cuda
 open Legato.Runtime.Data
@@ -70,6 +71,14 @@ let private requireMemory device (plans: IPlanSource) work (sizes: Sizes) =
 /// Makes the plan ready over the checkpoint's weights, or random ones, and measures the work.
 let private measure threads rounds (source: ModelSource.Source) (sizes: Sizes) work =
     let plans = ModelSource.definition source |> ShownPlans.ofModel
+
+    if plans.Model.Task = ModelTask.SequenceToSequence then
+        let what = $"{source.Name} reads a source with an encoder, which is not measured"
+
+        raise (
+            LegatoException(what, $"legato bench {work.Name}", "choose a model that is a decoder alone, or an encoder")
+        )
+
     use device = DeviceChoice.openDevice sizes.Device threads true
     // Before the model takes its memory: the device may have to be measured.
     let target = PlanTarget.ofDevice device sizes.Precision

@@ -39,7 +39,14 @@ let private figureRow (figure: Rounds.Figure) =
 /// What a person reads.
 let print options (outcome: Outcome) =
     let limits = outcome.Limits
-    printfn "%s, %d threads, %s; %d rounds" limits.Processor limits.Threads limits.Instructions options.Rounds
+
+    printfn
+        "%s, %d threads, %s; %d %s"
+        limits.Processor
+        limits.Threads
+        limits.Instructions
+        options.Rounds
+        (if options.Rounds = 1 then "round" else "rounds")
 
     for name, value in outcome.Sizes do
         printfn "%s: %s" name value
