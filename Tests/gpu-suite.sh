@@ -151,6 +151,12 @@ for stage in $stages; do
         [ $stage = racecheck ] && export LEGATO_NVRTC_OPTIONS=-DWARP_ARRIVALS=32 || unset LEGATO_NVRTC_OPTIONS
         for check in "${checks[@]}"; do
             read -r name kernel pattern <<< "$check"
+            # racecheck 2025.3.1 itself faults on every form of this kernel since its blocks are clusters, of one that has no traffic
+            # between them too ("failed to handle a hardware exception").
+            if [ $stage$kernel = racecheckproduct_deferred ]; then
+                echo "== racecheck $name: left out, the checker faults on clusters of this kernel"
+                continue
+            fi
             filter=()
             [ "$kernel" = - ] || filter=(--kernel-name "kns=${kernel%:*}")
             [[ $kernel != *:* ]] || filter+=(--launch-count "${kernel#*:}")

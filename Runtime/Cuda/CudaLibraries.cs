@@ -45,7 +45,9 @@ public static class CudaLibraries
     private static readonly ConcurrentDictionary<string, string> Unfit = new();
 
     /// <summary>The reading of their files, begun once: at a program's first start, when much of them is wanted and none of it may be in memory.</summary>
-    private static readonly Lazy<Task> Reading = new(() => CubinCache.IsEmpty ? LibraryReading.Begin(FilesAhead()) : Task.CompletedTask);
+    private static readonly Lazy<Task> Reading = new(() => CubinCache.IsEmpty
+        ? LibraryReading.Begin(FilesAhead()).ContinueWith(_ => Timeline.Mark("libraries read"), TaskScheduler.Default)
+        : Task.CompletedTask);
 
     // Each library on its own: one takes a quarter of a second to load, in which another's functions are called.
     private static readonly ConcurrentDictionary<string, Lazy<Loaded?>> Known = new();
