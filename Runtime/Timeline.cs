@@ -4,7 +4,7 @@ namespace Legato.Runtime;
 
 /// <summary>
 /// What a start spends its time on: moments since the process began, in order, until the start is over. LEGATO_DEBUG=4 prints each as
-/// it passes, later ones too.
+/// it passes, later ones too, with the time that all threads have computed by then: where less passes than a clock's, they wait.
 /// </summary>
 public static class Timeline
 {
@@ -37,7 +37,7 @@ public static class Timeline
             isOver |= endsStart;
         }
         if (DebugLevel.ShowsTimes)
-            Console.Error.WriteLine(FormattableString.Invariant($"{moment.Seconds,8:F3} s  {moment.Done}"));
+            Console.Error.WriteLine(FormattableString.Invariant($"{moment.Seconds,8:F3} s  {Environment.CpuUsage.TotalTime.TotalSeconds,7:F2} s computed  {moment.Done}"));
     }
 
     /// <param name="Done">What was done then.</param>

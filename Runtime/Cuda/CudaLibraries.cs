@@ -44,8 +44,11 @@ public static class CudaLibraries
     /// <summary>What was found of each library and passed over: it is newer than the driver.</summary>
     private static readonly ConcurrentDictionary<string, string> Unfit = new();
 
-    /// <summary>The reading of their files, begun once: at a program's first start, when much of them is wanted and none of it may be in memory.</summary>
-    private static readonly Lazy<Task> Reading = new(() => CubinCache.IsEmpty
+    /// <summary>
+    /// The reading of their files, begun once: at a program's first start, when much of them is wanted and none of it may be in memory. Without a
+    /// driver every start would be the first.
+    /// </summary>
+    private static readonly Lazy<Task> Reading = new(() => CubinCache.IsEmpty && Places(CudaLibrary.Driver).Any(Path.IsPathRooted)
         ? LibraryReading.Begin(FilesAhead()).ContinueWith(_ => Timeline.Mark("libraries read"), TaskScheduler.Default)
         : Task.CompletedTask);
 
