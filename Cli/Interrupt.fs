@@ -3,6 +3,7 @@
 module Legato.Cli.Interrupt
 
 open System
+open System.Diagnostics
 open System.Globalization
 open System.IO
 open System.Runtime.InteropServices
@@ -32,9 +33,14 @@ let private ignored =
          else
              [])
 
+// One wish may come twice: to a group of processes, and passed on by the parent that got it too, as F# Interactive does.
+let private oneWish = TimeSpan.FromSeconds 0.5
+let private sinceAsked = Stopwatch()
+
 let private ask (signal: PosixSignalContext) =
-    if isHeard && not source.IsCancellationRequested then
+    if isHeard && sinceAsked.Elapsed < oneWish then
         signal.Cancel <- true
+        sinceAsked.Start()
         source.Cancel()
     elif not (List.contains signal.Signal ignored.Value) then
         Unfinished.TakeBack()
