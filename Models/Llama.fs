@@ -1,5 +1,6 @@
 /// LLaMA (Touvron et al. 2023; Grattafiori et al. 2024): RMSNorm before each part, rotary positions, grouped-query
-/// attention, a SwiGLU feed-forward: choices of `Decoder.fs`, which is the model. Code Llama (Rozière et al. 2023) is the same with a larger base of the positions.
+/// attention, a SwiGLU feed-forward: choices of `Decoder.fs`, where the layers stand. Code Llama (Rozière et al. 2023) is the
+/// same with a larger base of the positions.
 module Legato.Models.Llama
 
 open Legato.Dsl

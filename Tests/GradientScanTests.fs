@@ -10,9 +10,6 @@ open NUnit.Framework
 
 let private a, b, layers = dim "A" 2, dim "B" 3, dim "Layers" 4
 let private start, stack = floats "start" [ a ], floats "stack" [ layers; a ]
-let private square x = Node.mul x x
-let private curved x = Node.map1 (fun v -> Un(Tanh, v)) x
-let private placeholder hint dims = Node.placeholder hint dims Float
 
 [<TestCase(false)>]
 [<TestCase(true)>]

@@ -9,6 +9,9 @@ open NUnit.Framework
 let dim name size = { Name = name; Size = Fixed(int64 size) }
 let floats name dims = Node.input name dims Float
 let integers name dims = Node.input name dims Integer
+let placeholder hint dims = Node.placeholder hint dims Float
+let square x = Node.mul x x
+let curved x = Node.map1 (fun v -> Un(Tanh, v)) x
 
 let nameOf (node: Node) =
     match node.Op with

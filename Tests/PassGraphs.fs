@@ -6,7 +6,6 @@ open Legato.Dsl
 open Legato.Tests.GraphValues
 open Legato.Tests.GradientPropertyTests
 
-let private placeholder hint dims = Node.placeholder hint dims Float
 
 let private softmax axis (x: Node) =
     let peak = Node.reduce Maximum [ axis ] x

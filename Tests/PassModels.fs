@@ -12,6 +12,13 @@ open NUnit.Framework
 /// One for all tests: its workers spin.
 let processor = lazy (cpu ())
 
+let named nodes = nodes |> List.mapi (fun i node -> $"out{i}", node)
+
+/// What these nodes mean is what they give on the interpreter and the processor.
+let lowersWith given nodes = agrees processor.Value given (callOf (named nodes) [])
+
+let lowers nodes = lowersWith [] nodes
+
 [<SetUpFixture>]
 type ProcessorsEnd() =
     [<OneTimeTearDown>]

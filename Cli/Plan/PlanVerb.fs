@@ -277,6 +277,10 @@ let run (options: PlanOptions) : int =
         | Purpose.Prefill
         | Purpose.Decode -> ModelSource.definition
 
-    let source = ModelSource.find options.Model |> withVocabulary options
+    let model =
+        ModelSource.find options.Model
+        |> withVocabulary options
+        |> ModelSource.withOverrides options.Overrides
+        |> define
 
-    runWith (source |> ModelSource.withOverrides options.Overrides |> define) options
+    runWith model options

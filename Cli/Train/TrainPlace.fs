@@ -31,13 +31,11 @@ let checkpoint place (choice: Choice) =
     match place with
     | New _ -> choice.Folder
     | Resumed run ->
-        match run.Latest with
-        | null ->
-            // Another process may be about to write one, and has the lock.
+        // Another process may be about to write one, and has the lock.
+        if isNull run.Latest then
             run.Lock().Dispose()
-            let remedy = "start it anew in another folder, or remove this one"
-            raise (LegatoException("the run has no checkpoint yet", run.Path, remedy))
-        | latest -> Some latest
+
+        Some(run.RequireLatest())
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder. The caller holds the run's lock.
 let private withdraw place (run: RunFolder) =

@@ -102,12 +102,14 @@ let private place sequence last =
 let private cached (model: ModelDef) (request: PlanRequest) sequence =
     let call = elaborated (cachedSizes request sequence) model |> afterEncoding
     let last = Node.input "last" [ { Name = "Batch"; Size = Dynamic "batch" } ] Integer
-    let logits = Simplify.pick "Seq" call.Logits (place sequence last)
+    let logits = PickRows.early "Seq" call.Logits (place sequence last)
+    let roots = logits :: List.map snd call.Updates
 
     let values =
         match sequence with
-        | Fixed _ -> logits :: List.map snd call.Updates
-        | Dynamic _ -> logits :: List.map snd call.Updates |> Simplify.pickInLoops
+        // Of one position there is nothing to leave out.
+        | Fixed _ -> roots
+        | Dynamic _ -> PickRows.inLoops roots
 
     {
         Outputs = [ "logits", values.Head ]

@@ -88,6 +88,11 @@ public sealed class RunFolder
     public string Checkpoint(long step) =>
         System.IO.Path.Combine(CheckpointsFolder, StepPrefix + step.ToString("D6", CultureInfo.InvariantCulture));
 
+    /// <summary>The checkpoint to go on from.</summary>
+    /// <exception cref="LegatoException">There is none yet.</exception>
+    public string RequireLatest() =>
+        Latest ?? throw new LegatoException("the run has no checkpoint yet", Path, "start it anew in another folder, or remove this one");
+
     /// <summary>The checkpoint to go on from, or null before the first.</summary>
     public string? Latest
     {

@@ -98,7 +98,7 @@ public sealed class Trainer : IDisposable
     /// <exception cref="LegatoException">There is none, it is damaged, or it was begun with other data or options.</exception>
     public void Resume()
     {
-        string folder = run.Latest ?? throw new LegatoException("the run has no checkpoint yet", run.Path, "start it anew in another folder, or remove this one");
+        string folder = run.RequireLatest();
         TrainingState state = TrainingState.Read(folder);
         state.RequireSame(State, folder);
         TrainingCheckpoint.Read(folder, model, memory);
