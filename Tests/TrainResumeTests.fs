@@ -202,7 +202,9 @@ let ``Ctrl-C or a terminal that closes keeps a checkpoint and says how to go on`
         use child = Process.Start(ProcessStartInfo("dotnet", words, RedirectStandardError = true))
         waitFor (Path.Combine(run, "metrics.jsonl")) 3 60
         // Twice at once: a group of processes is told, and a parent among them passes it on.
-        use kill = Process.Start("sh", [ "-c"; $"kill {signal} {child.Id}; sleep 0.05; kill {signal} {child.Id}" ])
+        use kill =
+            Process.Start("sh", [ "-c"; $"kill {signal} {child.Id}; sleep 0.05; kill {signal} {child.Id}" ])
+
         let errors = child.StandardError.ReadToEnd()
         child.WaitForExit()
         Assert.That(child.ExitCode, Is.EqualTo 130, errors)
