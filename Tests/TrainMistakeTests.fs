@@ -4,6 +4,8 @@ module Legato.Tests.TrainMistakeTests
 open System
 open System.IO
 open System.IO.Pipes
+open System.Threading
+open System.Threading.Tasks
 open Legato.Runtime.Training
 open NUnit.Framework
 open Legato.Tests.TrainFixture
@@ -24,7 +26,7 @@ let private mistakes: (string * (string -> string list) * string list) list =
         "a binary file", (fun folder -> bytes folder [| 65uy; 0uy; 66uy |]), [ "the file is binary"; "byte 1" ]
         "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
         "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
-        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2"; "where: the data" ]
+        "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2"; "data.txt" ]
         "a batch beyond all sizes",
         (fun folder -> onText folder [ "--device"; "cpu"; "--batch"; "1000000000" ]),
         [ "one matrix product would have"; "a smaller batch" ]
@@ -132,7 +134,7 @@ let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () 
     inFolder (fun folder ->
         let failed = train folder "run" [ "--steps"; "5"; "--lr"; "1e30" ]
         Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
-        Assert.That(failed.Errors, Does.Contain("lower the learning rate").And.Contain "once this one is removed")
+        Assert.That(failed.Errors, Does.Contain("lower the learning rate").And.Contain "or once ")
         let again = train folder "run" [ "--steps"; "1" ]
         Assert.That(again.ExitCode, Is.EqualTo 2)
 
@@ -194,6 +196,39 @@ let ``no folder is told of a run that never began`` () =
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain("parameters").And.Not.Contain "the run is in")
         Assert.That(out, Does.Not.Exist))
+
+[<Test>]
+let ``folders that were made for a run that never began go with it`` () =
+    inFolder (fun folder ->
+        let data = write folder "text.txt" "ab"
+        let above = Path.Combine(folder, "runs")
+        let out = Path.Combine(above, "mine", "first")
+        let outcome = Invocation.legato [ "train"; "llama-tiny"; "--data"; data; "--out"; out; "--seq"; "16" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(above, Does.Not.Exist))
+
+[<Test>]
+let ``a run that can't write its first checkpoint says that its folder is in the next one's way`` () =
+    inFolder (fun folder ->
+        let run = Path.Combine(folder, "run")
+        let checkpoints = Path.Combine(run, "checkpoints")
+
+        // A file where the checkpoint is to be prepared.
+        let blocking =
+            Task.Run(fun () ->
+                while not (File.Exists(Path.Combine(run, "metrics.jsonl"))) do
+                    Thread.Sleep 1
+
+                write checkpoints $".partial-{Environment.ProcessId}-step-000200" "in the way" |> ignore)
+
+        let failed = train folder "run" [ "--steps"; "200" ]
+        blocking.Wait()
+        Assert.That(failed.ExitCode, Is.EqualTo 2, failed.Errors)
+
+        Assert.That(
+            failed.Errors,
+            Does.Contain("is a file").And.Contain $"start again in another folder, or once {run} is removed"
+        ))
 
 [<Test>]
 let ``a prompt that can't be encoded is refused before the first step`` () =

@@ -144,6 +144,30 @@ let ``a damaged checkpoint is refused`` () =
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
 
+[<TestCase("config.json"); TestCase("tokenizer.json"); TestCase("training_state.json")>]
+[<TestCase("model.safetensors"); TestCase("optimizer.safetensors")>]
+let ``of a damaged checkpoint the one before it is told, and the run goes on from there`` (name: string) =
+    inFolder (fun folder ->
+        let flags = [ "--steps"; "3"; "--checkpoint-every"; "1"; "--keep"; "9" ]
+        train folder "run" flags |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let checkpoint step = Path.Combine(run, "checkpoints", $"step-{step:D6}")
+        let resume () = Invocation.legato [ "train"; "--resume"; run; "--steps"; "4"; "--quiet" ]
+
+        let damage step =
+            let file = Path.Combine(checkpoint step, name)
+            File.WriteAllBytes(file, (File.ReadAllBytes file)[..99])
+
+        damage 3
+        damage 2
+        let refused = resume ()
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        let latest = Path.Combine(run, "latest")
+        Assert.That(refused.Errors, Does.Contain $"write step-000001, which is whole, into {latest} and resume again")
+        File.WriteAllText(latest, "step-000001")
+        Assert.That(succeed (resume ()), Does.Contain "4 steps: loss"))
+
 [<Test>]
 let ``a run doesn't go on with tokens that have changed`` () =
     inFolder (fun folder ->

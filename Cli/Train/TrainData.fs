@@ -163,18 +163,25 @@ let private write options (path: string) (tokenizer: Tokenizer) text cancellatio
             requireSeveral documents
     | Text.BuiltIn _ -> ()
 
+/// More files than that are counted.
+let private mostNamed = 3
+
+let private named (paths: string list) =
+    let first = paths |> List.truncate mostNamed |> String.concat ", "
+    if paths.Length > mostNamed then $"{first} and {paths.Length - mostNamed} more" else first
+
 let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellation =
     match text with
     | Text.BuiltIn corpus -> builtIn options corpus tokenizer
     | Text.Files _
     | Text.Chats _ ->
-        let path = tokensFile run.Path
+        let path, source = tokensFile run.Path, named options.Data
 
         if File.Exists path then
-            TokenData.OpenVerified path
+            TokenData.OpenVerified(path, source)
         else
             write options path tokenizer text cancellation
-            TokenData.Open path
+            TokenData.Open(path, source)
 
 /// The tokens of a text, made in the background. Disposing of them ends that, and waits until nothing is written any more.
 type Tokens internal (make: CancellationToken -> TokenData) =

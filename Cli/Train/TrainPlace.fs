@@ -37,13 +37,38 @@ let checkpoint place (choice: Choice) =
 
         Some(run.RequireLatest())
 
+let private isIn (folder: string) (place: string) =
+    not (isNull place) && place.StartsWith(folder + string Path.DirectorySeparatorChar)
+
+/// Says of a mistake in the newest checkpoint's files how the run goes on from the one before.
+let tellingWhole place (work: unit -> 'T) =
+    match place with
+    | New _ -> work ()
+    | Resumed run ->
+        try
+            work ()
+        with :? LegatoException as mistake when not (isNull run.Latest) && isIn run.Latest mistake.Where ->
+            let otherwise =
+                match run.WholeBeforeLatest() with
+                | null -> "the run has no whole checkpoint before it"
+                | whole -> $"or write {Path.GetFileName whole}, which is whole, into {run.LatestFile} and resume again"
+
+            let remedy = mistake.Remedy |> Option.ofObj |> Option.toList |> fun own -> own @ [ otherwise ]
+            raise (LegatoException(mistake.What, mistake.Where, String.concat "; " remedy, mistake))
+
+/// Whether a run has taken a step, which its metrics tell of.
+let private hasBegun (run: RunFolder) =
+    File.Exists run.MetricsFile && FileInfo(run.MetricsFile).Length > 0L
+
 /// Removes what a run that never began has made, and nothing else that lies in its folder. The caller holds the run's lock.
 let private withdraw place (run: RunFolder) =
     match place with
-    | New folder when isNull run.Latest && not (File.Exists run.MetricsFile) ->
-        File.Delete(Runs.settingsFile folder)
-        File.Delete(TrainData.tokensFile folder)
-        Directory.Delete(Path.Combine(folder, "checkpoints"))
+    | New folder when isNull run.Latest && not (hasBegun run) ->
+        AtomicWrite.TryRemove(fun () ->
+            File.Delete(Runs.settingsFile folder)
+            File.Delete(TrainData.tokensFile folder)
+            File.Delete run.MetricsFile
+            Directory.Delete(Path.Combine(folder, "checkpoints")))
     | _ -> ()
 
 let private openRun place =
@@ -51,16 +76,15 @@ let private openRun place =
     | Resumed run -> run
     | New folder -> RunFolder.Create folder
 
-/// Works in the run's folder, which nobody else has meanwhile; a folder that was made for it and is empty afterwards goes.
+/// Works in the run's folder, which nobody else has meanwhile; folders that were made for it and are empty afterwards go.
 let inRun place (work: RunFolder -> 'T) =
-    let wasThere =
+    let made =
         match place with
-        | Resumed _ -> true
-        | New folder -> Directory.Exists folder
-
-    let run = openRun place
+        | Resumed _ -> []
+        | New folder -> List.ofSeq (AtomicWrite.Missing folder)
 
     try
+        let run = openRun place
         use _ = run.Lock()
 
         for file in [ Runs.settingsFile run.Path; TrainData.tokensFile run.Path ] do
@@ -72,8 +96,7 @@ let inRun place (work: RunFolder -> 'T) =
             withdraw place run
             reraise ()
     finally
-        if not wasThere && Seq.isEmpty (Directory.EnumerateFileSystemEntries run.Path) then
-            Directory.Delete run.Path
+        AtomicWrite.RemoveEmpty made
 
 // A run goes on with the tokenizer that its checkpoint holds.
 let tokenizerOf place (options: TrainOptions) =

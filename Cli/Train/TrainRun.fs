@@ -233,13 +233,7 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
         if ids.Length >= context then
             refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
 
-/// Trains the model, whatever declares it.
-/// <param name="call">How the program was called, to say how the run goes on.</param>
-let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
-    use opening = DeviceChoice.opening options.Device options.Threads options.Pin
-    let choice = choose options
-    let plansOf = TrainAhead.start opening choice options
-    let place = place options (Path.GetFileName choice.Name)
+let private trainAt call (options: TrainOptions) (opening: DeviceChoice.Opening) (choice: Choice) plansOf place =
     let finding = Task.Run(fun () -> TrainData.find options)
     let found () = finding.GetAwaiter().GetResult()
     let start = checkpoint place choice
@@ -280,6 +274,15 @@ let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptio
         Timeline.Mark "memory checked"
         announce need job
         train job run device tokens.Made)
+
+/// Trains the model, whatever declares it.
+/// <param name="call">How the program was called, to say how the run goes on.</param>
+let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
+    use opening = DeviceChoice.opening options.Device options.Threads options.Pin
+    let choice = choose options
+    let plansOf = TrainAhead.start opening choice options
+    let place = place options (Path.GetFileName choice.Name)
+    tellingWhole place (fun () -> trainAt call options opening choice plansOf place)
 
 /// Trains a preset or a checkpoint folder's model.
 let run (options: TrainOptions) : int =

@@ -61,7 +61,7 @@ public static partial class AtomicWrite
     /// <exception cref="LegatoException">As <see cref="File"/>.</exception>
     public static void TryFolder(string path)
     {
-        List<string> missing = Missing(path);
+        IReadOnlyList<string> missing = Missing(path);
         void Undo() => RemoveEmpty(missing);
         using IDisposable unfinished = Unfinished.Register(Undo);
         try
@@ -79,8 +79,8 @@ public static partial class AtomicWrite
         }
     }
 
-    // Of a path, the folders that aren't there, the innermost first.
-    private static List<string> Missing(string path)
+    /// <summary>Of a path, the folders that aren't there, the innermost first.</summary>
+    public static IReadOnlyList<string> Missing(string path)
     {
         List<string> missing = [];
         for (string? folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)); folder is not null && !Directory.Exists(folder); folder = Path.GetDirectoryName(folder))
@@ -88,8 +88,8 @@ public static partial class AtomicWrite
         return missing;
     }
 
-    // One that another process has begun to write in stays.
-    private static void RemoveEmpty(List<string> folders)
+    /// <summary>Removes folders in that order, as far as nothing lies in them: one that another process has begun to write in stays.</summary>
+    public static void RemoveEmpty(IReadOnlyList<string> folders)
     {
         foreach (string folder in folders)
             TryRemove(() => Directory.Delete(folder));
@@ -158,7 +158,7 @@ public static partial class AtomicWrite
             throw NoFolder($"{full} is a file", path);
         string temporary = Temporary(parent, full);
         string replaced = Path.Combine(parent, $"{ReplacedPrefix}{Environment.ProcessId}-{Path.GetFileName(full)}");
-        List<string> missing = Missing(parent);
+        IReadOnlyList<string> missing = Missing(parent);
         void Undo()
         {
             TryRemove(() => DeleteFolder(temporary));

@@ -31,7 +31,7 @@ internal sealed class RowMaker
     public long RowsOf(TokenRange range) => range.Length > Stride
         ? (range.Length - 1) / Stride
         : throw new LegatoException(
-            $"a sequence of {Stride} tokens and its last label need {Stride + 1} tokens; this part of the data has {range.Length}", "the data",
+            $"a sequence of {Stride} tokens and its last label need {Stride + 1} tokens; this part of the data has {range.Length}", range.Data.Text,
             "give more text, or a shorter sequence");
 
     /// <summary>Fills a row from the range's text at <paramref name="start"/>.</summary>

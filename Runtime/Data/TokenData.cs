@@ -14,7 +14,11 @@ public sealed class TokenData : IDisposable
     private readonly int[]? held;
     private readonly TokenFileHeader header;
 
-    private TokenData(MappedFile? file, int[]? held, TokenFileHeader header) => (this.file, this.held, this.header) = (file, held, header);
+    private TokenData(MappedFile? file, int[]? held, TokenFileHeader header, string? text = null) =>
+        (this.file, this.held, this.header, Text) = (file, held, header, text ?? "the data");
+
+    /// <summary>What errors call the text that the tokens were made of.</summary>
+    public string Text { get; }
 
     /// <summary>Tokens.</summary>
     public long Count => header.Count;
@@ -29,14 +33,15 @@ public sealed class TokenData : IDisposable
     public string Checksum => header.Checksum;
 
     /// <summary>Opens a token file.</summary>
+    /// <param name="text">What errors are to call the text that it was made of: its file, where that is known.</param>
     /// <exception cref="LegatoException">It is missing, or no sound token file.</exception>
-    public static TokenData Open(string path)
+    public static TokenData Open(string path, string? text = null)
     {
         var file = new MappedFile(path);
         try
         {
             int length = (int)Math.Min(TokenFileHeader.Size, file.Length);
-            return new TokenData(file, null, TokenFileHeader.Read(length == 0 ? default : file.Span(0, length), file.Length, path));
+            return new TokenData(file, null, TokenFileHeader.Read(length == 0 ? default : file.Span(0, length), file.Length, path), text);
         }
         catch
         {
@@ -46,10 +51,11 @@ public sealed class TokenData : IDisposable
     }
 
     /// <summary>Opens a token file that was written a while ago, after all of it was read and its checksum compared.</summary>
+    /// <param name="text">As of <see cref="Open"/>.</param>
     /// <exception cref="LegatoException">It is missing, no sound token file, or not what was written.</exception>
-    public static TokenData OpenVerified(string path)
+    public static TokenData OpenVerified(string path, string? text = null)
     {
-        TokenData data = Open(path);
+        TokenData data = Open(path, text);
         try
         {
             data.Verify(data.file!);

@@ -20,6 +20,9 @@ internal sealed class MetricsLog : IDisposable
         json = new Utf8JsonWriter(line);
     }
 
+    /// <summary>Whether the file holds nothing yet.</summary>
+    public bool IsEmpty => stream.Length == 0;
+
     public List<(long Step, float Loss)> Losses { get; } = [];
 
     public List<(long Step, double Loss)> Evaluations { get; } = [];
@@ -37,7 +40,8 @@ internal sealed class MetricsLog : IDisposable
         });
         try
         {
-            var log = new MetricsLog(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.Read));
+            // Without a buffer: what can't be written then doesn't fail a second time when the file is closed.
+            var log = new MetricsLog(new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.Read, bufferSize: 0));
             log.Losses.AddRange(losses);
             log.Evaluations.AddRange(evaluations);
             return log;

@@ -21,7 +21,8 @@ public sealed class RunFolder
 
     private string CheckpointsFolder => System.IO.Path.Combine(Path, "checkpoints");
 
-    private string LatestFile => System.IO.Path.Combine(Path, "latest");
+    /// <summary>Holds the name of the checkpoint to go on from.</summary>
+    public string LatestFile => System.IO.Path.Combine(Path, "latest");
 
     private string LockFile => System.IO.Path.Combine(Path, "lock");
 
@@ -124,6 +125,12 @@ public sealed class RunFolder
                     RemoveCheckpoint(Checkpoint(old));
         return folder;
     }
+
+    /// <summary>The newest checkpoint before <see cref="Latest"/> that can be gone on from, or null: its files are there, and as long as they say.</summary>
+    public string? WholeBeforeLatest() =>
+        Latest is { } latest
+            ? Steps().Select(Checkpoint).TakeWhile(folder => folder != latest).LastOrDefault(TrainingCheckpoint.IsWhole)
+            : null;
 
     private long[] Steps()
     {

@@ -111,11 +111,24 @@ public sealed class Trainer : IDisposable
     /// </exception>
     public TrainingOutcome Run(CancellationToken cancellation = default)
     {
+        // What is wrong with the plans is told before anything is written.
+        _ = Ready;
         using MetricsLog log = MetricsLog.Open(run.MetricsFile, done);
+        try
+        {
+            return Run(log, cancellation);
+        }
+        catch (LegatoException e) when (run.Latest is null && !log.IsEmpty)
+        {
+            string free = $"start again in another folder, or once {run.Path} is removed, which keeps the metrics of a run without a checkpoint";
+            throw new LegatoException(e.What, e.Where, e.Remedy is null ? free : $"{e.Remedy}; then {free}", e);
+        }
+    }
+
+    private TrainingOutcome Run(MetricsLog log, CancellationToken cancellation)
+    {
         var clock = new TrainingClock(options);
         first = done;
-        // What is wrong with the plans is told before anything is.
-        _ = Ready;
         observer.Started(done, options);
         float loss = float.NaN;
         EvaluationResult? evaluation = null;
@@ -163,10 +176,10 @@ public sealed class Trainer : IDisposable
         {
             log.Add(metrics, null, "not finite", Ready.Step.Loads);
             string kept = checkpointed < 0 ? "no checkpoint was written yet" : $"the checkpoint of step {checkpointed} is kept";
-            string place = checkpointed < 0 ? "another folder, or once this one is removed" : "another folder";
+            string elsewhere = checkpointed < 0 ? "" : ", and start again in another folder";
             throw new LegatoException(
                 $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
-                run.Path, $"lower the learning rate, lengthen the warm-up or clip at a smaller norm, and start again in {place}");
+                run.Path, $"lower the learning rate, lengthen the warm-up or clip at a smaller norm{elsewhere}");
         }
         if (!alarm.IsSpike(metrics.Loss))
             return null;

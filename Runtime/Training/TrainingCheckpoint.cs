@@ -49,6 +49,24 @@ internal static class TrainingCheckpoint
         }
     }
 
+    /// <summary>Whether the files of a checkpoint can be opened; their weights and moments aren't read.</summary>
+    public static bool IsWhole(string folder)
+    {
+        try
+        {
+            RequireJson(CheckpointFolder.ReadConfig(folder), folder);
+            _ = TrainingState.Read(folder);
+            TrainingState.RequireTokenizer(folder, Tokenizer.Load(folder));
+            new CheckpointFolder(folder).Dispose();
+            new SafetensorsFile(Path.Combine(folder, OptimizerFile)).Dispose();
+            return true;
+        }
+        catch (LegatoException)
+        {
+            return false;
+        }
+    }
+
     private static void RequireJson(string config, string folder)
     {
         try
@@ -59,7 +77,7 @@ internal static class TrainingCheckpoint
         {
             throw new LegatoException(
                 $"the config is no JSON: line {e.LineNumber + 1} can't be read", Path.Combine(folder, CheckpointFolder.ConfigFile),
-                "the checkpoint is damaged; remove it to go on from the one before", e);
+                "the checkpoint is damaged; put its own config there", e);
         }
     }
 
