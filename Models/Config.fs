@@ -16,8 +16,16 @@ type Activation =
 
 /// A Hugging Face config.json, which remembers the keys that a family asks for: those are the keys that may be set.
 [<Sealed>]
-type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<JsonObject * string>, isTrained: bool) =
-    new(json, isTrained) = ConfigJson(json, HashSet<string>(), List(), isTrained)
+type ConfigJson
+    private
+    (
+        json: JsonObject,
+        asked: HashSet<string>,
+        absent: List<JsonObject * string>,
+        overruled: Dictionary<string, string>,
+        isTrained: bool
+    ) =
+    new(json, isTrained) = ConfigJson(json, HashSet<string>(), List(), Dictionary(), isTrained)
     new(json) = ConfigJson(json, false)
     member _.Json = json
 
@@ -35,8 +43,18 @@ type ConfigJson private (json: JsonObject, asked: HashSet<string>, absent: List<
             asked.Add key |> ignore
             json[key]
 
-    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked, absent, isTrained)
+    /// Of a key that isn't read, since another says the same, that other one.
+    member _.Overruling(key: string) : string option =
+        match overruled.TryGetValue key with
+        | true, other -> Some other
+        | _ -> None
+
+    member internal _.Inner(section: JsonObject) = ConfigJson(section, asked, absent, overruled, isTrained)
     member internal _.Lacks(keys: string list) = absent.AddRange [ for key in keys -> json, key ]
+
+    member internal _.Reads(found: string, spellings: string list) =
+        for other in List.skipWhile ((<>) found) spellings |> List.tail do
+            overruled[other] <- found
 
 /// Reads a config: keys under any of their spellings, with errors that name the key. A key that is null is a key that
 /// isn't there.
@@ -52,7 +70,9 @@ module Config =
         | None ->
             json.Lacks keys
             None
-        | found -> found
+        | Some(key, _) as found ->
+            json.Reads(key, keys)
+            found
 
     let private read<'T> (kind: string) (key: string) (value: JsonNode) =
         match value with

@@ -123,16 +123,21 @@ module Families =
             for home in homes do
                 home[key] <- literal value
 
-    let private refuseUnknown (asked: string seq) key =
-        let settable = asked |> Seq.except [ "model_type" ] |> Seq.sort |> List.ofSeq
+    let private refuseUnknown (config: ConfigJson) key =
+        let settable = config.Asked |> Seq.except [ "model_type" ] |> Seq.sort |> List.ofSeq
 
         if not (List.contains key settable) then
-            let known = String.concat ", " settable
+            match config.Overruling key with
+            | Some other ->
+                let what = $"{other} and {key} are spellings of one key, and {other} is the one that is read"
+                fail what $"{source}, {key}" $"set {other} alone"
+            | None ->
+                let known = String.concat ", " settable
 
-            fail
-                $"no key of this model is called '{key}'"
-                $"{source}, {key}"
-                $"the nearest: {Nearest.names 3 key settable}; all: {known}"
+                fail
+                    $"no key of this model is called '{key}'"
+                    $"{source}, {key}"
+                    $"the nearest: {Nearest.names 3 key settable}; all: {known}"
 
     /// The config with other values: a key must be one that the family reads, a value of the key's type.
     /// <exception cref="ModelError">An unknown key, a value that its key can't have.</exception>
@@ -145,7 +150,7 @@ module Families =
         let config, _ = modelOf true json
 
         for key, _ in pairs do
-            refuseUnknown config.Asked key
+            refuseUnknown config key
 
         Config.text json
 

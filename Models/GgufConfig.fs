@@ -170,7 +170,7 @@ let private write (config: JsonObject) (key: Key) =
         key.NullIsOff
         && key.Config |> List.exists (fun name -> config.ContainsKey name && isNull config[name])
     then
-        raise (ModelError($"GGUF can't turn {key.Config.Head} off", key.Config.Head, keep))
+        Config.fail $"GGUF can't turn {key.Config.Head} off" key.Config.Head keep
 
     match
         number key.Config config
@@ -186,8 +186,7 @@ let private write (config: JsonObject) (key: Key) =
 
         Some(key.Metadata, value)
     | None when key.IsOptional -> None
-    | None ->
-        raise (ModelError($"{key.Config.Head} is missing", key.Config.Head, $"add {key.Config.Head} to the config"))
+    | None -> Config.fail $"{key.Config.Head} is missing" key.Config.Head $"add {key.Config.Head} to the config"
 
 let private usualTheta (architecture: GgufArchitecture) =
     match architecture.ModelType with
@@ -208,7 +207,7 @@ let toMetadata (text: string) : (string * GgufValue) list * (string * float32 li
 
         if not (isSame means granted.Value) then
             let what = $"GGUF takes {key} = {shown granted.Value} for granted; the config means {shown means}"
-            raise (ModelError(what, key, keep))
+            Config.fail what key keep
 
     let sizes = keysOf architecture |> List.choose (write config)
 

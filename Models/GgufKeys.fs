@@ -60,7 +60,7 @@ let number (keys: string list) (config: JsonObject) =
 let required keys config =
     match number keys config with
     | Some value -> value
-    | None -> raise (ModelError($"{List.head keys} is missing", List.head keys, $"add {List.head keys} to the config"))
+    | None -> Config.fail $"{List.head keys} is missing" (List.head keys) $"add {List.head keys} to the config"
 
 let width = [ "hidden_size"; "n_embd" ]
 let headDim (config: JsonObject) = required width config / required GgufNames.heads config

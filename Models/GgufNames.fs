@@ -272,7 +272,7 @@ module GgufNames =
         | Some found -> found
         | None ->
             let what = $"what GGUF calls the parts of a '{modelType}' is not known"
-            raise (ModelError(what, "model_type", $"known are: {known _.ModelType}"))
+            Config.fail what "model_type" $"known are: {known _.ModelType}"
 
     let private renamed architecture heads (line: WeightName) =
         let cut = line.Name.LastIndexOf '.'

@@ -31,7 +31,7 @@ module GgufRope =
 
         List.init (headDim / 2) divisor
 
-    let private fail what remedy = raise (ModelError(what, "rope_scaling", remedy))
+    let private fail what remedy = Config.fail what "rope_scaling" remedy
 
     // Gemma 3's layers with a window have positions of their own.
     let private inner (name: string) (json: JsonObject) = tryUnbox<JsonObject> json[name]
@@ -166,7 +166,8 @@ module GgufRope =
 
     let private llama3 headDim theta (trained: int) (vector: float32 list) =
         let unknown () =
-            fail $"the divisors in {llama3Tensor} are not LLaMA 3's" "use the model in the Hugging Face layout"
+            let what = $"the divisors in {llama3Tensor} are not LLaMA 3's"
+            raise (ModelError(what, llama3Tensor, "use the model in the Hugging Face layout"))
 
         if vector.IsEmpty || vector.Length <> headDim / 2 then
             unknown ()

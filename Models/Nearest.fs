@@ -27,6 +27,19 @@ let misspelt (key: string) (candidates: string seq) : string option =
 
     candidates |> Seq.tryFind isMeant
 
+/// The candidates that a name of a family and a size may have meant, the best first: few letters differ, or the family is the same.
+let related count (name: string) (candidates: string seq) : string list =
+    let plain (text: string) = text.Replace("-", "").ToLowerInvariant()
+    let family (candidate: string) = candidate.Split('-')[0]
+    let letters candidate = distance (plain name) (plain candidate)
+
+    let isRelated candidate =
+        letters candidate <= max 1 (name.Length / 3)
+        || (plain name).StartsWith(family candidate)
+        || name <> "" && (family candidate).StartsWith(plain name)
+
+    candidates |> Seq.filter isRelated |> Seq.sortBy letters |> Seq.truncate count |> List.ofSeq
+
 /// The candidates most like the name, the best first.
 let names count (name: string) (candidates: string seq) =
     let name = name.ToLowerInvariant()

@@ -313,13 +313,12 @@ module Presets =
         match all |> List.tryFind (fun preset -> preset.Name = name) with
         | Some preset -> preset
         | None ->
-            raise (
-                ModelError(
-                    $"no preset is called '{name}'",
-                    name,
-                    $"the nearest: {Nearest.names 3 name names}; `legato models` lists all"
-                )
-            )
+            let nearest =
+                match Nearest.related 3 name names with
+                | [] -> ""
+                | several -> $"""the nearest: {String.concat ", " several}; """
+
+            raise (ModelError($"no preset is called '{name}'", name, $"{nearest}`legato models` lists all"))
 
     /// The preset's model, under the preset's name.
     let model (preset: Preset) : ModelDef = { Families.ofConfig preset.Config with Name = preset.Name }

@@ -310,3 +310,11 @@ let ``an unknown preset is refused with those that it may have meant`` () =
     let message = mistake (fun () -> Presets.find "gpt2-124M")
     Assert.That(message, Does.StartWith "no preset is called 'gpt2-124M' | gpt2-124M | the nearest: gpt2-124m, ")
     Assert.That(message, Does.EndWith "; `legato models` lists all")
+
+[<TestCase("mistral-7b", "the nearest: mixtral-8x7b; `legato")>]
+[<TestCase("gpt-2-small", "the nearest: gpt2-124m, gpt2-350m, gpt2-774m; `legato")>]
+[<TestCase("bert", "the nearest: bert-")>]
+[<TestCase("qwen", "qwen | `legato")>]
+[<TestCase("", " | `legato")>]
+let ``only presets that are like an unknown one are told`` (name: string) (part: string) =
+    Assert.That(mistake (fun () -> Presets.find name), Does.Contain part)
