@@ -2,6 +2,7 @@
 module Legato.Cli.ErrorReport
 
 open System
+open System.Globalization
 open System.IO
 open Argu
 open Legato.Runtime
@@ -24,19 +25,60 @@ let printAll (mistakes: LegatoException list) =
 /// What Argu says of a command line, without the usage that it appends.
 let private firstLine (message: string) = message.Split('\n').[0].Replace("ERROR: ", "").Trim().TrimEnd('.')
 
-let private quoted (message: string) =
-    match message.Split '\'' with
-    | [| _; word; _ |] -> Some word
-    | _ -> None
+/// What a flag takes that takes a number.
+[<RequireQualifiedAccess>]
+type Number =
+    | Whole of most: bigint
+    | Decimal
 
-/// A whole number that the flag before it is too small for, and the most that it takes.
-let private tooLarge (mostOf: string -> bigint option) (message: string) =
-    match message.Split '\'' with
-    | [| _; flag; _; word; _ |] ->
-        match bigint.TryParse word, mostOf flag with
-        | (true, number), Some most when number > most -> Some(flag, number, most)
-        | _ -> None
-    | _ -> None
+let private isFraction (value: float) = value <> Math.Truncate value
+
+/// The number that a word means which isn't written as a whole one is.
+let private inDigits (word: string) most =
+    match Double.TryParse(word, NumberStyles.Float, CultureInfo.InvariantCulture) with
+    | true, value when Double.IsFinite value && not (isFraction value) && value >= 0.0 && bigint value <= most ->
+        $"write {bigint value}"
+    | _ -> "write digits alone, as in 100"
+
+/// A word that is no number, or one too large, behind a flag that takes one.
+let private notThatNumber where flag (word: string) number =
+    match number, bigint.TryParse word with
+    | Number.Whole _, (true, value) when value.Sign < 0 ->
+        Mistake.at where $"give {flag} a larger number" $"{flag} must be at least 0, not {value}"
+    | Number.Whole most, (true, value) when value > most ->
+        Mistake.at where $"give {flag} a smaller number" $"{flag} must be at most {most}, not {value}"
+    | Number.Whole most, _ -> Mistake.at where (inDigits word most) $"{flag} takes a whole number, and '{word}' is none"
+    | Number.Decimal, _ ->
+        Mistake.at where "write digits, as in 0.5 or 1e-4" $"{flag} takes a number, and '{word}' is none"
+
+/// The names that others give the types of numbers.
+let private otherNames =
+    Map [
+        "float32", "fp32"
+        "float", "fp32"
+        "f32", "fp32"
+        "single", "fp32"
+        "bfloat16", "bf16"
+        "float16", "fp16"
+        "f16", "fp16"
+        "half", "fp16"
+        "q8_0", "q8"
+        "gpu", "cuda"
+    ]
+
+/// A word that is none of those that a flag takes: `what` tells them as <a|b|c>.
+let private notAmong where (what: string) (word: string) =
+    let choices = what.Split('<').[1].Split('>').[0].Split('|')
+    let word = word.ToLowerInvariant()
+
+    let meant =
+        otherNames.TryFind word
+        |> Option.filter (fun name -> Array.contains name choices)
+        |> Option.orElse (Mistake.nearest choices word)
+
+    match meant with
+    | Some meant -> Mistake.at where $"did you mean {meant}?" what
+    | None -> Mistake.at where $"`{where} --help` lists what it takes" what
 
 /// The remedy for a word that a command line shouldn't have.
 let remedy where known word =
@@ -46,17 +88,16 @@ let remedy where known word =
     | Some meant -> $"did you mean {meant}? {help}"
     | None -> help
 
-/// A command line that can't be read, as a mistake: `known` are the flags and verbs that could have been meant, `mostOf` tells
-/// the largest whole number of a flag that takes one.
-let ofCommandLine where (known: string seq) mostOf (error: ArguParseException) =
+/// A command line that can't be read, as a mistake: `known` are the flags and verbs that could have been meant, `numberOf` tells
+/// of a flag the kind of number that it takes.
+let ofCommandLine where (known: string seq) (numberOf: string -> Number option) (error: ArguParseException) =
     let what = firstLine error.Message
-    let isUnknown = what.StartsWith "unrecognized"
-    let word = quoted what |> Option.filter (fun _ -> isUnknown) |> Option.defaultValue ""
 
-    match tooLarge mostOf what with
-    | Some(flag, number, most) ->
-        Mistake.at where $"give {flag} a smaller number" $"{flag} must be at most {most}, not {number}"
-    | None -> Mistake.at where (remedy where known word) what
+    match what.Split '\'' with
+    | [| start; word; _ |] when start.StartsWith "unrecognized" -> Mistake.at where (remedy where known word) what
+    | [| _; flag; _; word; _ |] when (numberOf flag).IsSome -> notThatNumber where flag word (numberOf flag).Value
+    | [| _; _; choices; word; _ |] when choices.Contains '|' -> notAmong where what word
+    | _ -> Mistake.at where (remedy where known "") what
 
 let private printDefect (error: exn) =
     eprintfn "error: a defect of Legato: %s: %s" (error.GetType().Name) error.Message

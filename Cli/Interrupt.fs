@@ -45,30 +45,6 @@ let private ask (signal: PosixSignalContext) =
     elif not (List.contains signal.Signal ignored.Value) then
         Unfinished.TakeBack()
 
-/// A terminal that may close while work goes on: what it doesn't show then is no reason to lose the work.
-type private Terminal(inner: TextWriter) =
-    inherit TextWriter(inner.FormatProvider)
-
-    let unlessClosed write =
-        try
-            write ()
-        with :? IOException ->
-            ()
-
-    override _.Encoding = inner.Encoding
-    override _.Write(letter: char) = unlessClosed (fun () -> inner.Write letter)
-    override _.Write(text: string) = unlessClosed (fun () -> inner.Write text)
-    override _.Write(letters: char[], start, count) = unlessClosed (fun () -> inner.Write(letters, start, count))
-    override _.Flush() = unlessClosed inner.Flush
-
-let private outliveTerminals =
-    lazy
-        (if not Console.IsOutputRedirected then
-             Console.SetOut(new Terminal(Console.Out))
-
-         if not Console.IsErrorRedirected then
-             Console.SetError(new Terminal(Console.Error)))
-
 // The registrations live in this value: collected, they would stop listening.
 let private listening =
     lazy
@@ -81,6 +57,6 @@ let listen () = listening.Force() |> ignore
 /// Cancelled by the first Ctrl-C, which from here on asks for no more than that.
 let token () =
     listen ()
-    outliveTerminals.Force()
+    Output.outliveTerminal ()
     isHeard <- true
     source.Token

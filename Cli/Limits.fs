@@ -81,10 +81,10 @@ let assignments flag (pairs: (string * string) list) where =
     |> List.tryFind (fun (field, value) -> field = "" || value = "")
     |> Option.bind (fun (field, value) ->
         let what =
-            if field = "" then
-                $"{flag} takes KEY=VALUE, and '={value}' has no key"
-            else
-                $"{flag} takes KEY=VALUE, and '{field}' has no value"
+            match field, value with
+            | "", "" -> $"{flag} is given an empty text"
+            | "", _ -> $"{flag} takes KEY=VALUE, and '={value}' has no key"
+            | _ -> $"{flag} takes KEY=VALUE, and '{field}' has no value"
 
         unless false what $"write {flag} KEY=VALUE" where)
     |> Option.orElseWith (fun () -> oneOfEach flag pairs where)
@@ -93,12 +93,19 @@ let assignments flag (pairs: (string * string) list) where =
 let named flag (text: string) =
     unless (text <> "") $"{flag} is given an empty text" $"name what {flag} means, or leave it out"
 
-/// A check on a flag that may be absent.
-let optional check flag value where = value |> Option.bind (fun given -> check flag given where)
-
 /// The main argument, which a verb can't do without.
 let given name (value: string) where =
     unless (value <> "") $"{name} is not given" $"give {name}; `{where} --help` tells what it is" where
+
+/// A path that a verb can't do without, if the flag is given at all.
+let namedPlace flag isGiven (text: string) =
+    if isGiven then
+        unless (text <> "") $"{flag} is given an empty text" $"name what {flag} is to write"
+    else
+        given flag text
+
+/// A check on a flag that may be absent.
+let optional check flag value where = value |> Option.bind (fun given -> check flag given where)
 
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"

@@ -36,9 +36,6 @@ type LegatoArgument =
             | Doctor _ -> "show what Legato sees of this machine"
             | Version -> "print the version"
 
-/// Columns of the help text: fixed, so that it reads the same everywhere.
-let private helpWidth = 100
-
 let private verbOf =
     function
     | [] -> None
@@ -61,12 +58,12 @@ let private parser =
     lazy
         (ArgumentParser.Create<LegatoArgument>(
             programName = "legato",
-            usageStringCharacterWidth = helpWidth,
+            usageStringCharacterWidth = HelpText.width,
             checkStructure = false
         ))
 
 /// The help text of the program, of a verb (`["train"]`) or of an action (`["tokenize"; "train"]`).
-let help words = (fst (find parser.Value words)).PrintUsage(usageStringCharacterWidth = helpWidth)
+let help words = (fst (find parser.Value words)).PrintUsage(usageStringCharacterWidth = HelpText.width)
 
 /// Every text that `help` can give, by the words that ask for it.
 let helpTopics () =
@@ -93,10 +90,12 @@ let private typeOf (parser: ArgumentParser) flag =
     |> Option.bind (fun case -> case.UnionCaseInfo.GetFields() |> Array.tryHead)
     |> Option.map _.PropertyType
 
-let private mostOf parser flag =
+let private numberOf parser flag =
     match typeOf parser flag with
-    | Some whole when whole = typeof<int> -> Some(bigint Int32.MaxValue)
-    | Some whole when whole = typeof<uint64> -> Some(bigint UInt64.MaxValue)
+    | Some kind when kind = typeof<int> -> Some(ErrorReport.Number.Whole(bigint Int32.MaxValue))
+    | Some kind when kind = typeof<int64> -> Some(ErrorReport.Number.Whole(bigint Int64.MaxValue))
+    | Some kind when kind = typeof<uint64> -> Some(ErrorReport.Number.Whole(bigint UInt64.MaxValue))
+    | Some kind when kind = typeof<float> -> Some ErrorReport.Number.Decimal
     | _ -> None
 
 let private placeOf path = String.concat " " ("legato" :: path)
@@ -114,12 +113,12 @@ let private commas words =
 
 let private unreadable words (error: ArguParseException) =
     let parser, path = find parser.Value words
-    ErrorReport.print (ErrorReport.ofCommandLine (placeOf path) (namesOf parser) (mostOf parser) error)
+    ErrorReport.print (ErrorReport.ofCommandLine (placeOf path) (namesOf parser) (numberOf parser) error)
 
 let private version () = Assembly.GetExecutingAssembly().GetName().Version.ToString 3
 
 /// Runs a verb on its options, or reports what is wrong with them.
-let private perform (run: 'Options -> int) (options: Result<'Options, LegatoException list>) =
+let private runOn (run: 'Options -> int) (options: Result<'Options, LegatoException list>) =
     match options with
     | Ok options -> run options
     | Error mistakes -> ErrorReport.printAll mistakes
@@ -130,21 +129,23 @@ type ModelVerbs = {
     Train: TrainOptions.TrainOptions -> int
     Generate: Generate.GenerateOptions -> int
     Plan: PlanVerb.PlanOptions -> int
+    /// A verb's help text, from what its flags say.
+    Help: string list -> string -> string
 }
 
 let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     match given.GetAllResults() with
-    | Train flags :: _ -> perform verbs.Train (Train.options flags)
-    | Generate flags :: _ -> perform verbs.Generate (Generate.options flags)
-    | Plan flags :: _ -> perform verbs.Plan (PlanVerb.options flags)
-    | Verify flags :: _ -> perform Verify.run (Verify.options flags)
-    | Bench flags :: _ -> perform BenchRun.run (Bench.options flags)
-    | Tokenize flags :: _ -> perform Tokenize.run (Tokenize.options flags)
-    | Models flags :: _ -> perform ModelsVerb.run (ModelsVerb.options flags)
-    | Inspect flags :: _ -> perform Inspect.run (Inspect.options flags)
-    | Export flags :: _ -> perform Export.run (Export.options flags)
-    | Convert flags :: _ -> perform Convert.run (Convert.options flags)
-    | Doctor flags :: _ -> perform Doctor.run (Doctor.options flags)
+    | Train flags :: _ -> runOn verbs.Train (Train.options flags)
+    | Generate flags :: _ -> runOn verbs.Generate (Generate.options flags)
+    | Plan flags :: _ -> runOn verbs.Plan (PlanVerb.options flags)
+    | Verify flags :: _ -> runOn Verify.run (Verify.options flags)
+    | Bench flags :: _ -> runOn BenchRun.run (Bench.options flags)
+    | Tokenize flags :: _ -> runOn Tokenize.run (Tokenize.options flags)
+    | Models flags :: _ -> runOn ModelsVerb.run (ModelsVerb.options flags)
+    | Inspect flags :: _ -> runOn Inspect.run (Inspect.options flags)
+    | Export flags :: _ -> runOn Export.run (Export.options flags)
+    | Convert flags :: _ -> runOn Convert.run (Convert.options flags)
+    | Doctor flags :: _ -> runOn Doctor.run (Doctor.options flags)
     | Version :: _ ->
         printfn "legato %s" (version ())
         0
@@ -152,8 +153,7 @@ let private dispatch verbs (given: ParseResults<LegatoArgument>) =
         printfn "%s" (help [])
         ErrorReport.userMistake
 
-/// Does what the words say, with these verbs in the place of the program's own.
-let runWith verbs (words: string list) =
+let private perform (verbs: ModelVerbs) (words: string list) =
     try
         DebugLevel.Current |> ignore
         Interrupt.listen ()
@@ -165,12 +165,25 @@ let runWith verbs (words: string list) =
         | mistakes -> ErrorReport.printAll mistakes
     with
     | :? ArguParseException as request when request.ErrorCode = ErrorCode.HelpText ->
-        printfn "%s" request.Message
+        printfn "%s" (verbs.Help (snd (find parser.Value words)) request.Message)
         0
     | :? ArguParseException as error -> unreadable words error
-    | error -> ErrorReport.ofException error
 
-let private own = { Train = TrainRun.run; Generate = GenerateRun.run; Plan = PlanVerb.run }
+/// Does what the words say, with these verbs in the place of the program's own.
+let runWith verbs words =
+    Output.guard ()
+
+    try
+        perform verbs words
+    with error ->
+        ErrorReport.ofException error
+
+let private own = {
+    Train = TrainRun.run
+    Generate = GenerateRun.run
+    Plan = PlanVerb.run
+    Help = fun _ text -> text
+}
 
 /// The program: its words in, its exit code out.
 let main words =

@@ -93,19 +93,25 @@ type Script private () =
         | [ "--help" ] -> true
         | _ -> false
 
-    static let perform fit plan =
+    static let perform fit plan fitsAny =
         let name, call, words = words ()
 
         if isQuestion words then
             printfn "%s" (usage name call)
             exit (if words.IsEmpty then ErrorReport.userMistake else 0)
 
-        let verbs: Program.ModelVerbs = { Train = train call name fit; Generate = generate name fit; Plan = plan }
+        let verbs: Program.ModelVerbs = {
+            Train = train call name fit
+            Generate = generate name fit
+            Plan = plan
+            Help = HelpText.ofScript call fitsAny
+        }
+
         exit (Program.runWith verbs words)
 
     /// Gives the script the program's verbs.
     /// <param name="model">The model for a vocabulary of so many tokens: those of the tokenizer that it is trained with.</param>
-    static member run(model: int -> ModelDef) : unit = perform model (planAny model)
+    static member run(model: int -> ModelDef) : unit = perform model (planAny model) true
 
     /// Gives the script the program's verbs; the tokenizer must have the model's vocabulary.
-    static member run(model: ModelDef) : unit = perform (fun _ -> model) (planOne model)
+    static member run(model: ModelDef) : unit = perform (fun _ -> model) (planOne model) false

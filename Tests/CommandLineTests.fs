@@ -33,7 +33,24 @@ let private mistakes =
         "an unknown verb", [ "trian" ], [ "'trian'"; "did you mean train" ]
         "an unknown flag", [ "train"; "--stpes"; "3" ], [ "'--stpes'"; "did you mean --steps" ]
         "an unknown flag after a list", [ "train"; "--data"; "a"; "--stpes" ], [ "'--stpes'" ]
-        "a word for a number", [ "train"; "--steps"; "many" ], [ "--steps"; "'many'" ]
+        "a word for a number", [ "train"; "--steps"; "many" ], [ "--steps takes a whole number, and 'many' is none" ]
+        "a power of ten for a whole number", [ "train"; "--steps"; "1e3" ], [ "'1e3' is none"; "write 1000" ]
+        "a fraction for a whole number", [ "train"; "--steps"; "0,5" ], [ "takes a whole number, and '0,5' is none" ]
+        "a word for a decimal", [ "train"; "--lr"; "fast" ], [ "--lr takes a number, and 'fast' is none" ]
+        "a seed below zero", [ "generate"; "m"; "--seed"; "-1" ], [ "--seed must be at least 0, not -1" ]
+        "another name of a precision", [ "train"; "--precision"; "float32" ], [ "'float32'"; "did you mean fp32?" ]
+        "a misspelt choice", [ "train"; "--schedule"; "cosin" ], [ "did you mean cosine?" ]
+        "a folder to export to without a name",
+        [ "export"; "m"; "--out"; "" ],
+        [ "--out is given an empty text"; "legato export" ]
+        "a place to convert to without a name",
+        [ "convert"; "m"; "--out"; "" ],
+        [ "--out is given an empty text"; "legato convert" ]
+        "no place to convert to", [ "convert"; "m" ], [ "--out is not given" ]
+        "nothing to set", [ "train"; "--set"; "" ], [ "--set is given an empty text"; "--set KEY=VALUE" ]
+        "two spellings of a key",
+        [ "plan"; "llama-tiny"; "--set"; "n_layer=2"; "--set"; "num_hidden_layers=3" ],
+        [ "num_hidden_layers and n_layer are spellings of one key"; "set num_hidden_layers alone" ]
         "a number out of range", [ "train"; "--steps"; "0" ], [ "--steps must be at least 1, not 0"; "legato train" ]
         "two mistakes at once", [ "train"; "--lr"; "0"; "--beta1"; "1" ], [ "--lr"; "--beta1" ]
         "an infinite number", [ "train"; "--lr"; "1e400" ], [ "--lr is too large"; "smaller" ]
@@ -312,6 +329,53 @@ let ``a debug level that is none is told before anything else`` (level: string) 
     child.WaitForExit()
     Assert.That(child.ExitCode, Is.EqualTo 2, errors)
     Assert.That(errors, Does.Contain($"'{level}' is no debug level").And.Contain("LEGATO_DEBUG").And.Contain "0 to 4")
+
+[<TestCase("plan llama-tiny >/dev/full", "the standard output")>]
+[<TestCase("train --help >/dev/full", "the standard output")>]
+[<TestCase("--version >/dev/full", "the standard output")>]
+[<TestCase("plan nothing 2>/dev/full", "")>]
+let ``output that a device has no room for ends with 2`` (words: string) (part: string) =
+    if not (OperatingSystem.IsLinux()) then
+        Assert.Ignore "only Linux has a device that is always full"
+
+    let program = Path.ChangeExtension(typeof<Program.LegatoArgument>.Assembly.Location, ".dll")
+
+    let info =
+        Diagnostics.ProcessStartInfo("sh", [ "-c"; $"dotnet '{program}' {words}" ], RedirectStandardError = true)
+
+    use child = Diagnostics.Process.Start info
+    let errors = child.StandardError.ReadToEnd()
+    child.WaitForExit()
+    Assert.That(child.ExitCode, Is.EqualTo 2, errors)
+    Assert.That(errors, Does.Contain(part).And.Not.Contain "   at ")
+
+[<TestCase("train", true, "<model> --set")>]
+[<TestCase("plan", true, "--set")>]
+[<TestCase("plan", false, "<model> --set --vocab")>]
+[<TestCase("generate", true, "")>]
+let ``a script's help leaves out what the script refuses, and nothing else`` (verb: string) isAny (unread: string) =
+    let whole = Program.help [ verb ]
+    let told = HelpText.ofScript "dotnet fsi my.fsx" isAny [ verb ] whole
+    let unread = unread.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+
+    let arguments (text: string) = [
+        for found in Text.RegularExpressions.Regex.Matches(text, @"(?m)^    (--[\w-]+|<model>)") ->
+            found.Groups[1].Value
+    ]
+
+    let usage (text: string) = [
+        for found in Text.RegularExpressions.Regex.Matches(text.Split("\n\n")[0], @"\[(--[\w-]+|<model>)") ->
+            found.Groups[1].Value
+    ]
+
+    Assert.That(arguments told, Is.EqualTo<string list>(arguments whole |> List.except unread))
+    Assert.That(usage told, Is.EqualTo<string list>(usage whole |> List.except unread))
+    Assert.That(told, Does.StartWith $"USAGE: dotnet fsi my.fsx {verb} [--help]")
+    Assert.That(told.Contains "MODEL:", Is.EqualTo(not (Array.contains "<model>" unread)))
+    Assert.That(told, Does.Not.Contain "a preset or a checkpoint folder")
+
+    for line in told.Split '\n' do
+        Assert.That(line.Length, Is.LessThanOrEqualTo HelpText.width)
 
 [<TestCase(59.9, "0:00:59"); TestCase(3_661.0, "1:01:01"); TestCase(90_061.0, "25:01:01")>]
 let ``the time that is left counts hours beyond a day`` (seconds: float) (text: string) =

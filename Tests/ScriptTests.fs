@@ -1,6 +1,7 @@
 /// A script that declares its own model and has the program's verbs, run as a user runs it.
 module Legato.Tests.ScriptTests
 
+open System
 open System.Diagnostics
 open System.IO
 open System.Text.Json
@@ -71,7 +72,7 @@ let ``a script tells the verbs that its model has`` () =
     Assert.That(printed, Does.Not.Contain "inspect")
     let code, printed, _ = script [ "--"; "train"; "--help" ]
     Assert.That(code, Is.Zero)
-    Assert.That(printed, Does.Contain "--warmup")
+    Assert.That(printed, Does.Contain("--warmup").And.Not.Contain("--set").And.Not.Contain "MODEL")
 
 [<Test; Category "Heavy">]
 let ``a script's model is planned from its declaration alone`` () =
@@ -80,3 +81,33 @@ let ``a script's model is planned from its declaration alone`` () =
     let code, _, errors = script [ "plan"; "--train" ]
     Assert.That(code, Is.EqualTo 2)
     Assert.That(errors, Does.Contain "--vocab N")
+
+/// A stop signal reaches a terminal's whole group, and F# Interactive passes it on to the script besides.
+[<TestCase("INT"); TestCase("TERM"); TestCase("HUP"); Category "Heavy">]
+let ``a script that is told to stop keeps a checkpoint`` (signal: string) =
+    if not (OperatingSystem.IsLinux()) then
+        Assert.Ignore "setsid makes the script and F# Interactive a group of processes"
+
+    TrainFixture.inFolder (fun folder ->
+        let run = Path.Combine(folder, "run")
+        let path = Path.Combine(Repository.root, "Models", "shakespeare.fsx")
+        let data = TrainFixture.write folder "text.txt" TrainFixture.text
+        let words = [ "train"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ TrainFixture.small
+
+        let info = ProcessStartInfo("setsid", [ "dotnet"; "fsi"; path ] @ words, RedirectStandardError = true)
+
+        use child = Process.Start info
+        let metrics = Path.Combine(run, "metrics.jsonl")
+        let isUnderWay () = File.Exists metrics && File.ReadLines metrics |> Seq.length > 3
+
+        Assert.That(
+            Threading.SpinWait.SpinUntil((fun () -> isUnderWay ()), TimeSpan.FromMinutes 1.0),
+            "it never began"
+        )
+
+        use told = Process.Start("sh", [ "-c"; $"kill -s {signal} -- -{child.Id}" ])
+        let errors = child.StandardError.ReadToEnd()
+        child.WaitForExit()
+        Assert.That(errors, Does.Contain("is kept").And.Contain $"train --resume {run}")
+        // `dotnet`, which is all that waits for F# Interactive, doesn't outlive the end of its terminal.
+        Assert.That(child.ExitCode, Is.EqualTo(if signal = "HUP" then 129 else 130), errors))

@@ -33,10 +33,13 @@ let private apply options argument =
     | Out path -> { options with Out = path }
     | Precision precision -> { options with Precision = Some precision }
 
-let private checks options = [ Limits.given "MODEL" options.Model; Limits.given "--out" options.Out ]
+let private checks (arguments: ConvertArgument list) options = [
+    Limits.given "MODEL" options.Model
+    Limits.namedPlace "--out" (arguments |> List.exists _.IsOut) options.Out
+]
 
 let options (given: ParseResults<ConvertArgument>) : Result<ConvertOptions, LegatoException list> =
-    Arguments.options where apply { Model = ""; Out = ""; Precision = None } (fun _ -> checks) given
+    Arguments.options where apply { Model = ""; Out = ""; Precision = None } checks given
 
 let run (options: ConvertOptions) =
     let source = ModelSource.find options.Model

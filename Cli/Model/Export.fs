@@ -46,15 +46,15 @@ let private notGguf (out: string) where =
     else
         None
 
-let private checks options = [
+let private checks (arguments: ExportArgument list) options = [
     Limits.given "MODEL" options.Model
-    Limits.given "--out" options.Out
+    Limits.namedPlace "--out" (arguments |> List.exists _.IsOut) options.Out
     notGguf options.Out
     Limits.above 0.0 "--shard-size" (float options.ShardBytes)
 ]
 
 let options (given: ParseResults<ExportArgument>) : Result<ExportOptions, LegatoException list> =
-    Arguments.options where apply defaults (fun _ -> checks) given
+    Arguments.options where apply defaults checks given
 
 let private stored precision =
     match precision with

@@ -118,8 +118,8 @@ let private heard kinds flag isGiven options =
     let readers = List.map spelled kinds
     Limits.readBy (List.contains options.Kind kinds) flag isGiven $"--kind {spelled options.Kind}" readers
 
-let private checks options = [
-    Limits.given "--out" options.Out
+let private checks (arguments: TokenizeTrainArgument list) options = [
+    Limits.namedPlace "--out" (arguments |> List.exists _.IsOut) options.Out
     Limits.optional (Limits.atLeast 1) "--vocab" options.Vocabulary
     Limits.optional (Limits.atLeast 0) "--indentation" options.Indentation
     Limits.optional (Limits.atLeast 1) "--min-frequency" options.MinimumFrequency
@@ -134,7 +134,7 @@ let private checks options = [
 ]
 
 let options (given: ParseResults<TokenizeTrainArgument>) : Result<TokenizeTrainOptions, LegatoException list> =
-    Arguments.options where apply defaults (fun _ -> checks) given
+    Arguments.options where apply defaults checks given
 
 let private kindOf kind =
     match kind with
