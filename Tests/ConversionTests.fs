@@ -179,7 +179,7 @@ let ``what GGUF can't say is refused`` (name: string) (before: string) (after: s
         File.WriteAllText(Path.Combine(home, "config.json"), config.Replace(before, after))
         let outcome = Invocation.legato [ "convert"; home; "--out"; Path.Combine(home, "m.gguf") ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
-        Assert.That(outcome.Errors, Does.Contain part))
+        Assert.That(outcome.Errors, Does.Contain(part).And.Contain(Path.Combine(home, "config.json"))))
 
 /// How far the logits of a file are from those of its original, as a share of the largest.
 let private loss name file =
@@ -411,3 +411,28 @@ let ``a folder with a file's name is told as one`` () =
         let outcome = Invocation.legato [ "inspect"; folder ]
         Assert.That(outcome.ExitCode, Is.EqualTo 2)
         Assert.That(outcome.Errors, Does.Contain("this is a folder").And.Contain "remedy: "))
+
+[<TestCase("tokenizer.json"); TestCase("tokenizer_config.json"); TestCase("generation_config.json")>]
+let ``a file that is cut short is not copied`` (name: string) =
+    inFolder (fun home ->
+        let folder, copy = Path.Combine(home, "m"), Path.Combine(home, "copy")
+        Directory.CreateDirectory folder |> ignore
+        withTokenizer "llama" folder
+        File.WriteAllText(Path.Combine(folder, name), "{ \"version\":")
+        let outcome = Invocation.legato [ "export"; folder; "--out"; copy ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain("the file is no JSON").And.Contain(Path.Combine(folder, name)))
+        Assert.That(copy, Does.Not.Exist))
+
+[<Test>]
+let ``of a tokenizer that Legato can't read an export says so and copies it`` () =
+    inFolder (fun home ->
+        let folder, copy = Path.Combine(home, "m"), Path.Combine(home, "copy")
+        Directory.CreateDirectory folder |> ignore
+        withTokenizer "llama" folder
+        let foreign = "{ \"model\": { \"type\": \"Syllables\" } }"
+        File.WriteAllText(Path.Combine(folder, "tokenizer.json"), foreign)
+        let outcome = Invocation.legato [ "export"; folder; "--out"; copy ]
+        Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+        Assert.That(outcome.Errors, Does.Contain("Legato can't read it").And.Contain "Syllables")
+        Assert.That(File.ReadAllText(Path.Combine(copy, "tokenizer.json")), Is.EqualTo foreign))

@@ -58,3 +58,18 @@ let ``the parts of a layer add up, and the files' bytes are told`` () =
     let stored = model.GetProperty("stored")[0]
     Assert.That(stored.GetProperty("bytes").GetInt64(), Is.EqualTo(4L * sizes["model"]))
     Assert.That(stored.GetProperty("type").GetString(), Is.EqualTo "F32")
+
+[<TestCase("\"hidden_size\": 64", "\"hidden_size\": 32", "wrong shape")>]
+[<TestCase("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "missing: ")>]
+[<TestCase("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "unknown: ")>]
+let ``weights that aren't those of the config are told, beside what both say`` before after part =
+    TrainFixture.inFolder (fun folder ->
+        let checkpoint = Path.Combine(Repository.root, "Tests", "Goldens", "checkpoints", "llama")
+        File.Copy(Path.Combine(checkpoint, "model.safetensors"), Path.Combine(folder, "model.safetensors"))
+        let config = File.ReadAllText(Path.Combine(checkpoint, "config.json"))
+        Assert.That(config, Does.Contain(before: string))
+        TrainFixture.write folder "config.json" (config.Replace(before, (after: string))) |> ignore
+        let outcome = Invocation.legato [ "inspect"; folder ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Output, Does.Contain("total").And.Contain "stored: ")
+        Assert.That(outcome.Errors, Does.Contain("does not fit the model").And.Contain(part: string)))

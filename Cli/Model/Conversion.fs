@@ -2,6 +2,7 @@
 module Legato.Cli.Conversion
 
 open System.IO
+open System.Text.Json
 open System.Text.Json.Nodes
 open Legato.Cli.ModelSource
 open Legato.Compiler
@@ -16,7 +17,8 @@ let private speech = "generation_config.json"
 
 let private description model = (CompiledModel model :> IPlanSource).Model
 
-let private hub (source: Source) = description (guarded (fun () -> Families.ofConfig source.Config))
+let private guardedAt (source: Source) work = guardedIn source.Folder work
+let private hub (source: Source) = description (guardedAt source (fun () -> Families.ofConfig source.Config))
 
 /// The model as a checkpoint has it and as a folder is to have it: parts for training alone are kept where they are there.
 let private kept (source: Source) weights =
@@ -71,6 +73,25 @@ let private holdsTokenizer (path: string) =
     use file = new GgufFile(path)
     file.Metadata.Keys |> Seq.exists _.StartsWith("tokenizer.")
 
+/// A file that a copy must not spread.
+let private requireJson (file: string) =
+    if file.EndsWith ".json" then
+        try
+            JsonDocument.Parse(File.ReadAllBytes file).Dispose()
+        with :? JsonException as e ->
+            let line = e.LineNumber.GetValueOrDefault() + 1L
+            let remedy = "put the whole file there, or take it away to write the folder without"
+            raise (LegatoException($"the file is no JSON: line {line} can't be read", file, remedy, e))
+
+/// One that Legato can't read may be one of another kind, which other programs read.
+let private noteUnreadable (from: string) =
+    if Tokenizer.IsIn from then
+        try
+            Tokenizer.Load from |> ignore
+        with :? LegatoException as e ->
+            eprintfn "note: the tokenizer is copied as it lies, and Legato can't read it: %s" e.What
+            e.Where |> Option.ofObj |> Option.iter (eprintfn "  where: %s")
+
 let private copyText (from: string) folder =
     if GgufFile.IsNamed from then
         if holdsTokenizer from then
@@ -79,10 +100,13 @@ let private copyText (from: string) folder =
         match List.ofSeq (Tokenizer.FilesIn from) with
         | [] when Tokenizer.IsIn from -> (Tokenizer.Load from).Save folder
         | names ->
+            noteUnreadable from
+
             for name in speech :: names do
                 let file, copy = Path.Combine(from, name), Path.Combine(folder, name)
 
                 if File.Exists file then
+                    requireJson file
                     Directory.CreateDirectory(Path.GetDirectoryName copy) |> ignore
                     File.Copy(file, copy)
 
@@ -133,10 +157,10 @@ let toGguf (source: Source) (precision: StoredPrecision option) (file: string) =
     requireNew file
     let from = weightsOf source
     LaterLayers.noteUnread source
-    let model = guarded (fun () -> Families.ofConfig source.Config)
-    let renamed = guarded (fun () -> description (GgufModel.named model))
+    let model = guardedAt source (fun () -> Families.ofConfig source.Config)
+    let renamed = guardedAt source (fun () -> description (GgufModel.named model))
     let name = Path.GetFileNameWithoutExtension file
-    let metadata, constants = guarded (fun () -> GgufModel.describe name source.Config)
+    let metadata, constants = guardedAt source (fun () -> GgufModel.describe name source.Config)
     use weights = HubCheckpoint.Open from
 
     let matrices, mark =

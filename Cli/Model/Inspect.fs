@@ -148,4 +148,6 @@ let run (options: InspectOptions) =
     else
         print model family parts stored
 
+    // What the config counts and what lies there are both of use where they differ.
+    source.Folder |> Option.iter (fun path -> HubCheckpoint.RequireFit(path, model))
     0

@@ -37,7 +37,7 @@ let guarded (work: unit -> 'T) =
         raise (LegatoException(what, where, remedy, mistake))
 
 /// As `guarded`, for what is wrong with a config that lies in a folder: told with the file's path.
-let private guardedIn (folder: string option) (work: unit -> 'T) =
+let guardedIn (folder: string option) (work: unit -> 'T) =
     try
         work ()
     with ModelError(what, where, remedy) as mistake ->

@@ -168,7 +168,11 @@ let private mostNamed = 3
 
 let private named (paths: string list) =
     let first = paths |> List.truncate mostNamed |> String.concat ", "
-    if paths.Length > mostNamed then $"{first} and {paths.Length - mostNamed} more" else first
+
+    if paths.Length > mostNamed then
+        $"{first} and {paths.Length - mostNamed} more"
+    else
+        first
 
 let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellation =
     match text with

@@ -57,8 +57,7 @@ let tellingWhole place (work: unit -> 'T) =
             raise (LegatoException(mistake.What, mistake.Where, String.concat "; " remedy, mistake))
 
 /// Whether a run has taken a step, which its metrics tell of.
-let private hasBegun (run: RunFolder) =
-    File.Exists run.MetricsFile && FileInfo(run.MetricsFile).Length > 0L
+let private hasBegun (run: RunFolder) = File.Exists run.MetricsFile && FileInfo(run.MetricsFile).Length > 0L
 
 /// Removes what a run that never began has made, and nothing else that lies in its folder. The caller holds the run's lock.
 let private withdraw place (run: RunFolder) =

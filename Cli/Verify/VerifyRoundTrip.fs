@@ -64,7 +64,7 @@ let private otherTensors (before: string) (after: string) =
 /// <exception cref="LegatoException">There is no folder for temporary files.</exception>
 let private temporary () =
     try
-        Directory.CreateTempSubdirectory "legato-round-trip-"
+        (Directory.CreateTempSubdirectory "legato-round-trip-").FullName
     with
     | :? IOException
     | :? UnauthorizedAccessException as error ->
@@ -74,12 +74,12 @@ let private temporary () =
 /// <exception cref="LegatoException">The model has no weights, or can't be read or written.</exception>
 let compare (device: IDevice) precision (model: string) : Comparison list =
     let source = ModelSource.find model
-    let home = temporary ()
-    let remove () = AtomicWrite.TryRemove(fun () -> home.Delete true)
-    use _ = Unfinished.Register remove
+    let home = ref ""
+    let remove () = AtomicWrite.TryRemoveFolder home.Value
+    use _ = Unfinished.Begin((fun () -> home.Value <- temporary ()), remove)
 
     try
-        let copy = Path.Combine(home.FullName, "model")
+        let copy = Path.Combine(home.Value, "model")
         Conversion.toFolder source None HubCheckpoint.ShardBytes copy
         let before = logits device precision source
         let after = logits device precision (ModelSource.find copy)

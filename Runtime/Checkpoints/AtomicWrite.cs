@@ -14,8 +14,17 @@ public static partial class AtomicWrite
     /// <summary>And those of folders that are about to be replaced with this.</summary>
     private const string ReplacedPrefix = TemporaryPrefix + "replaced-";
 
+    private const int MostTries = 5;
+    private const int MillisecondsBetweenTries = 10;
+
     /// <exception cref="LegatoException">The folder is missing, may not be written, or the disk is full.</exception>
-    public static void File(string path, Action<FileStream> write)
+    public static void File(string path, Action<FileStream> write) => File(path, write, isNew: false);
+
+    /// <summary>As <see cref="File(string, Action{FileStream})"/>, but a file of that name stays.</summary>
+    /// <exception cref="LegatoException">As there; or something stands there, be it that it was put there meanwhile.</exception>
+    public static void NewFile(string path, Action<FileStream> write) => File(path, write, isNew: true);
+
+    private static void File(string path, Action<FileStream> write, bool isNew)
     {
         string full = Path.GetFullPath(path);
         if (Path.EndsInDirectorySeparator(full))
@@ -39,13 +48,13 @@ public static partial class AtomicWrite
                 write(stream);
                 stream.Flush(flushToDisk: true);
             }
-            System.IO.File.Move(temporary, full, overwrite: true);
+            System.IO.File.Move(temporary, full, overwrite: !isNew);
             FlushFolder(folder);
         }
         catch (Exception e)
         {
             Undo();
-            throw Translate(e, path);
+            throw isNew && e is IOException && System.IO.File.Exists(full) ? Taken(path, e) : Translate(e, path);
         }
     }
 
@@ -161,7 +170,7 @@ public static partial class AtomicWrite
         IReadOnlyList<string> missing = Missing(parent);
         void Undo()
         {
-            TryRemove(() => DeleteFolder(temporary));
+            TryRemoveFolder(temporary);
             TryRemove(() => PutBack(replaced, full));
             RemoveEmpty(missing);
         }
@@ -200,9 +209,11 @@ public static partial class AtomicWrite
         }
         catch (IOException e)
         {
-            throw new LegatoException("there is something already", path, "choose a name that is free", e);
+            throw Taken(path, e);
         }
     }
+
+    private static LegatoException Taken(string path, Exception inner) => new("there is something already", path, "choose a name that is free", inner);
 
     /// <summary>
     /// Clears a folder of what processes that were killed had begun to write there; one that was killed while it replaced a folder
@@ -255,6 +266,20 @@ public static partial class AtomicWrite
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+        }
+    }
+
+    /// <summary>
+    /// The same of a folder with all that is in it. Where a process is told to end, work that is under way may still write there, or
+    /// remove it too.
+    /// </summary>
+    public static void TryRemoveFolder(string path)
+    {
+        for (int tries = 0; tries < MostTries && Directory.Exists(path); tries++)
+        {
+            if (tries > 0)
+                Thread.Sleep(MillisecondsBetweenTries);
+            TryRemove(() => DeleteFolder(path));
         }
     }
 

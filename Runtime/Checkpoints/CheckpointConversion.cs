@@ -26,7 +26,7 @@ public static class CheckpointConversion
             WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), (_, _, held) => (precision ?? held).TensorType()),
             shardBytes);
 
-    /// <summary>Writes a GGUF file. Vectors, biases, position embeddings and routers stay in float32, since its readers expect them so.</summary>
+    /// <summary>Writes a GGUF file that isn't there yet. Vectors, biases, position embeddings and routers stay in float32, since its readers expect them so.</summary>
     /// <param name="matrices">The type of matrices; null: what holds the stored ones without loss.</param>
     /// <param name="metadata">Keys and values, as <see cref="GgufWriter"/> takes them.</param>
     /// <param name="constants">Tensors that hold no weights, in float32.</param>
@@ -45,6 +45,6 @@ public static class CheckpointConversion
         }
         IEnumerable<TensorToWrite> weights = WeightSaver.Tensors(to, new StoredSlices(checkpoint, from), Encode);
         GgufWriter.Write(path, metadata, weights.Concat(constants.Select(c => new TensorToWrite(
-            c.Key, TensorType.F32, [c.Value.Length], stream => stream.Write(MemoryMarshal.AsBytes<float>(c.Value))))));
+            c.Key, TensorType.F32, [c.Value.Length], stream => stream.Write(MemoryMarshal.AsBytes<float>(c.Value))))), isNew: true);
     }
 }

@@ -12,12 +12,15 @@ public static class GgufWriter
     /// <param name="metadata">
     /// Values by key: uint, int, float, bool, string, or an array of strings, floats or ints.
     /// </param>
+    /// <param name="isNew">Whether a file that stands there is left alone.</param>
     /// <exception cref="LegatoException">It can't be written.</exception>
-    public static void Write(string path, IEnumerable<KeyValuePair<string, object>> metadata, IEnumerable<TensorToWrite> tensors)
+    public static void Write(
+        string path, IEnumerable<KeyValuePair<string, object>> metadata, IEnumerable<TensorToWrite> tensors, bool isNew = false)
     {
         KeyValuePair<string, object>[] entries = [.. metadata];
         TensorToWrite[] all = [.. tensors];
-        AtomicWrite.File(path, stream =>
+        Action<string, Action<FileStream>> write = isNew ? AtomicWrite.NewFile : AtomicWrite.File;
+        write(path, stream =>
         {
             using (var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true))
             {

@@ -44,6 +44,14 @@ public static class HubCheckpoint
             folder, WeightSaver.Tensors(model, new DeviceSlices(parameter), (_, _, held) => held.TensorType()), shardBytes);
     }
 
+    /// <summary>Refuses a folder or a GGUF file whose weights aren't the model's; none is read.</summary>
+    /// <exception cref="LegatoException">As of <see cref="Load"/>.</exception>
+    public static void RequireFit(string path, ModelDescription model)
+    {
+        using ITensorSource checkpoint = Open(path);
+        _ = WeightMatch.Find(checkpoint, model, _ => ScalarType.F32);
+    }
+
     /// <summary>Whether a checkpoint has a tensor under every name that a model gives its weights.</summary>
     public static bool HoldsAll(ITensorSource checkpoint, ModelDescription model)
     {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using Legato.Runtime.Devices;
 using Legato.Runtime.Plans;
@@ -39,6 +40,8 @@ public sealed class ModelMemory(IDevice device) : IDisposable
 {
     private readonly Dictionary<string, IDeviceMemory> byName = new(StringComparer.Ordinal);
     private readonly Dictionary<string, PlanBuffer> declared = new(StringComparer.Ordinal);
+    // Weights are loaded by several threads.
+    private readonly ConcurrentDictionary<string, bool> given = new(StringComparer.Ordinal);
 
     public IDevice Device => device;
 
@@ -65,11 +68,15 @@ public sealed class ModelMemory(IDevice device) : IDisposable
     /// <summary>The parameter of that path; in float32 if a training plan keeps masters.</summary>
     public ParameterMemory Parameter(string path)
     {
+        given.TryAdd(path, true);
         var stored = new ParameterMemory(byName[path], declared[path].Type);
         return byName.TryGetValue(MasterWeights.Prefix + path, out IDeviceMemory? master)
             ? new ParameterMemory(new MasterMemory(master, stored), ScalarType.F32)
             : stored;
     }
+
+    /// <summary>A parameter that nobody has asked for, and thus nobody written: null once the weights are loaded.</summary>
+    public string? Unwritten => Buffers(BufferClass.Parameter).FirstOrDefault(buffer => !given.ContainsKey(buffer.Name))?.Name;
 
     /// <summary>The buffers of a class, by name.</summary>
     public IEnumerable<PlanBuffer> Buffers(BufferClass kind) =>

@@ -8,11 +8,19 @@ public static class Unfinished
 
     /// <summary>Keeps in mind how a piece of work is taken back, until what this gives is disposed.</summary>
     /// <param name="undo">Called from another thread while the work is under way; throws nothing.</param>
-    public static IDisposable Register(Action undo)
+    public static IDisposable Register(Action undo) => Begin(() => { }, undo);
+
+    /// <summary>The same for work that is begun here: it isn't begun once all is taken back.</summary>
+    /// <param name="begin">Leaves nothing where it throws.</param>
+    /// <param name="undo">As of <see cref="Register"/>.</param>
+    public static IDisposable Begin(Action begin, Action undo)
     {
         var entry = new Entry(undo);
         lock (Gate)
+        {
+            begin();
             Entries.Add(entry);
+        }
         return entry;
     }
 

@@ -21,6 +21,7 @@ public sealed record GeneratorSizes(int Batch, int Context, int Chunk = 512, str
 public sealed class Generator : IDisposable
 {
     private readonly ModelDescription model;
+    private readonly ModelMemory memory;
     private readonly GeneratorSizes sizes;
     private readonly Tokenizer? tokenizer;
     private readonly CachedModel prefill;
@@ -38,7 +39,7 @@ public sealed class Generator : IDisposable
     /// <exception cref="LegatoException">The plan source refuses the sizes.</exception>
     public Generator(IPlanSource plans, ModelMemory memory, GeneratorSizes sizes, Tokenizer? tokenizer = null)
     {
-        (model, this.sizes, this.tokenizer) = (plans.Model, sizes, tokenizer);
+        (model, this.memory, this.sizes, this.tokenizer) = (plans.Model, memory, sizes, tokenizer);
         chunk = Math.Min(sizes.Chunk, sizes.Context);
         var made = new Stack<IDisposable>();
         T Keep<T>(T part)
@@ -92,6 +93,9 @@ public sealed class Generator : IDisposable
     public GeneratedRow[] Generate(
         IReadOnlyList<int[]> prompts, GenerationOptions options, Action<GeneratedToken>? onToken = null, CancellationToken cancellation = default)
     {
+        if (memory.Unwritten is { } parameter)
+            throw new InvalidOperationException(
+                $"the weights were not loaded: nothing has been written to {parameter}, among others; call HubCheckpoint.Load(folder, plans.Model, memory.Parameter) before");
         options.Sampling.Check();
         if (options.Stop.Any(string.IsNullOrEmpty))
             throw new LegatoException("a stop string is empty", remedy: "give a text to stop at, or none");

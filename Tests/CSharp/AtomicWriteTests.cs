@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Legato.Runtime;
 using Legato.Runtime.Checkpoints;
 using Legato.Runtime.Plans;
@@ -45,6 +46,37 @@ public sealed class AtomicWriteTests
         LegatoException error = Assert.Throws<LegatoException>(() => AtomicWrite.TryFolder(Path.Combine(file, "below")))!;
         Assert.That(error.What, Does.Contain($"{file} is a file"));
         Assert.That(File.ReadAllText(file), Is.EqualTo("text"));
+    }
+
+    [Test]
+    public void AFileThatAnotherHasWrittenMeanwhileStays()
+    {
+        string path = folder.File("model.gguf");
+        LegatoException error = Assert.Throws<LegatoException>(() => AtomicWrite.NewFile(path, stream =>
+        {
+            stream.WriteByte(1);
+            File.WriteAllText(path, "another's");
+        }))!;
+        Assert.That(error.What, Is.EqualTo("there is something already"));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { path }));
+        Assert.That(File.ReadAllText(path), Is.EqualTo("another's"));
+    }
+
+    [Test]
+    public void AFolderGoesThoughSomeoneStillWritesThere()
+    {
+        string path = folder.File("written");
+        Directory.CreateDirectory(path);
+        Task writing = Task.Run(() =>
+        {
+            long start = Stopwatch.GetTimestamp();
+            for (int i = 0; Directory.Exists(path) && Stopwatch.GetElapsedTime(start).TotalMilliseconds < 15; i++)
+                AtomicWrite.TryRemove(() => File.WriteAllText(Path.Combine(path, $"{i}"), ""));
+        });
+        Thread.Sleep(2);
+        AtomicWrite.TryRemoveFolder(path);
+        writing.Wait();
+        Assert.That(Directory.Exists(path), Is.False);
     }
 
     [Test]

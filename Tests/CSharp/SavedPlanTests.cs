@@ -38,6 +38,17 @@ public class SavedPlanTests
     }
 
     [Test]
+    public void AModelWhoseWeightsWereForgottenSaysSo()
+    {
+        using var device = new CpuDevice(new CpuDeviceOptions(Threads: 2));
+        using var memory = new ModelMemory(device);
+        var plans = new SavedPlans(Folder);
+        using var generator = new Generator(plans, memory, new GeneratorSizes(1, Context, Context));
+        InvalidOperationException error = Assert.Throws<InvalidOperationException>(() => generator.Generate([[1, 2, 3]], new GenerationOptions(8)))!;
+        Assert.That(error.Message, Does.Contain("the weights were not loaded").And.Contain("HubCheckpoint.Load("));
+    }
+
+    [Test]
     public void ASavedModelLearns()
     {
         using var device = new CpuDevice(new CpuDeviceOptions(Threads: 2));
