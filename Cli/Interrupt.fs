@@ -37,6 +37,13 @@ let private ignored =
 let private oneWish = TimeSpan.FromSeconds 0.5
 let private sinceAsked = Stopwatch()
 
+/// The runtime's pipes for debuggers, which it leaves behind where another signal than Ctrl-C's ends it.
+let private removePipes () =
+    for kind in [ "clr-debug-pipe"; "dotnet-diagnostic" ] do
+        AtomicWrite.TryRemove(fun () ->
+            for pipe in Directory.GetFiles(Path.GetTempPath(), $"{kind}-{Environment.ProcessId}-*") do
+                File.Delete pipe)
+
 let private ask (signal: PosixSignalContext) =
     if isHeard && sinceAsked.Elapsed < oneWish then
         signal.Cancel <- true
@@ -44,6 +51,7 @@ let private ask (signal: PosixSignalContext) =
         source.Cancel()
     elif not (List.contains signal.Signal ignored.Value) then
         Unfinished.TakeBack()
+        removePipes ()
 
 // The registrations live in this value: collected, they would stop listening.
 let private listening =
