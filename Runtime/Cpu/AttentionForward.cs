@@ -15,6 +15,9 @@ internal static unsafe class AttentionForward
     /// </summary>
     public static void Run(Worker worker, in AttentionArgs args) => Run(worker, args, CpuIsaChoice.Active);
 
+    /// <summary>Whether workers say what they have done, so that the step may be over before all have come to it.</summary>
+    public static bool CountsUnits(in AttentionArgs args) => args.QueryLength == 1;
+
     /// <summary>Bytes of scratch that so many workers need; pointers aren't looked at.</summary>
     public static long ScratchBytes(in AttentionArgs args, int workers) => args.QueryLength == 1
         ? AttentionDecode<Vector128<float>, Vector128<int>, Lanes128>.ScratchBytes(args, workers)

@@ -32,8 +32,6 @@ internal sealed class CpuAttentionGradientLaunch : CpuLaunch
         workers = lowering.Device.Threads;
     }
 
-    public override bool Claims => true;
-
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);

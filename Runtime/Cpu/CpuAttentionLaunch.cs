@@ -14,8 +14,6 @@ internal sealed class CpuAttentionLaunch(Step.Attention step, CpuLowering loweri
     private readonly int workers = lowering.Device.Threads;
     private AttentionArgs args;
 
-    public override bool Claims => true;
-
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
@@ -35,6 +33,8 @@ internal sealed class CpuAttentionLaunch(Step.Attention step, CpuLowering loweri
         Write(accesses, logSumExp);
         accesses.Add(CpuLowering.AttentionScratchAccess);
     }
+
+    public override bool CountsUnits => AttentionForward.CountsUnits(args);
 
     public override bool ReadsAhead => args.QueryLength == 1;
 

@@ -39,8 +39,6 @@ internal sealed unsafe class CpuChooseLaunch : CpuLaunch
 
     public override void Run(Worker worker)
     {
-        if (Alone && worker.Index > 0)
-            return;
         float* logits = (float*)addresses[0], settings = (float*)addresses[1];
         int* streams = (int*)addresses[2], places = (int*)addresses[3], chosen = (int*)addresses[4];
         for (long row = Alone ? 0 : worker.Index; row < rows; row += Alone ? 1 : worker.Count)

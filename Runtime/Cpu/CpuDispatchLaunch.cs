@@ -31,9 +31,5 @@ internal sealed unsafe class CpuDispatchLaunch : CpuLaunch
         Write(accesses, groups.Order);
     }
 
-    public override void Run(Worker worker)
-    {
-        if (worker.Index == 0)
-            rows.Sort((int*)indexAddress);
-    }
+    public override void Run(Worker worker) => rows.Sort((int*)indexAddress);
 }

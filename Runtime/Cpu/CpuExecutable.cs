@@ -41,8 +41,8 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
 
     public IReadOnlyList<StepTime> StepTimes => program.Times();
 
-    /// <summary>How many barriers a run passes between its steps.</summary>
-    internal int Barriers => program.Barriers;
+    /// <summary>How many steps wait for earlier ones.</summary>
+    internal int Waits => program.Waits;
 
     public void Bind(string dimension, long value) => resources.Bindings.Bind(dimension, value);
 

@@ -23,8 +23,7 @@ internal sealed class CpuFusedLaunch(Step.Fused step, Kernel kernel, CpuView[] v
     {
         if (Alone)
         {
-            if (worker.Index == 0)
-                call.Run(0, count);
+            call.Run(0, count);
             return;
         }
         long blocks = (count + call.Granularity - 1) / call.Granularity;

@@ -30,8 +30,6 @@ internal sealed class CpuGroupedGradientLaunch : CpuLaunch
         (scratch, workers) = (lowering.ProductScratch, lowering.Device.Threads);
     }
 
-    public override bool Claims => true;
-
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);

@@ -36,8 +36,6 @@ internal sealed class CpuGroupedProductLaunch : CpuLaunch
         }
     }
 
-    public override bool Claims => true;
-
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);

@@ -19,14 +19,20 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
 
     public long Bytes { get; private set; }
 
-    /// <summary>Whether workers share the step by claims.</summary>
-    public virtual bool Claims => false;
-
-    /// <summary>Whether worker 0 executes the step alone; known once bound.</summary>
+    /// <summary>Whether one worker executes the step alone; known once bound.</summary>
     public bool Alone { get; protected set; }
 
-    /// <summary>Whether a barrier stands before the step; known once all are bound.</summary>
-    public bool AfterBarrier { get; set; }
+    /// <summary>
+    /// Whether the step says itself how much of it is done, so that it may be over before every worker has come to it; else it is when
+    /// every worker has done its part. Known once bound.
+    /// </summary>
+    public virtual bool CountsUnits => false;
+
+    /// <summary>Of how many products, of which each worker has a part, the step consists.</summary>
+    public virtual int Members => 1;
+
+    /// <summary>Whether the step waits for earlier ones to be done; known once all are bound.</summary>
+    public bool AwaitsEarlier { get; set; }
 
     /// <summary>Takes the values of the plan's dimensions.</summary>
     public virtual void Bind(ReadOnlySpan<long> dimensions)
@@ -38,8 +44,11 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     /// <summary>Adds what the step reads and writes.</summary>
     public abstract void Access(List<CpuAccess> accesses);
 
-    /// <summary>This worker's part of the step.</summary>
+    /// <summary>This worker's part of the step; all of it where it is alone.</summary>
     public abstract void Run(Worker worker);
+
+    /// <summary>Does a little of what others have left of the step, or have in hand; false where there is nothing.</summary>
+    public virtual bool Help(Worker worker) => false;
 
     /// <summary>Adds the weights that a worker reads in pieces, as many for every worker; only once bound.</summary>
     public virtual void AddWeights(int worker, OwnWeights weights)

@@ -44,9 +44,9 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         }
     }
 
-    public override bool Claims => true;
-
     public override bool IsProduct => true;
+
+    public override bool CountsUnits => SuitsRun;
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
@@ -96,6 +96,8 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             MatrixProduct.Run(worker, calls[i] with { Scratch = scratch.Address, ScratchBytes = scratch.Bytes });
         }
     }
+
+    public override bool Help(Worker worker) => SuitsRun && SkinnyRun.Help(worker, scratch.Address, scratch.Bytes);
 
     public override void AddWeights(int worker, OwnWeights weights)
     {

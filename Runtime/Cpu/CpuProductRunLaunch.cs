@@ -22,9 +22,11 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
         workers = lowering.Device.Threads;
     }
 
-    public override bool Claims => true;
-
     public override bool IsProduct => true;
+
+    public override bool CountsUnits => skinny;
+
+    public override int Members => members.Length;
 
     private MatrixProductSkinnyRun SkinnyRun => new(args, chains);
 
@@ -37,7 +39,7 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
             member.Bind(dimensions);
         for (int i = 0; i < members.Length; i++)
             args[i] = members[i].Args;
-        skinny = members.All(member => member.SuitsRun);
+        skinny = members.All(member => member.SuitsRun) && args.All(member => MatrixProductSkinny.StoredByColumns(member) == MatrixProductSkinny.StoredByColumns(args[0]));
         byColumns = !skinny && ByColumns.Suits;
         if (byColumns)
             scratch.Reserve(ByColumns.ScratchBytes);
@@ -59,6 +61,8 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
         else
             RunApart(worker);
     }
+
+    public override bool Help(Worker worker) => skinny && SkinnyRun.Help(worker, scratch.Address, scratch.Bytes);
 
     public override void AddWeights(int worker, OwnWeights weights)
     {

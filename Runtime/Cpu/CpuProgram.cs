@@ -4,44 +4,61 @@ using Legato.Runtime.Devices;
 namespace Legato.Runtime.Cpu;
 
 /// <summary>
-/// Launches in order, executed by a team in one run. A barrier stands between two launches only where the later one
-/// touches what one since the last barrier wrote, or writes what one read.
+/// Launches in order, executed by a team in one run. A launch waits for earlier ones only where it touches what one since the last
+/// wait wrote, or writes what one read. It waits until their work is done, by whomever, not until every worker has come: a worker
+/// that the system has stopped is waited for only where it alone can do what is left.
 /// </summary>
 internal sealed class CpuProgram
 {
     private readonly Team team;
     private readonly CpuLaunch[] launches;
+    private readonly StepProgress[] progress;
+
+    /// <summary>Of each launch the first since the last that waited.</summary>
+    private readonly int[] since;
     private readonly Action<Worker> body;
     private readonly long[]? ticks;
     private readonly List<CpuAccess> earlier = [], own = [];
     private readonly OwnWeights[] weights;
+    private readonly Waiting[] waiting;
     private long runs;
+    private int run;
 
     public CpuProgram(Team team, CpuLaunch[] launches, bool measures)
     {
         this.team = team;
         this.launches = launches;
+        progress = [.. launches.Select(launch => new StepProgress(team.Count, launch.Members))];
+        since = new int[launches.Length];
         weights = [.. Enumerable.Range(0, team.Count).Select(_ => new OwnWeights())];
+        waiting = [.. weights.Select(own => new Waiting(this, own))];
         foreach (CpuLaunch launch in launches)
             launch.Weights = weights;
         ticks = measures ? new long[launches.Length] : null;
         body = measures ? ExecuteMeasured : Execute;
     }
 
-    /// <summary>How many barriers a run passes, those inside of steps aside.</summary>
-    public int Barriers { get; private set; }
+    /// <summary>How many launches wait for earlier ones.</summary>
+    public int Waits { get; private set; }
 
     public void Bind(ReadOnlySpan<long> dimensions)
     {
         foreach (CpuLaunch launch in launches)
             launch.Bind(dimensions);
-        PlaceBarriers();
+        PlaceWaits();
         PlaceReadingAhead();
         PlaceWeights();
     }
 
     public void Run()
     {
+        if (run == int.MaxValue)
+        {
+            run = 0;
+            foreach (StepProgress step in progress)
+                step.Clear();
+        }
+        run++;
         team.Run(body);
         runs++;
     }
@@ -59,23 +76,23 @@ internal sealed class CpuProgram
             .OrderByDescending(t => t.Seconds)];
     }
 
-    private void PlaceBarriers()
+    private void PlaceWaits()
     {
         earlier.Clear();
-        Barriers = 0;
-        int claimSets = 1;
-        foreach (CpuLaunch launch in launches)
+        Waits = 0;
+        int first = 0;
+        for (int i = 0; i < launches.Length; i++)
         {
             own.Clear();
-            launch.Access(own);
-            claimSets += launch.Claims ? 1 : 0;
-            launch.AfterBarrier = claimSets > Team.ClaimSets || MustWait();
-            if (launch.AfterBarrier)
+            launches[i].Access(own);
+            launches[i].AwaitsEarlier = MustWait();
+            if (launches[i].AwaitsEarlier)
             {
                 earlier.Clear();
-                claimSets = 1;
-                Barriers++;
+                first = i;
+                Waits++;
             }
+            since[i] = first;
             earlier.AddRange(own);
         }
     }
@@ -117,15 +134,13 @@ internal sealed class CpuProgram
 
     private void Execute(Worker worker)
     {
-        foreach (CpuLaunch launch in launches)
+        for (int i = 0; i < launches.Length; i++)
         {
-            if (launch.AfterBarrier)
-                worker.Barrier(weights[worker.Index].ReadAhead(launch.FirstWeights));
-            else if (launch.Claims)
-                worker.NextClaims();
-            launch.Run(worker);
+            if (launches[i].AwaitsEarlier)
+                waiting[worker.Index].ForAll(worker, since[i - 1], i);
+            RunLaunch(worker, i);
             // Only now: what a product reads drives all else out of the cache.
-            launch.Following?.ReadAhead(worker);
+            launches[i].Following?.ReadAhead(worker);
         }
     }
 
@@ -135,10 +150,64 @@ internal sealed class CpuProgram
         {
             worker.Barrier();
             long start = Stopwatch.GetTimestamp();
-            launches[i].Run(worker);
+            RunLaunch(worker, i);
             worker.Barrier();
             if (worker.Index == 0)
                 ticks![i] += Stopwatch.GetTimestamp() - start;
+        }
+    }
+
+    private void RunLaunch(Worker worker, int i)
+    {
+        CpuLaunch launch = launches[i];
+        worker.Enter(progress[i], run);
+        if (launch.Alone)
+        {
+            // Whoever comes first, for all launches up to the next that waits: one may need what another leaves.
+            if (progress[since[i]].TryOwn(run, worker.Index))
+            {
+                launch.Run(worker);
+                worker.Complete(1, 1);
+            }
+        }
+        else if (!launch.CountsUnits)
+        {
+            launch.Run(worker);
+            worker.Complete(1, worker.Count);
+        }
+        else if (!progress[i].IsComplete(run))
+        {
+            launch.Run(worker);
+        }
+    }
+
+    /// <summary>What a worker does while launches aren't done: it reads ahead, then it helps.</summary>
+    private sealed class Waiting(CpuProgram program, OwnWeights weights) : IIdleWork
+    {
+        private Worker? worker;
+        private int from, next;
+
+        /// <summary>Waits until launches [from, next) are done.</summary>
+        public void ForAll(Worker worker, int from, int next)
+        {
+            (this.worker, this.from, this.next) = (worker, from, next);
+            for (int i = from; i < next; i++)
+                worker.Await(program.progress[i], program.run, this);
+        }
+
+        public bool Step()
+        {
+            if (weights.ReadAhead(program.launches[next].FirstWeights).Step())
+                return true;
+            for (int i = from; i < next; i++)
+            {
+                if (program.progress[i].IsComplete(program.run))
+                    continue;
+                worker!.Enter(program.progress[i], program.run);
+                if (program.launches[i].Help(worker))
+                    return true;
+            }
+            return false;
         }
     }
 }

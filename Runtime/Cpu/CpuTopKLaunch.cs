@@ -28,8 +28,6 @@ internal sealed unsafe class CpuTopKLaunch(Step.TopK step, CpuLowering lowering)
 
     public override void Run(Worker worker)
     {
-        if (Alone && worker.Index > 0)
-            return;
         long from = Alone ? 0 : rows * worker.Index / worker.Count, to = Alone ? rows : rows * (worker.Index + 1) / worker.Count;
         for (long row = from; row < to; row++)
             Select(

@@ -16,9 +16,10 @@ internal static unsafe class MatrixProductColumns512
     public const int Columns = 16;
     internal const int Line = 64;
 
+    /// <summary>For 2 rows and more.</summary>
     public static delegate*<nint, float*, nint, byte*, nint, in ColumnFetch, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
     [
-        &MatrixProductRowColumns512.Product<TElement>, &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
+        &Product<TElement, Height2>, &Product<TElement, Height3>, &Product<TElement, Height4>,
         &Product<TElement, Height5>, &Product<TElement, Height6>, &Product<TElement, Height7>, &Product<TElement, Height8>,
     ];
 

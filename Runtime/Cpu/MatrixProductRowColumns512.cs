@@ -13,16 +13,29 @@ internal static unsafe class MatrixProductRowColumns512
 {
     private const int Line = MatrixProductColumns512.Line, LinesFetched = 4;
 
+    /// <summary>
+    /// Several times 16 columns, one after the other, as is what is fetched meanwhile: between two calls memory would have nothing to
+    /// do for a while.
+    /// </summary>
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
     /// <param name="fetch">What is fetched meanwhile, from the first two addresses on.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Product<TElement>(
-        nint depth, float* a, nint aStride, byte* b, nint bStride, in ColumnFetch fetch, float* c, nint cStride, bool add)
+    public static void Products<TElement>(
+        int times, nint depth, float* a, byte* b, nint bStride, in ColumnFetch fetch, float* c, bool add)
         where TElement : struct, IColumnWords
     {
-        nint step = fetch.Step;
+        nint step = fetch.Step, stretch = MatrixProductColumns512.Columns * bStride;
         byte* first = fetch.First, second = fetch.Second;
+        for (; times > 0; times--, b += stretch, c += MatrixProductColumns512.Columns, first += stretch, second += stretch)
+            Product<TElement>(depth, a, b, bStride, first, second, step, c, add);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Product<TElement>(
+        nint depth, float* a, byte* b, nint bStride, byte* first, byte* second, nint step, float* c, bool add)
+        where TElement : struct, IColumnWords
+    {
         for (; depth > 0; depth -= 2 * MatrixProduct.DepthBlock, add = true)
         {
             nint steps = Math.Min(depth, MatrixProduct.DepthBlock), laterSteps = Math.Min(depth - steps, MatrixProduct.DepthBlock);

@@ -35,10 +35,6 @@ internal static unsafe class MatrixProductSkinny
         else new MatrixProductSkinnyRun(new(in args), [1]).Run(worker, args.Scratch, args.ScratchBytes, null, 0);
     }
 
-    /// <summary>Columns of a claim.</summary>
-    public static int Claim(in MatrixProductArgs args, int workers) =>
-        StoredByColumns(args) ? MatrixProductSkinnyColumns.Claim(args, workers) : MatrixProductSkinnyRows.Claim(args, workers);
-
     /// <summary>Columns that stay together.</summary>
     public static int Grain(in MatrixProductArgs args) => StoredByColumns(args) ? Lanes : MatrixProductRows512.ColumnGroup;
 
@@ -55,7 +51,7 @@ internal static unsafe class MatrixProductSkinny
 
     /// <summary>Columns [n0, n1) alone, with nothing known of what is read after them.</summary>
     public static void Compute(in MatrixProductArgs args, int n0, int n1, float* sums) =>
-        Compute(args, n0, n1, sums, new WeightOrder(Weights(args, n0, n1), default, [], 0));
+        Compute(args, n0, n1, sums, new WeightOrder(Weights(args, n0, n1), [], 0));
 
     /// <summary>What columns [n0, n1) are in memory; nothing where they aren't one piece.</summary>
     public static WeightPiece Weights(in MatrixProductArgs args, int n0, int n1)

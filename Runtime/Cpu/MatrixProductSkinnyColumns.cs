@@ -7,21 +7,8 @@ internal static unsafe class MatrixProductSkinnyColumns
 {
     private const int Lanes = MatrixProductSkinny.Lanes;
 
-    /// <summary>
-    /// Bytes of weights in a claim: few enough that workers end together, many enough that most of them are fetched from one piece.
-    /// </summary>
-    private const int ClaimBytes = 64 << 10;
-
     /// <summary>What is fetched ahead at most: what is being read fits the L2 cache beside it.</summary>
     private const int MostAhead = 512 << 10;
-
-    /// <summary>Columns of a claim.</summary>
-    public static int Claim(in MatrixProductArgs args, int workers)
-    {
-        int fair = MatrixProduct.Divide(args.N, workers * 32);
-        int most = (int)(ClaimBytes / ((long)args.K * args.BElementSize));
-        return MatrixProduct.RoundUp(Math.Max(1, Math.Min(fair, most)), Lanes);
-    }
 
     /// <summary>Bytes from what is asked for now to what was asked for the time before, of float32; else a stretch of 16 columns. As measured on Zen 4.</summary>
     private const int FloatStep = 8 << 10;
@@ -42,11 +29,34 @@ internal static unsafe class MatrixProductSkinnyColumns
         {
             byte* b = Column(args, n);
             ColumnFetch fetch = Fetch(args, b, weights, Math.Max(0, lead - stretch));
+            if (args.M == 1 && lead <= stretch && Together(args, b, n1 - n, weights) is > 1 and int times)
+            {
+                Row(args, times, b, fetch, (float*)args.C + n);
+                n += (times - 1) * Lanes;
+                lead = stretch;
+                continue;
+            }
             lead = Math.Max(stretch, lead - stretch / LeadPart);
             for (int m = 0; m < args.M; m += rows)
                 Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, fetch);
         }
         return lead;
+    }
+
+    /// <summary>How many times 16 columns lie, with all that is fetched meanwhile, in the piece at hand.</summary>
+    private static int Together(in MatrixProductArgs args, byte* b, int columns, in WeightOrder weights)
+    {
+        nint stretch = Stretch(args), ahead = 2 * stretch + RowStep;
+        return (int)Math.Min(columns / Lanes, (weights.Left((nint)b) - ahead) / stretch + 1);
+    }
+
+    private static void Row(in MatrixProductArgs args, int times, byte* b, in ColumnFetch fetch, float* c)
+    {
+        nint bStride = (nint)args.BColumnStride * args.BElementSize;
+        if (args.BElement == MatrixElement.Float32)
+            MatrixProductRowColumns512.Products<ColumnWordsFloat32>(times, args.K, (float*)args.A, b, bStride, fetch, c, args.Accumulate);
+        else
+            MatrixProductRowColumns512.Products<ColumnWordsBFloat16>(times, args.K, (float*)args.A, b, bStride, fetch, c, args.Accumulate);
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>
@@ -73,20 +83,29 @@ internal static unsafe class MatrixProductSkinnyColumns
     private static void Columns(in MatrixProductArgs args, int m, int rows, int n, int columns, byte* b, in ColumnFetch fetch)
     {
         float* edge = stackalloc float[MatrixProductColumns512.MaxRows * Lanes];
-        float* a = (float*)args.A + m * args.ARowStride;
         float* c = (float*)args.C + m * args.CRowStride + n;
-        nint bStride = (nint)args.BColumnStride * args.BElementSize;
-        var kernel = (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 1];
         if (columns == Lanes)
         {
-            kernel(args.K, a, (nint)args.ARowStride, b, bStride, fetch, c, (nint)args.CRowStride, args.Accumulate);
+            Sixteen(args, m, rows, b, fetch, c, args.CRowStride);
             return;
         }
         int old = n - Math.Min(n, args.N - Lanes);
         new Span<float>(edge, rows * Lanes).Clear();
         if (args.Accumulate) Copy(c, args.CRowStride, edge + old, Lanes, rows, columns);
-        kernel(args.K, a, (nint)args.ARowStride, b, bStride, fetch, edge, Lanes, args.Accumulate);
+        Sixteen(args, m, rows, b, fetch, edge, Lanes);
         Copy(edge + old, Lanes, c, args.CRowStride, rows, columns);
+    }
+
+    private static void Sixteen(in MatrixProductArgs args, int m, int rows, byte* b, in ColumnFetch fetch, float* c, long cRowStride)
+    {
+        if (rows == 1)
+        {
+            Row(args, 1, b, fetch, c);
+            return;
+        }
+        var kernel = (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 2];
+        float* a = (float*)args.A + m * args.ARowStride;
+        kernel(args.K, a, (nint)args.ARowStride, b, (nint)args.BColumnStride * args.BElementSize, fetch, c, (nint)cRowStride, args.Accumulate);
     }
 
     private static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)

@@ -53,10 +53,6 @@ internal static unsafe class MatrixProductSkinnyRows
 
     private static int SumStride(in MatrixProductArgs args) => MaxSums / args.M / Group * Group;
 
-    /// <summary>Columns of a claim.</summary>
-    public static int Claim(in MatrixProductArgs args, int workers) =>
-        Math.Min(SumStride(args), MatrixProduct.RoundUp(MatrixProduct.Divide(args.N, workers * 2), Group));
-
     private static void Rows(in MatrixProductArgs args, int m, int rows, int k, int steps, int n0, int width, float* sums, int sumStride)
     {
         int whole = width / Group * Group;

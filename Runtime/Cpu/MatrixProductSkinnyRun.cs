@@ -1,25 +1,26 @@
 namespace Legato.Runtime.Cpu;
 
 /// <summary>
-/// Skinny products of one left matrix, computed as one. Each worker has its own part of every chain's columns, which it reads in
-/// one piece, as memory likes it best; what is left they claim, so that they end together. Who finds nothing more takes of the last
-/// product what another, whom the system may have stopped, has left. Columns are computed of all members of their chain, in their
-/// order, so that a later one's epilogue finds what it reads of an earlier one.
+/// Skinny products of one left matrix, computed as one. Each worker has its own part of every product's columns, which it reads in
+/// one piece, as memory likes it best. Who is done with its own and has read ahead what comes next helps: it takes what others, whom
+/// the system may have stopped, have left, and at last computes what they have in hand. A chain's products have the same columns, and
+/// a later one's epilogue reads what earlier ones have written: so a part of it is begun when the same part of those is done.
 /// </summary>
-/// <param name="members">The products, chain by chain.</param>
+/// <param name="members">The products, chain by chain, their weights all stored by rows or all by columns.</param>
 /// <param name="chains">How many products each chain has.</param>
 internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixProductArgs> members, ReadOnlySpan<int> chains)
 {
-    /// <summary>The part of the columns that isn't claimed, in eighths; all where a narrower piece of rows would be read at half the speed.</summary>
-    private const int OwnColumnsEighths = 7, OwnRowsEighths = 8;
+    /// <summary>
+    /// Weights that are read for what is in hand: few enough that little is lost where a worker is stopped, so many that taking and
+    /// handing in are little beside it.
+    /// </summary>
+    private const int LeastBytesInHand = 64 << 10, MostBytesInHand = 512 << 10;
+
+    /// <summary>Columns of another's work in hand, after which to look whether it has been done.</summary>
+    private const int ColumnsBetweenLooks = 64;
 
     private readonly ReadOnlySpan<MatrixProductArgs> members = members;
     private readonly ReadOnlySpan<int> chains = chains;
-
-    /// <summary>Columns of all members of a chain.</summary>
-    /// <param name="First">The chain's first member.</param>
-    /// <param name="Members">How many it has; 0 where nothing is left.</param>
-    private readonly record struct Stretch(int First, int Members, int Start, int End);
 
     /// <param name="scratch">As large as the member that needs most says, in place of the members' own.</param>
     /// <param name="weights">The worker's own weights of a whole run of a program, if there is one.</param>
@@ -29,120 +30,193 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         ReadOnlySpan<WeightPiece> own = weights is null ? [] : weights.Pieces;
         nint lead = weights?.TakeLead(first) ?? 0;
         float* sums = MatrixProduct.OwnScratch(worker, scratch, scratchBytes);
-        Stretch claimed = default;
-        for (int chain = 0; chain < chains.Length; chain++)
-        {
-            // Known one ahead, so that it can be fetched.
-            if (chain + 1 == chains.Length)
-                claimed = Claimed(worker.Claim(), worker.Count);
-            Stretch current = Own(chain, worker.Index, worker.Count);
-            for (int i = current.First; i < current.First + current.Members; i++)
-                if (i + 1 < members.Length)
-                    lead = Compute(i, current, current, sums, default, own, ++first, lead);
-                else
-                    TakeOwn(worker, current, sums, Piece(claimed), own, ++first, lead);
-        }
-        while (claimed.Members > 0)
-        {
-            Stretch current = claimed;
-            claimed = Claimed(worker.Claim(), worker.Count);
-            for (int i = current.First; i < current.First + current.Members; i++)
-                Compute(i, current, current, sums, i + 1 < current.First + current.Members ? Piece(i + 1, current) : Piece(claimed), own, first, lead: 0);
-        }
-        for (int i = 1; i < worker.Count; i++)
-            TakeOf(worker, (worker.Index + i) % worker.Count, sums);
+        for (int chain = 0, member = 0; chain < chains.Length; chain++)
+            for (int i = 0; i < chains[chain]; i++, member++)
+            {
+                if (i > 0)
+                    AwaitPart(worker, member - 1);
+                WeightPiece whole = Piece(member, Start(member, worker.Index, worker.Count), Start(member, worker.Index + 1, worker.Count));
+                first++;
+                while (TryTake(worker, member, out ColumnWork work))
+                    lead = Compute(worker, work, sums, new WeightOrder(whole, own, first, lead));
+            }
     }
+
+    /// <summary>Does some of what others have left, or have in hand; false where there is nothing that could be begun.</summary>
+    public bool Help(Worker worker, nint scratch, long scratchBytes) =>
+        ComputeLeft(worker, MatrixProduct.OwnScratch(worker, scratch, scratchBytes)) || ComputeInHand(worker);
 
     /// <summary>Adds a worker's own parts in the order in which it reads them.</summary>
     public void AddWeights(int worker, int workers, OwnWeights weights)
     {
-        for (int chain = 0; chain < chains.Length; chain++)
+        for (int member = 0; member < members.Length; member++)
+            weights.Add(Piece(member, Start(member, worker, workers), Start(member, worker + 1, workers)));
+    }
+
+    /// <summary>Half of what is left of the worker's own part: the rest is there to be taken.</summary>
+    private bool TryTake(Worker worker, int member, out ColumnWork work)
+    {
+        int items = Items(member, worker.Index, worker.Count);
+        bool taken = worker.Progress.TryTake(
+            worker.RunNumber, member, worker.Index, items, LeastItems(member, worker.Count), MostItems(member, worker.Count), out int item, out int count);
+        work = taken ? PartOf(member, worker.Index, worker.Count, item, count) : default;
+        return taken;
+    }
+
+    /// <summary>Some of the first other worker's part that has something left.</summary>
+    private bool ComputeLeft(Worker worker, float* sums)
+    {
+        for (int chain = 0, first = 0; chain < chains.Length; first += chains[chain++])
+            for (int i = 1; i < worker.Count; i++)
+            {
+                int other = (worker.Index + i) % worker.Count;
+                for (int member = first; member < first + chains[chain]; member++)
+                {
+                    int items = Items(member, other, worker.Count);
+                    if (worker.Progress.TryTakeLast(worker.RunNumber, member, other, items, MostItems(member, worker.Count), out int item, out int count))
+                    {
+                        ColumnWork work = PartOf(member, other, worker.Count, item, count);
+                        Compute(worker, work, sums, new WeightOrder(Piece(member, work.Start, work.End), [], 0));
+                        return true;
+                    }
+                    if (!worker.Progress.IsPartComplete(worker.RunNumber, member, other, items))
+                        break;
+                }
+            }
+        return false;
+    }
+
+    /// <summary>Computes what another worker has in hand, unless it hands it in meanwhile.</summary>
+    private bool ComputeInHand(Worker worker)
+    {
+        for (int i = 1; i < worker.Count; i++)
         {
-            Stretch own = Own(chain, worker, workers);
-            for (int i = own.First; i < own.First + own.Members; i++)
-                weights.Add(Piece(i, own));
+            WorkInHand hand = worker.HandOf((worker.Index + i) % worker.Count);
+            if (!hand.Look(worker.Progress, out ColumnWork work, out long seen))
+                continue;
+            for (int n = work.Start; n < work.End; n += ColumnsBetweenLooks)
+            {
+                if (!hand.IsStill(seen))
+                    return true;
+                int end = Math.Min(work.End, n + ColumnsBetweenLooks);
+                Stage(worker, work, n, end, new WeightOrder(Piece(work.Member, n, end), [], 0));
+            }
+            if (hand.TryHandIn(seen))
+                HandIn(worker, hand, seen, work);
+            return true;
+        }
+        return false;
+    }
+
+    /// <summary>Waits until a worker's own part of a member is done, of which another may have taken some.</summary>
+    private void AwaitPart(Worker worker, int member)
+    {
+        while (!worker.Progress.IsPartComplete(worker.RunNumber, member, worker.Index, Items(member, worker.Index, worker.Count)))
+        {
+            worker.ThrowIfFailed();
+            if (!ComputeInHand(worker))
+                TeamGate.Pause();
         }
     }
 
-    /// <summary>The worker's own part of the last product, half of what is left at a time: the rest is there to be taken.</summary>
-    private void TakeOwn(Worker worker, in Stretch own, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> weights, int next, nint lead)
-    {
-        int member = members.Length - 1;
-        while (worker.TryTake(Items(own), out int item, out int count))
-            lead = Compute(member, Part(own, item, count), own, sums, claimed, weights, next, lead);
-    }
-
-    private void TakeOf(Worker worker, int other, float* sums)
-    {
-        Stretch part = Own(chains.Length - 1, other, worker.Count);
-        while (worker.TryTakeOther(other, Items(part), out int item, out int count))
-        {
-            Stretch taken = Part(part, item, count);
-            Compute(members.Length - 1, taken, taken, sums, default, [], 0, lead: 0);
-        }
-    }
-
-    /// <summary>Of how many items of columns a worker's part consists.</summary>
-    private int Items(in Stretch part) => MatrixProduct.Divide(part.End - part.Start, ItemColumns(part));
-
-    private Stretch Part(in Stretch part, int item, int count)
-    {
-        int start = part.Start + item * ItemColumns(part);
-        return part with { Start = start, End = Math.Min(part.End, start + count * ItemColumns(part)) };
-    }
-
-    /// <summary>A narrower piece of rows would be read at half the speed.</summary>
-    private int ItemColumns(in Stretch part)
-    {
-        ref readonly MatrixProductArgs args = ref members[^1];
-        return MatrixProductSkinny.StoredByColumns(args) ? MatrixProductSkinny.Grain(args) : Math.Max(1, part.End - part.Start);
-    }
-
-    /// <param name="whole">What is read in one piece with the columns.</param>
     /// <returns>How many bytes from the next column on are in the cache.</returns>
-    private nint Compute(
-        int member, in Stretch stretch, in Stretch whole, float* sums, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead)
+    private nint Compute(Worker worker, in ColumnWork work, float* sums, WeightOrder weights)
     {
-        if (stretch.Start == stretch.End)
-            return lead;
-        ref readonly MatrixProductArgs args = ref members[member];
-        lead = MatrixProductSkinny.Compute(args, stretch.Start, stretch.End, sums, new WeightOrder(Piece(member, whole), claimed, own, next, lead));
-        args.Epilogue?.Invoke(0, 0, args.M, stretch.Start, stretch.End);
+        ref readonly MatrixProductArgs args = ref members[work.Member];
+        if (!StaysInHand)
+        {
+            MatrixProductSkinny.Compute(args, work.Start, work.End, sums, weights);
+            Finish(worker, work);
+            return 0;
+        }
+        worker.Hand.Take(worker.Progress, work);
+        nint lead = Stage(worker, work, work.Start, work.End, weights);
+        if (worker.TryHandIn(out long seen))
+            HandIn(worker, worker.Hand, seen, work);
         return lead;
     }
 
-    private WeightPiece Piece(in Stretch stretch) => stretch.Members == 0 ? default : Piece(stretch.First, stretch);
-
-    private WeightPiece Piece(int member, in Stretch stretch) => MatrixProductSkinny.Weights(members[member], stretch.Start, stretch.End);
-
-    /// <summary>A worker's own part of a chain; it may be empty.</summary>
-    private Stretch Own(int chain, int worker, int workers)
+    /// <summary>Computes columns into the worker's own results.</summary>
+    private nint Stage(Worker worker, in ColumnWork work, int n0, int n1, WeightOrder weights)
     {
-        int first = 0;
-        foreach (int length in chains[..chain])
-            first += length;
-        int width = OwnColumns(members[first], workers);
-        return new Stretch(first, chains[chain], worker * width, (worker + 1) * width);
+        ref readonly MatrixProductArgs args = ref members[work.Member];
+        int width = work.End - work.Start;
+        float* results = worker.Hand.Results - work.Start;
+        if (args.Accumulate)
+            Copy((float*)args.C + n0, args.CRowStride, results + n0, width, args.M, n1 - n0);
+        return MatrixProductSkinny.Compute(args with { C = (nint)results, CRowStride = width }, n0, n1, null, weights);
     }
 
-    private Stretch Claimed(int item, int workers)
+    /// <summary>Writes what this worker has found to where all see it.</summary>
+    private void HandIn(Worker worker, WorkInHand hand, long seen, in ColumnWork work)
     {
-        int first = 0;
-        foreach (int length in chains)
-        {
-            ref readonly MatrixProductArgs args = ref members[first];
-            int width = MatrixProductSkinny.Claim(args, workers), start = OwnColumns(args, workers) * workers + item * width;
-            if (start < args.N)
-                return new Stretch(first, length, start, Math.Min(args.N, start + width));
-            item -= MatrixProduct.Divide(args.N - OwnColumns(args, workers) * workers, width);
-            first += length;
-        }
-        return default;
+        ref readonly MatrixProductArgs args = ref members[work.Member];
+        int width = work.End - work.Start;
+        Copy(worker.Hand.Results, width, (float*)args.C + work.Start, args.CRowStride, args.M, width);
+        Finish(worker, work);
+        hand.HandedIn(seen);
     }
 
-    private static int OwnColumns(in MatrixProductArgs args, int workers)
+    /// <summary>Only once the epilogue is through: then others may go on.</summary>
+    private void Finish(Worker worker, in ColumnWork work)
     {
-        int eighths = MatrixProductSkinny.StoredByColumns(args) ? OwnColumnsEighths : OwnRowsEighths, grain = MatrixProductSkinny.Grain(args);
-        return (int)((long)args.N * eighths / (8 * workers)) / grain * grain;
+        ref readonly MatrixProductArgs args = ref members[work.Member];
+        args.Epilogue?.Invoke(0, 0, args.M, work.Start, work.End);
+        if (chains.Length < members.Length)
+            worker.Progress.CompletePart(worker.RunNumber, work.Member, work.Part, work.Items);
+        int all = 0;
+        foreach (ref readonly MatrixProductArgs member in members)
+            all += member.N;
+        worker.Complete(work.End - work.Start, all);
     }
+
+    private static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)
+    {
+        for (int row = 0; row < rows; row++)
+            new Span<float>(from + row * fromStride, columns).CopyTo(new Span<float>(to + row * toStride, columns));
+    }
+
+    /// <summary>Rows of weights are read in pieces too large to be computed twice.</summary>
+    private bool StaysInHand => MatrixProductSkinny.StoredByColumns(members[0]);
+
+    /// <summary>Where a worker's part of a member begins, and the one before ends.</summary>
+    private int Start(int member, int worker, int workers)
+    {
+        ref readonly MatrixProductArgs args = ref members[member];
+        int grain = MatrixProductSkinny.Grain(args);
+        return worker == workers ? args.N : (int)((long)args.N * worker / workers) / grain * grain;
+    }
+
+    private ColumnWork PartOf(int member, int part, int workers, int item, int count)
+    {
+        int start = Start(member, part, workers), end = Start(member, part + 1, workers), width = ItemColumns(member, workers);
+        return new ColumnWork(member, start + item * width, Math.Min(end, start + (item + count) * width), part, count);
+    }
+
+    /// <summary>Of how many items of columns a worker's part consists.</summary>
+    private int Items(int member, int part, int workers) =>
+        MatrixProduct.Divide(Start(member, part + 1, workers) - Start(member, part, workers), ItemColumns(member, workers));
+
+    /// <summary>A narrower piece of rows would be read at half the speed.</summary>
+    private int ItemColumns(int member, int workers)
+    {
+        int columns = members[member].N, grain = MatrixProductSkinny.Grain(members[member]);
+        return StaysInHand ? MatrixProduct.RoundUp(MatrixProduct.Divide(columns, StepProgress.MostItems), grain) : columns;
+    }
+
+    private int LeastItems(int member, int workers) => (int)(LeastBytesInHand / ItemBytes(member, workers)) + 1;
+
+    private int MostItems(int member, int workers)
+    {
+        int results = members[member].M * ItemColumns(member, workers);
+        return StaysInHand ? (int)Math.Max(1, Math.Min(WorkInHand.MostFloats / results, MostBytesInHand / ItemBytes(member, workers))) : 1;
+    }
+
+    private long ItemBytes(int member, int workers)
+    {
+        ref readonly MatrixProductArgs args = ref members[member];
+        return (long)args.K * args.BElementSize * ItemColumns(member, workers);
+    }
+
+    private WeightPiece Piece(int member, int start, int end) => MatrixProductSkinny.Weights(members[member], start, end);
 }

@@ -18,11 +18,6 @@ public sealed record TeamOptions(int Threads = 0, bool Pin = true, int FirstCore
 /// <remarks>A run allocates nothing if the caller keeps its delegate. Runs from several threads queue up.</remarks>
 public sealed class Team : IDisposable
 {
-    /// <summary>Of how many steps between two barriers claims can be told apart.</summary>
-    internal const int ClaimSets = 16;
-
-    private const int PartSets = 2 * ClaimSets;
-
     /// <summary>Other threads may need a worker's core between two runs, so workers soon yield; they sleep once no run comes.</summary>
     private const double IdleSpinMicroseconds = 5;
     private const double IdleYieldMicroseconds = 300;
@@ -36,11 +31,8 @@ public sealed class Team : IDisposable
     private readonly TeamGate _start = new(IdleSpinMicroseconds, IdleYieldMicroseconds);
     private readonly TeamGate _barrier = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
     private readonly TeamGate _done = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
+    private readonly TeamGate _progressed = new(BarrierSpinMicroseconds, BarrierYieldMicroseconds);
     private PaddedInt _arrived;
-    private readonly PaddedInt[] _claims = new PaddedInt[ClaimSets];
-
-    /// <summary>Of each worker's own part of a step, by set of claims in two banks: how many items have been taken from its front, and above from its back.</summary>
-    private readonly PaddedLong[] _parts;
     private PaddedInt _running;
     private Action<Worker>? _body;
     private ExceptionDispatchInfo? _failure;
@@ -56,7 +48,7 @@ public sealed class Team : IDisposable
         if (options.FirstCore < 0)
             throw new LegatoException($"there is no core {options.FirstCore}", "first core", "count the available cores from 0");
         _workers = new Worker[count];
-        _parts = new PaddedLong[count * PartSets];
+        Progress = new StepProgress(count);
         bool pin = options.Pin && count <= TeamPinning.Cores.Length;
         _cores = [.. Enumerable.Range(0, count).Select(i => pin ? TeamPinning.Cores[(options.FirstCore + i) % TeamPinning.Cores.Length] : -1)];
         for (int i = 0; i < count; i++) _workers[i] = new Worker(this, i);
@@ -68,6 +60,12 @@ public sealed class Team : IDisposable
 
     /// <summary>How many workers the team has.</summary>
     public int Count => _workers.Length;
+
+    /// <summary>What is claimed where no step of a program is executed.</summary>
+    internal StepProgress Progress { get; }
+
+    /// <summary>For tests: what a worker does before it hands in results.</summary>
+    internal Action<Worker>? BeforeHandingIn { get; set; }
 
     /// <summary>
     /// Executes <paramref name="body"/> on all workers and returns when the last has finished. The first exception that a
@@ -84,13 +82,10 @@ public sealed class Team : IDisposable
             ObjectDisposedException.ThrowIf(_disposed, this);
             _body = body;
             if (_failure is not null)
-            {
-                Array.Clear(_parts);
-                foreach (Worker worker in _workers) worker.Reset();
-            }
+                foreach (Worker worker in _workers) worker.Hand.Clear();
             _failure = null;
             _arrived.Value = 0;
-            ClearClaims();
+            Progress.Clear();
             _running.Value = Count;
             int turn = _done.Turn;
             _start.Advance();
@@ -111,43 +106,12 @@ public sealed class Team : IDisposable
             _start.Advance();
         }
         foreach (Thread thread in _threads) thread.Join();
+        foreach (Worker worker in _workers) worker.Hand.FreeMemory();
     }
 
-    internal int Claim(int set) => Interlocked.Increment(ref _claims[set].Value) - 1;
+    internal WorkInHand HandOf(int worker) => _workers[worker].Hand;
 
-    internal bool TryTake(int worker, int set, int items, out int first, out int count)
-    {
-        ref long part = ref Part(worker, set);
-        while (true)
-        {
-            long seen = Volatile.Read(ref part);
-            first = (int)seen;
-            count = (items - first - (int)(seen >> 32) + 1) / 2;
-            if (count == 0) return false;
-            if (Interlocked.CompareExchange(ref part, seen + count, seen) == seen) return true;
-        }
-    }
-
-    /// <summary>A third: who begins elsewhere has to fetch what the other would find fetched, and takes twice as long for little.</summary>
-    internal bool TryTakeOther(int worker, int set, int items, out int first, out int count)
-    {
-        ref long part = ref Part(worker, set);
-        while (true)
-        {
-            long seen = Volatile.Read(ref part);
-            (int front, int back) = ((int)seen, (int)(seen >> 32));
-            count = (items - front - back + 1) / 3;
-            first = items - back - count;
-            if (front == 0 || count == 0) return false;
-            if (Interlocked.CompareExchange(ref part, seen + ((long)count << 32), seen) == seen) return true;
-        }
-    }
-
-    internal void ClearPart(int worker, int set) => Part(worker, set) = 0;
-
-    private ref long Part(int worker, int set) => ref _parts[worker * PartSets + set].Value;
-
-    internal void Barrier(IIdleWork? idle)
+    internal void Barrier(StepProgress progress)
     {
         // The turn is read before the failure: a failing worker sets the failure and then advances the turn,
         // so whoever misses the failure here is released by that advance.
@@ -156,11 +120,29 @@ public sealed class Team : IDisposable
         if (Interlocked.Increment(ref _arrived.Value) == Count)
         {
             _arrived.Value = 0;
-            ClearClaims();
+            progress.Clear();
             _barrier.Advance();
         }
-        else _barrier.Await(turn, idle);
+        else _barrier.Await(turn);
         ThrowIfFailed();
+    }
+
+    /// <summary>Waits until all of a step is done, by whomever; until then idle work is done as long as there is any.</summary>
+    internal void Await(StepProgress step, int run, IIdleWork idle)
+    {
+        while (true)
+        {
+            int turn = _progressed.Turn;
+            ThrowIfFailed();
+            if (step.IsComplete(run)) return;
+            _progressed.Await(turn, idle);
+        }
+    }
+
+    /// <summary>Says that so many more units of all are done of a step.</summary>
+    internal void Complete(StepProgress step, int run, int units, int all)
+    {
+        if (step.Complete(run, units, all)) _progressed.Advance();
     }
 
     internal void AwaitAtLeast(ref int counter, int value)
@@ -174,11 +156,6 @@ public sealed class Team : IDisposable
             if (now < spinUntil) TeamGate.Pause();
             else Thread.Yield();
         }
-    }
-
-    private void ClearClaims()
-    {
-        for (int set = 0; set < ClaimSets; set++) _claims[set].Value = 0;
     }
 
     private Thread StartThread(Worker worker)
@@ -204,7 +181,7 @@ public sealed class Team : IDisposable
     {
         try
         {
-            worker.Start();
+            worker.Enter(Progress, run: 0);
             _body!(worker);
         }
         catch (StoppedByPeerException)
@@ -215,10 +192,11 @@ public sealed class Team : IDisposable
         {
             Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(exception), null);
             _barrier.Advance();
+            _progressed.Advance();
         }
     }
 
-    private void ThrowIfFailed()
+    internal void ThrowIfFailed()
     {
         if (Volatile.Read(ref _failure) is not null) throw new StoppedByPeerException();
     }

@@ -26,12 +26,21 @@ internal sealed class TeamGate(double spinMicroseconds, double yieldMicroseconds
         lock (_lock) Monitor.PulseAll(_lock);
     }
 
-    /// <summary>Returns once the turn is no longer <paramref name="turn"/>; until then idle work is done as long as there is any.</summary>
+    /// <summary>Returns once the turn is no longer <paramref name="turn"/>; until then idle work is done whenever there is any.</summary>
     public void Await(int turn, IIdleWork? idle = null)
     {
-        while (idle?.Step() == true)
+        if (Turn != turn) return;
+        long start = Stopwatch.GetTimestamp(), waited = 0;
+        for (; waited < _spinTicks + _yieldTicks; waited = Stopwatch.GetTimestamp() - start)
+        {
+            if (idle?.Step() != true)
+            {
+                if (waited < _spinTicks) Spin(turn);
+                else Thread.Yield();
+            }
             if (Turn != turn) return;
-        if (!Spin(turn, _spinTicks) && !Yield(turn, _yieldTicks)) Sleep(turn);
+        }
+        Sleep(turn);
     }
 
     public static void Pause()
@@ -40,32 +49,9 @@ internal sealed class TeamGate(double spinMicroseconds, double yieldMicroseconds
         else Thread.SpinWait(1);
     }
 
-    private bool Spin(int turn, long ticks)
+    private void Spin(int turn)
     {
-        if (Turn != turn) return true;
-        if (ticks == 0) return false;
-        long start = Stopwatch.GetTimestamp();
-        do
-        {
-            for (int i = 0; i < 16; i++)
-            {
-                Pause();
-                if (Turn != turn) return true;
-            }
-        } while (Stopwatch.GetTimestamp() - start < ticks);
-        return false;
-    }
-
-    private bool Yield(int turn, long ticks)
-    {
-        if (ticks == 0) return false;
-        long start = Stopwatch.GetTimestamp();
-        do
-        {
-            Thread.Yield();
-            if (Turn != turn) return true;
-        } while (Stopwatch.GetTimestamp() - start < ticks);
-        return false;
+        for (int i = 0; i < 16 && Turn == turn; i++) Pause();
     }
 
     private void Sleep(int turn)

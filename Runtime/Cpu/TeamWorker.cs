@@ -6,80 +6,66 @@ namespace Legato.Runtime.Cpu;
 /// </summary>
 public sealed class Worker
 {
-    private readonly Team _team;
-    private int _claimSet, _bank;
+    private readonly Team team;
 
-    internal Worker(Team team, int index) => (_team, Index) = (team, index);
+    internal Worker(Team team, int index) => (this.team, Index, Progress) = (team, index, team.Progress);
 
     /// <summary>This worker's number, from 0 to <see cref="Count"/> - 1.</summary>
     public int Index { get; }
 
     /// <summary>How many workers execute the run.</summary>
-    public int Count => _team.Count;
+    public int Count => team.Count;
+
+    /// <summary>What is taken and done of the step at hand.</summary>
+    internal StepProgress Progress { get; private set; }
+
+    /// <summary>The number of the program's run.</summary>
+    internal int RunNumber { get; private set; }
+
+    internal WorkInHand Hand { get; } = new();
 
     /// <summary>
     /// Waits for all workers; what any of them wrote before is visible to all after. Claims count from 0 again.
     /// Every worker must pass the same barriers in the same order.
     /// </summary>
-    public void Barrier() => Barrier(null);
+    public void Barrier() => team.Barrier(Progress);
 
-    /// <summary>The same, with something to do as long as others are awaited.</summary>
-    internal void Barrier(IIdleWork? idle)
-    {
-        _team.Barrier(idle);
-        NextBank();
-    }
-
-    /// <summary>
-    /// The next work item since the last barrier or <see cref="NextClaims"/>: 0, 1, 2, … each given to exactly one worker.
-    /// </summary>
-    public int Claim() => _team.Claim(_claimSet);
+    /// <summary>The next work item since the last barrier, or of the step: 0, 1, 2, … each given to exactly one worker.</summary>
+    public int Claim() => Progress.Claim(RunNumber);
 
     /// <summary>Claims the next work item of <paramref name="count"/>; false once all are given away.</summary>
     public bool TryClaim(int count, out int item) => (item = Claim()) < count;
 
     /// <summary>
-    /// The next items of this worker's own part of a step, which has so many: half of those that are left, in ascending order; false
-    /// once all are taken, by whomever.
-    /// </summary>
-    internal bool TryTake(int items, out int first, out int count) => _team.TryTake(Index, PartSet, items, out first, out count);
-
-    /// <summary>
-    /// Some of the last items that are left of another worker's part, which has so many, once that worker has begun to take: what it
-    /// did before is visible. False where it is as fast alone.
-    /// </summary>
-    internal bool TryTakeOther(int worker, int items, out int first, out int count) => _team.TryTakeOther(worker, PartSet, items, out first, out count);
-
-    /// <summary>
-    /// Claims count from 0 again without a barrier, for a step that needs nothing of the one before; every worker says so
-    /// at the same place, at most <see cref="Team.ClaimSets"/> - 1 times between two barriers.
-    /// </summary>
-    public void NextClaims()
-    {
-        if (++_claimSet == Team.ClaimSets)
-            throw new InvalidOperationException($"{Team.ClaimSets} sets of claims without a barrier");
-    }
-
-    /// <summary>
     /// Waits until <paramref name="counter"/>, which other workers increase, has reached <paramref name="value"/>.
     /// The work waited for must be in a peer's hands already, or the wait never ends.
     /// </summary>
-    public void AwaitAtLeast(ref int counter, int value) => _team.AwaitAtLeast(ref counter, value);
+    public void AwaitAtLeast(ref int counter, int value) => team.AwaitAtLeast(ref counter, value);
 
-    internal void Start() => NextBank();
+    /// <summary>Goes on to a step; claims count from 0. Every worker enters the same steps in the same order.</summary>
+    internal void Enter(StepProgress progress, int run) => (Progress, RunNumber) = (progress, run);
 
-    /// <summary>After a run in which workers passed different barriers.</summary>
-    internal void Reset() => _bank = 0;
+    /// <summary>What the first worker that comes to the step says.</summary>
+    internal int Agree(int value) => Progress.Agree(RunNumber, value);
 
-    private int PartSet => _bank * Team.ClaimSets + _claimSet;
+    /// <summary>How many claimed items have ended, with one of this worker's.</summary>
+    internal int End() => Progress.End(RunNumber);
 
-    /// <summary>
-    /// What was taken counts in two banks in turn: nobody looks at the one before this barrier any more, nor will before the next but
-    /// one, so each worker clears its own there.
-    /// </summary>
-    private void NextBank()
+    /// <summary>Says that so many more units of all are done of the step at hand.</summary>
+    internal void Complete(int units, int all) => team.Complete(Progress, RunNumber, units, all);
+
+    /// <summary>Waits until all of a step is done, by whomever.</summary>
+    internal void Await(StepProgress step, int run, IIdleWork idle) => team.Await(step, run, idle);
+
+    internal WorkInHand HandOf(int worker) => team.HandOf(worker);
+
+    internal void ThrowIfFailed() => team.ThrowIfFailed();
+
+    /// <summary>Whether the results that this worker has in hand may be written to where all see them.</summary>
+    internal bool TryHandIn(out long seen)
     {
-        for (; _claimSet >= 0; _claimSet--) _team.ClearPart(Index, PartSet);
-        (_claimSet, _bank) = (0, 1 - _bank);
+        team.BeforeHandingIn?.Invoke(this);
+        seen = Hand.Own;
+        return Hand.TryHandIn(seen);
     }
 }

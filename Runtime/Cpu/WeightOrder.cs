@@ -6,18 +6,21 @@ namespace Legato.Runtime.Cpu;
 internal readonly record struct WeightPiece(nint Start, nint Bytes);
 
 /// <summary>
-/// What one worker reads of weights: a piece at hand, perhaps one that it has claimed, then its own of the products and steps that
-/// follow, and after the last step those of the first again. So what a step begins with is fetched while the one before still
+/// What one worker reads of weights: a piece at hand, then its own of the products and steps that follow, and after the last step
+/// those of the first again. So what a step begins with is fetched while the one before still
 /// computes.
 /// </summary>
 /// <param name="own">The worker's own pieces of a whole run, in order.</param>
-/// <param name="next">Which of them is read after the piece at hand and the claimed one.</param>
+/// <param name="next">Which of them is read after the piece at hand.</param>
 /// <param name="lead">How many bytes from the place at hand on are in the cache.</param>
-internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claimed, ReadOnlySpan<WeightPiece> own, int next, nint lead = 0)
+internal readonly ref struct WeightOrder(WeightPiece current, ReadOnlySpan<WeightPiece> own, int next, nint lead = 0)
 {
     public nint Lead => lead;
 
     private readonly ReadOnlySpan<WeightPiece> own = own;
+
+    /// <summary>Bytes of the piece at hand from there on.</summary>
+    public nint Left(nint from) => current.Start + current.Bytes - from;
 
     /// <summary>The address that is read so many bytes after <paramref name="from"/>, which lies in the piece at hand.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -30,9 +33,6 @@ internal readonly ref struct WeightOrder(WeightPiece current, WeightPiece claime
     /// <summary>The address of what is read so many bytes after the piece at hand; 0 where nothing is.</summary>
     private nint After(nint bytes)
     {
-        if (bytes < claimed.Bytes)
-            return claimed.Start + bytes;
-        bytes -= claimed.Bytes;
         for (int i = 0; i < own.Length; i++)
         {
             WeightPiece piece = own[(next + i) % own.Length];

@@ -171,23 +171,23 @@ public class DeviceTests
     }
 
     [Test]
-    public void BarriersStandOnlyBetweenDependentSteps()
+    public void OnlyDependentStepsWait()
     {
         const int n = 32;
         PlanFixture fixture = new PlanFixture().Random("x", n * n).Random("w", n * n).Zeros("q", n * n).Zeros("k", n * n).Zeros("v", n * n).Zeros("y", n * n);
         Step Product(string left, string output) => new Step.MatrixProduct(
             output, Cost.Zero, n, n, n, new Matrix(fixture.View(left), n, 1), new Matrix(fixture.View("w"), n, 1), new Matrix(fixture.View(output), n, 1), false, [], null, []);
         using var device = new CpuDevice(new CpuDeviceOptions(2, Pin: false));
-        Assert.That(Barriers(Product("x", "q"), Product("x", "k"), Product("x", "v")), Is.Zero);
-        Assert.That(Barriers(Product("x", "q"), Product("x", "k"), Product("q", "y"), Product("k", "v")), Is.EqualTo(1));
-        Assert.That(Barriers(Product("x", "q"), Product("y", "x")), Is.EqualTo(1));
-        Assert.That(Barriers([.. Enumerable.Repeat(Product("x", "q"), 3)]), Is.EqualTo(2));
+        Assert.That(Waits(Product("x", "q"), Product("x", "k"), Product("x", "v")), Is.Zero);
+        Assert.That(Waits(Product("x", "q"), Product("x", "k"), Product("q", "y"), Product("k", "v")), Is.EqualTo(1));
+        Assert.That(Waits(Product("x", "q"), Product("y", "x")), Is.EqualTo(1));
+        Assert.That(Waits([.. Enumerable.Repeat(Product("x", "q"), 3)]), Is.EqualTo(2));
         AgreesWithInterpreter("cpu", fixture, 1e-4, Product("x", "q"), Product("x", "k"), Product("x", "v"), Product("q", "y"));
 
-        int Barriers(params Step[] steps)
+        int Waits(params Step[] steps)
         {
             using var executable = (CpuExecutable)fixture.Load(device, fixture.Plan(steps));
-            return executable.Barriers;
+            return executable.Waits;
         }
     }
 

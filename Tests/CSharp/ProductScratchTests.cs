@@ -82,11 +82,17 @@ public unsafe class ProductScratchTests
             Scratch = scratch,
             ScratchBytes = Bytes,
         };
+        var progress = new StepProgress(Workers, members: 2);
         return step switch
         {
             "skinny product" => worker => MatrixProduct.Run(worker, few),
             "product" => worker => MatrixProduct.Run(worker, more),
-            "skinny products in a run" => worker => new MatrixProductSkinnyRun([few, few], [1, 1]).Run(worker, scratch, Bytes, null, 0),
+            "skinny products in a run" => worker =>
+            {
+                worker.Enter(progress, 1);
+                new MatrixProductSkinnyRun([few, few], [1, 1]).Run(worker, scratch, Bytes, null, 0);
+            }
+            ,
             "grouped product" => worker => GroupedProduct.Run(worker, product),
             "grouped gradient" => worker => GroupedGradient.Run(worker, gradient),
             _ => throw new ArgumentOutOfRangeException(nameof(step), step, "no known step"),

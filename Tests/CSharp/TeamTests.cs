@@ -75,60 +75,6 @@ public class TeamTests
     }
 
     [Test]
-    public void EachItemOfEachPartIsTakenOnceAStep([ValueSource(nameof(Sizes))] int threads, [Values(0, 1, 7, 100)] int items)
-    {
-        const int steps = 20;
-        using var team = new Team(new TeamOptions(threads, Pin: false));
-        var taken = new int[steps * threads * items];
-        team.Run(worker =>
-        {
-            for (int step = 0; step < steps; step++)
-            {
-                // Steps whose claims are told apart by sets, and steps between barriers.
-                if (step % 3 == 0) worker.Barrier();
-                else worker.NextClaims();
-                while (worker.TryTake(items, out int first, out int count)) Take(worker.Index, first, count);
-                for (int other = 0; other < worker.Count; other++)
-                    while (other != worker.Index && worker.TryTakeOther(other, items, out int first, out int count)) Take(other, first, count);
-
-                void Take(int part, int first, int count)
-                {
-                    for (int item = first; item < first + count; item++) Interlocked.Increment(ref taken[(step * threads + part) * items + item]);
-                }
-            }
-        });
-        Assert.That(taken, Is.All.EqualTo(1));
-    }
-
-    [Test]
-    public void WhoIsDoneTakesOfWhatASlowWorkerHasLeftOnceItHasBegun()
-    {
-        using var team = new Team(new TeamOptions(2, Pin: false));
-        int own = 0, others = 0;
-        bool early = false;
-        team.Run(worker =>
-        {
-            if (worker.Index == 1) early = worker.TryTakeOther(0, 100, out _, out _);
-            worker.Barrier();
-            if (worker.Index == 0) own += worker.TryTake(100, out _, out int count) ? count : 0;
-            worker.Barrier();
-        });
-        Assert.That((early, own), Is.EqualTo((false, 50)));
-        team.Run(worker =>
-        {
-            if (worker.Index == 0)
-            {
-                own = worker.TryTake(100, out _, out int count) ? count : 0;
-                worker.AwaitAtLeast(ref others, 49);
-                while (worker.TryTake(100, out _, out count)) own += count;
-            }
-            for (int taken = 0; worker.Index == 1 && taken < 49; Volatile.Write(ref others, taken))
-                while (worker.TryTakeOther(0, 100, out _, out int count)) taken += count;
-        });
-        Assert.That((own, others), Is.EqualTo((51, 49)), "all but one of what was left; the run before left nothing taken");
-    }
-
-    [Test]
     public void TheCallersThreadIsWorkerZeroAndMayRunAfterwardsWhereItMightBefore([Values] bool pin)
     {
         static string Allowed() => OperatingSystem.IsLinux()

@@ -11,15 +11,12 @@ public class WeightOrderTests
 
     [TestCase(0, ExpectedResult = 1010)]
     [TestCase(89, ExpectedResult = 1099)]
-    [TestCase(90, ExpectedResult = 5000)]
-    [TestCase(109, ExpectedResult = 5019)]
-    [TestCase(110, ExpectedResult = 2000)]
-    [TestCase(159, ExpectedResult = 2049)]
-    [TestCase(160, ExpectedResult = 1000)]
-    public long TheClaimedPieceThenTheNextStepsThenTheFirstAgain(int bytes) =>
-        new WeightOrder(Own[0], new(5000, 20), Own, 1).Beyond(1010, bytes);
+    [TestCase(90, ExpectedResult = 2000)]
+    [TestCase(139, ExpectedResult = 2049)]
+    [TestCase(140, ExpectedResult = 1000)]
+    public long TheNextStepsThenTheFirstAgain(int bytes) => new WeightOrder(Own[0], Own, 1).Beyond(1010, bytes);
 
     [TestCase(9, ExpectedResult = 7019)]
     [TestCase(10, ExpectedResult = 7010)]
-    public long NothingIsReadAfterAPieceAlone(int bytes) => new WeightOrder(new(7000, 20), default, [], 0).Beyond(7010, bytes);
+    public long NothingIsReadAfterAPieceAlone(int bytes) => new WeightOrder(new(7000, 20), [], 0).Beyond(7010, bytes);
 }
