@@ -14,7 +14,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// Weights that are read for what is in hand: few enough that little is lost where a worker is stopped, so many that taking and
     /// handing in are little beside it.
     /// </summary>
-    private const int LeastBytesInHand = 64 << 10, MostBytesInHand = 512 << 10;
+    private const int LeastBytesInHand = 512 << 10, MostBytesInHand = 1 << 20;
 
     /// <summary>Columns of another's work in hand, after which to look whether it has been done.</summary>
     private const int ColumnsBetweenLooks = 64;

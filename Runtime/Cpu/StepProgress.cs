@@ -42,9 +42,9 @@ internal sealed class StepProgress(int workers, int members = 1)
     public bool IsComplete(int run) => Volatile.Read(ref counts.Completed) >= run;
 
     /// <summary>
-    /// The next items of a worker's own part of a member, which has so many: half of those that are left, in ascending order, but no
-    /// fewer than <paramref name="least"/>, while there are, and no more than <paramref name="most"/>. False once all are taken, by
-    /// whomever.
+    /// The next items of a worker's own part of a member, which has so many: half of those that are left, in ascending order; all where
+    /// fewer than <paramref name="least"/> would be taken or left, and never more than <paramref name="most"/>. False once all are
+    /// taken, by whomever.
     /// </summary>
     public bool TryTake(int run, int member, int worker, int items, int least, int most, out int first, out int count)
     {
@@ -57,7 +57,8 @@ internal sealed class StepProgress(int workers, int members = 1)
                 return false;
             first = both & MostItems;
             int left = items - first - (both >>> 16);
-            count = Math.Min(most, Math.Min(left, Math.Max(least, (left + 1) / 2)));
+            count = Math.Max(least, (left + 1) / 2);
+            count = Math.Min(most, left - count < least ? left : count);
             if (count == 0)
                 return false;
             if (Interlocked.CompareExchange(ref taken, Word(run, both + count), seen) == seen)
