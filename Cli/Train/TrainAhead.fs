@@ -2,6 +2,7 @@
 /// is trained by, and a checkpoint's model has no other.
 module Legato.Cli.TrainAhead
 
+open System.Threading
 open System.Threading.Tasks
 open Legato.Cli.ModelSource
 open Legato.Cli.TrainNeed
@@ -14,9 +15,9 @@ open Legato.Runtime.Data
 open Legato.Runtime.Plans
 open Legato.Runtime.Training
 
-/// A model and its plans.
+/// A model and its plans, made as long as nothing is known against it.
 [<NoEquality; NoComparison>]
-type private Ahead = { Model: ModelDef; Plans: IPlanSource }
+type private Ahead = { Model: ModelDef; Plans: IPlanSource; Making: CancellationTokenSource }
 
 /// Once the device is opened, and if it is a GPU.
 let private onGpu (opening: DeviceChoice.Opening) (work: CudaDevice -> unit) =
@@ -29,7 +30,9 @@ let private onGpu (opening: DeviceChoice.Opening) (work: CudaDevice -> unit) =
 
 // Other objectives need to know the tokenizer's tokens. What is wrong with the model is told when it is asked for in earnest.
 let private make opening (options: TrainOptions) (model: ModelDef) =
-    let ahead = { Model = model; Plans = CompiledModel model }
+    let making = new CancellationTokenSource()
+
+    let ahead = { Model = model; Plans = CompiledModel model; Making = making }
 
     if options.Objective = TrainingObjective.Causal then
         let plan () =
@@ -41,10 +44,14 @@ let private make opening (options: TrainOptions) (model: ModelDef) =
             for request in wanted do
                 onGpu opening (fun gpu -> gpu.LoadAhead(request.Purpose, model.Name, request.Precision))
 
-            // What a GPU takes for a plan is worked out while the next one is made.
-            for request in wanted do
-                let plan = ahead.Plans.Plan request
-                onGpu opening (fun gpu -> gpu.Foretell plan |> ignore)
+            let each work =
+                for request in wanted do
+                    if not making.IsCancellationRequested then
+                        ahead.Plans.Plan request |> work
+
+            // A GPU's kernels are compiled, those of the first plan first, while the next plan and parameters are made.
+            onGpu opening (fun gpu -> each gpu.CompileAhead)
+            each ignore
 
         Task.Run plan |> ignore
 
@@ -56,16 +63,15 @@ let start opening (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSo
         choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make opening options (usual ())))
 
     fun model ->
-        match begun with
-        | Some task ->
-            Task.WaitAny task |> ignore
+        begun |> Option.iter (fun task -> Task.WaitAny task |> ignore)
 
-            if
-                task.IsCompletedSuccessfully
-                && task.Result.Model.Config = model.Config
-                && task.Result.Model.Name = model.Name
-            then
-                task.Result.Plans
+        match begun with
+        | Some task when task.IsCompletedSuccessfully ->
+            let ahead = task.Result
+
+            if ahead.Model.Config = model.Config && ahead.Model.Name = model.Name then
+                ahead.Plans
             else
-                CompiledModel model
-        | None -> CompiledModel model
+                ahead.Making.Cancel()
+                (make opening options model).Plans
+        | _ -> (make opening options model).Plans

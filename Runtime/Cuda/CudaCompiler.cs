@@ -1,14 +1,13 @@
 using System.Collections.Concurrent;
 using System.Reflection;
-using System.Runtime.ExceptionServices;
 
 namespace Legato.Runtime.Cuda;
 
 /// <summary>
 /// Machine code for sources, each compiled once: kept on disk by source, architecture and compiler. Safe for several
-/// threads; NVRTC works in parallel.
+/// threads; NVRTC works in parallel, but for reading sources, which it does one after another.
 /// </summary>
-internal sealed class CudaCompiler(CudaDevice device) : IDisposable
+internal sealed class CudaCompiler : IDisposable
 {
     private static readonly ConcurrentDictionary<string, string> Resources = new();
 
@@ -16,12 +15,21 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 
     // The same by reference: sources are long.
     private readonly ConcurrentDictionary<string, Lazy<CudaModule>> known = new(ReferenceEqualityComparer.Instance);
-    private readonly Lazy<string> version = new(() =>
+    private readonly CudaDevice device;
+    private readonly LongestFirst ahead;
+    private readonly Lazy<string> version;
+
+    public CudaCompiler(CudaDevice device)
     {
-        CudaLibraries.Require(CudaLibrary.Compiler);
-        RequireTarget(device.Information);
-        return Nvrtc.Version();
-    });
+        this.device = device;
+        ahead = new LongestFirst(source => Load(source));
+        version = new Lazy<string>(() =>
+        {
+            CudaLibraries.Require(CudaLibrary.Compiler);
+            RequireTarget(device.Information);
+            return Nvrtc.Version();
+        });
+    }
 
     /// <summary>What generated kernels begin with.</summary>
     public static string Prelude { get; } = Resource("Prelude.cu");
@@ -64,18 +72,21 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
                 $"found: {CudaLibraries.Find(CudaLibrary.Compiler)}", "install a newer CUDA toolkit (its NVRTC is enough), or set LEGATO_CUDA_PATH to where it lies");
     }
 
+    /// <summary>Begins to compile and load sources in the background. Tells no mistakes: <see cref="Load(string)"/> does.</summary>
+    public void Begin(IEnumerable<string> sources) => ahead.Begin(sources);
+
+    /// <summary>Waits until all that was begun is compiled, as far as it can be.</summary>
+    public void Finish() => ahead.Finish();
+
     /// <summary>Sources compiled beside each other, and loaded.</summary>
-    /// <exception cref="LegatoException">As <see cref="Load"/>: of several the first.</exception>
+    /// <exception cref="LegatoException">As <see cref="Load(string)"/>: of several the first.</exception>
     public void Load(IEnumerable<string> sources)
     {
-        try
-        {
-            Parallel.ForEach(sources, source => Load(source));
-        }
-        catch (AggregateException several) when (several.InnerExceptions.OfType<LegatoException>().FirstOrDefault() is { } mistake)
-        {
-            ExceptionDispatchInfo.Throw(mistake);
-        }
+        string[] all = [.. sources.OrderByDescending(source => source.Length)];
+        if (!device.IsOnPaper)
+            Begin(all.Where(source => !modules.ContainsKey(source)));
+        foreach (string source in all)
+            _ = Load(source);
     }
 
     /// <summary>A source compiled and loaded.</summary>
@@ -85,6 +96,7 @@ internal sealed class CudaCompiler(CudaDevice device) : IDisposable
 
     public void Dispose()
     {
+        ahead.Dispose();
         foreach (Lazy<CudaModule> module in modules.Values)
             if (module.IsValueCreated)
                 module.Value.Dispose();

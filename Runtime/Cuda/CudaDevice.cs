@@ -13,7 +13,11 @@ public sealed record CudaDeviceOptions(int Index = 0, bool MeasureSteps = false,
 /// <summary>What a run of a plan takes of a GPU.</summary>
 /// <param name="WorkingBytes">Beside the plan's buffers.</param>
 /// <param name="Launches">Of kernels and library calls, the plan's neighbouring steps joined where the GPU joins them.</param>
-public sealed record CudaPlanNeeds(long WorkingBytes, int Launches);
+public sealed record CudaPlanNeeds(long WorkingBytes, int Launches)
+{
+    /// <summary>Of its kernels.</summary>
+    internal IReadOnlyList<string> Sources { get; init; } = [];
+}
 
 /// <summary>One NVIDIA GPU of compute capability 8.0 or newer, through CUDA's driver.</summary>
 public sealed class CudaDevice : IDevice
@@ -169,7 +173,7 @@ public sealed class CudaDevice : IDevice
             .ToDictionary(b => b.Name, b => paper.Allocate(plan.Maximum(b.Bytes)));
         long kept = paper.BytesAllocated;
         using var executable = new CudaExecutable(paper, plan, persistent);
-        return new CudaPlanNeeds(paper.BytesAllocated - kept - plan.ArenaBytes, executable.Launches);
+        return new CudaPlanNeeds(paper.BytesAllocated - kept - plan.ArenaBytes, executable.Launches) { Sources = [.. paper.Compiler.Sources] };
     }
 
     /// <summary>
@@ -177,6 +181,9 @@ public sealed class CudaDevice : IDevice
     /// then there when such a plan is made ready.
     /// </summary>
     public void LoadAhead(Purpose purpose, string model, string precision) => BeginLoading(() => new CudaProductsAhead(this).Load(purpose, model, precision));
+
+    /// <summary>Begins to compile the kernels of a plan that will be made ready, and those that choose how to compute its products.</summary>
+    public void CompileAhead(Plan plan) => Compiler.Begin([.. Foretell(plan).Sources, .. CudaProductMeasuring.Sources]);
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
 
@@ -231,6 +238,7 @@ public sealed class CudaDevice : IDevice
     internal T Alone<T>(Func<T> work)
     {
         FinishLoading();
+        Compiler.Finish();
         return Uploads.Alone(work);
     }
 

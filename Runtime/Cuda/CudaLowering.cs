@@ -254,8 +254,7 @@ internal sealed partial class CudaLowering
                 AddAttentionGradient(gradient);
                 break;
             case Step.TopK topK:
-                CudaView[] views = Views([topK.Input, topK.Values, topK.Indices]);
-                Add(() => new CudaTopKLaunch(topK, views, this));
+                Add(new CudaTopKLaunch(topK, Views([topK.Input, topK.Values, topK.Indices]), this));
                 break;
             case Step.Choose choose:
                 Add(new CudaChooseLaunch(choose, this));

@@ -58,7 +58,7 @@ internal sealed partial class CudaLowering
             {
                 AddStages(stages);
                 stages = new CudaKernelStages();
-                Add(() => new CudaScatterLaunch(spread.Name, spread.Cost, spread.Kernel, scatter, spread.Views, this));
+                Add(new CudaScatterLaunch(spread.Name, spread.Cost, spread.Kernel, scatter, spread.Views, this));
             }
             else if (spread.Results is { } results && Sums(spread.Kernel) is { } sums)
             {

@@ -12,8 +12,11 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     private const int WordBytes = 4, Threads = 256;
     private const string Filling = "RandomWords.cu", Digesting = "DigestWords.cu";
 
-    /// <summary>Has the kernels compiled that measuring takes.</summary>
-    public static void Prepare(CudaDevice device) => device.Compiler.Load([CudaCompiler.Resource(Filling), CudaCompiler.Resource(Digesting)]);
+    /// <summary>Of the kernels that measuring takes.</summary>
+    public static IReadOnlyList<string> Sources => [CudaCompiler.Resource(Filling), CudaCompiler.Resource(Digesting)];
+
+    /// <summary>Has them compiled.</summary>
+    public static void Prepare(CudaDevice device) => device.Compiler.Load(Sources);
 
     /// <summary>Our own kernel or one of cuBLASLt's proposals (<see cref="MeasuredChoice"/>); the first where there is no room to measure.</summary>
     public ProductChoice? Fastest(ProductShape shape, CudaProduct product, CudaOwnProduct? own)

@@ -8,7 +8,7 @@ internal sealed class CudaScatterLaunch : CudaLaunch
 {
     private readonly CudaView[] views;
     private readonly CpuExtent[] extents;
-    private readonly CudaCall call;
+    private readonly Lazy<CudaCall> call;
 
     public CudaScatterLaunch(string name, Cost cost, Kernel kernel, ScatterSums sums, CudaView[] views, CudaLowering lowering)
         : base(name, cost, lowering)
@@ -19,21 +19,24 @@ internal sealed class CudaScatterLaunch : CudaLaunch
         extents = lowering.Extents(sizes);
         CudaView target = views[sums.Store.Operand];
         long rows = (target.End - target.Start) / target.Type.Size() / sums.Stride;
-        call = new CudaCall(lowering.Device.Compiler.Load(CudaCompiler.Prelude + text).Function(CudaScatterText.Function), views.Length + extents.Length, name)
+        string source = CudaCompiler.Prelude + text;
+        lowering.Want(source);
+        call = new Lazy<CudaCall>(() => new CudaCall(lowering.Device.Compiler.Load(source).Function(CudaScatterText.Function), views.Length + extents.Length, name)
         {
             Threads = CudaScatterText.Threads,
             BlocksX = (rows + CudaScatterText.TargetRows - 1) / CudaScatterText.TargetRows,
-        };
+        });
     }
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
+        Span<long> arguments = call.Value.Arguments;
         for (int i = 0; i < views.Length; i++)
-            call.Arguments[i] = views[i].Address(dimensions);
+            arguments[i] = views[i].Address(dimensions);
         for (int i = 0; i < extents.Length; i++)
-            call.Arguments[views.Length + i] = extents[i].Evaluate(dimensions);
+            arguments[views.Length + i] = extents[i].Evaluate(dimensions);
     }
 
-    public override void Enqueue(nint stream) => call.Enqueue(stream);
+    public override void Enqueue(nint stream) => call.Value.Enqueue(stream);
 }

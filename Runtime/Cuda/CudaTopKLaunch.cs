@@ -11,7 +11,7 @@ internal sealed class CudaTopKLaunch : CudaLaunch
     private readonly Step.TopK step;
     private readonly CudaView[] views;
     private readonly CpuExtent rows, width;
-    private readonly CudaCall call;
+    private readonly Lazy<CudaCall> call;
 
     /// <param name="views">Input, values, indices.</param>
     public CudaTopKLaunch(Step.TopK step, CudaView[] views, CudaLowering lowering)
@@ -20,17 +20,19 @@ internal sealed class CudaTopKLaunch : CudaLaunch
         (this.step, this.views) = (step, views);
         (rows, width) = (lowering.Extent(step.Rows), lowering.Extent(step.Width));
         string source = CudaCompiler.Prelude + $"typedef {CudaTypes.Name(views[0].Type)} Input;\ntypedef {CudaTypes.Name(views[1].Type)} Value;\n" + CudaCompiler.Resource("TopK.cu");
-        call = new CudaCall(lowering.Device.Compiler.Load(source).Function("top_k"), 6, step.Name) { Threads = Threads };
+        lowering.Want(source);
+        call = new Lazy<CudaCall>(() => new CudaCall(lowering.Device.Compiler.Load(source).Function("top_k"), 6, step.Name) { Threads = Threads });
     }
 
     public override void Bind(ReadOnlySpan<long> dimensions)
     {
         base.Bind(dimensions);
+        Span<long> arguments = call.Value.Arguments;
         for (int i = 0; i < views.Length; i++)
-            call.Arguments[i] = views[i].Address(dimensions);
-        (call.Arguments[3], call.Arguments[4], call.Arguments[5]) = (rows.Evaluate(dimensions), width.Evaluate(dimensions), step.K);
-        call.BlocksX = (rows.Evaluate(dimensions) + Threads / Warp - 1) / (Threads / Warp);
+            arguments[i] = views[i].Address(dimensions);
+        (arguments[3], arguments[4], arguments[5]) = (rows.Evaluate(dimensions), width.Evaluate(dimensions), step.K);
+        call.Value.BlocksX = (rows.Evaluate(dimensions) + Threads / Warp - 1) / (Threads / Warp);
     }
 
-    public override void Enqueue(nint stream) => call.Enqueue(stream);
+    public override void Enqueue(nint stream) => call.Value.Enqueue(stream);
 }

@@ -8,6 +8,13 @@ internal static unsafe partial class Nvrtc
 {
     private const string Library = CudaLibrary.CompilerName;
 
+    // What kernels don't use isn't read for each of them: textures, CUDA's runtime, launches from the device. Since 12.4.
+    private static readonly Lazy<string[]> OmitsUnused = new(() =>
+    {
+        Check(GetVersion(out int major, out int minor), "asking for its version");
+        return (major, minor).CompareTo((12, 4)) >= 0 ? ["--minimal"] : [];
+    });
+
     /// <summary>Such as "13.0".</summary>
     public static string Version()
     {
@@ -34,7 +41,8 @@ internal static unsafe partial class Nvrtc
         Check(CreateProgram(out nint program, source, "legato.cu", 0, 0, 0), "taking a source");
         try
         {
-            int result = CompileProgram(program, options.Length, options);
+            string[] all = [.. OmitsUnused.Value, .. options];
+            int result = CompileProgram(program, all.Length, all);
             if (result != 0)
                 throw new LegatoException(
                     $"NVRTC can't compile a kernel: {Log(program)}", remedy: "this is a defect of Legato; --device cpu goes round it", inner: new InvalidOperationException(source));

@@ -52,6 +52,25 @@ public class CudaTests
     }
 
     [Test]
+    public void WhatIsCompiledAheadIsAllThatAPlanTakes()
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU that CUDA can use");
+        using var device = new CudaDevice(new CudaDeviceOptions(MeasureProducts: false));
+        PlanFixture fixture = new PlanFixture().Random("x", 64 * 64, ScalarType.BF16).Random("w", 64 * 64, ScalarType.BF16).Zeros("y", 64 * 64, ScalarType.BF16);
+        Plan plan = fixture.Plan(
+            new Step.MatrixProduct("product", Cost.Zero, 64, 64, 64, new Matrix(fixture.View("x"), 64, 1), new Matrix(fixture.View("w"), 1, 64), new Matrix(fixture.View("y"), 64, 1), Accumulate: false, [], null, []),
+            fixture.Fused(Kernel([InOut("y", ScalarType.BF16)], Vector("j", N(64), Store(0, At("j"), Mul(Load(0, At("j")), Load(0, At("j"))))))));
+        device.CompileAhead(plan);
+        device.Compiler.Finish();
+        string[] ahead = [.. device.Compiler.Sources];
+        using IExecutable executable = device.Compile(plan, new Dictionary<string, IDeviceMemory>());
+        executable.Run();
+        Assert.That(ahead, Is.Not.Empty);
+        Assert.That(device.Compiler.Sources, Is.EquivalentTo(ahead));
+    }
+
+    [Test]
     public void WhatFailsToLoadIsToldAndGivesItsMemoryBack()
     {
         if (!CudaMachine.IsUsable)

@@ -1,0 +1,76 @@
+namespace Legato.Runtime.Cuda;
+
+/// <summary>
+/// Texts that work is done on in the background, on as many threads of their own as there are processors: the longest first, which most likely
+/// takes longest. What goes wrong with one is left to who asks for it. Safe for several threads.
+/// </summary>
+internal sealed class LongestFirst(Action<string> work) : IDisposable
+{
+    private readonly object gate = new();
+    private readonly PriorityQueue<string, int> waiting = new();
+    private int working;
+    private bool disposed;
+
+    /// <summary>Has texts worked on, beside and among those that wait already.</summary>
+    public void Begin(IEnumerable<string> texts)
+    {
+        lock (gate)
+        {
+            if (disposed)
+                return;
+            foreach (string text in texts)
+                waiting.Enqueue(text, -text.Length);
+            for (int more = Math.Min(waiting.Count, Environment.ProcessorCount - working); more > 0; more--)
+            {
+                working++;
+                _ = Task.Factory.StartNew(Work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            }
+        }
+    }
+
+    /// <summary>Waits until nothing is left to do.</summary>
+    public void Finish()
+    {
+        lock (gate)
+            while (working > 0)
+                _ = Monitor.Wait(gate);
+    }
+
+    /// <summary>Gives up what waits, and waits for what is under way.</summary>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            disposed = true;
+            waiting.Clear();
+        }
+        Finish();
+    }
+
+    private void Work()
+    {
+        while (Next() is { } text)
+        {
+            try
+            {
+                work(text);
+            }
+            catch (Exception)
+            {
+                // It will be told to who asks for it.
+            }
+        }
+    }
+
+    private string? Next()
+    {
+        lock (gate)
+        {
+            if (waiting.TryDequeue(out string? text, out _))
+                return text;
+            working--;
+            Monitor.PulseAll(gate);
+            return null;
+        }
+    }
+}
