@@ -29,6 +29,7 @@ public class MeasuredChoiceTests
     public void AnotherRoundingMustBeClearlyFaster()
     {
         Assert.That(Chosen((1.0, 1), (0.97, 2)), Is.EqualTo(0));
+        Assert.That(Chosen((1.055, 1), (1.0, 2)), Is.EqualTo(0));
         Assert.That(Chosen((1.0, 1), (0.9, 2)), Is.EqualTo(1));
         Assert.That(Chosen((1.0, 1), (0.9, 2), (0.87, 3)), Is.EqualTo(1));
     }
