@@ -62,9 +62,9 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
         for (int item = worker.Index; item < items && left > 0; item += worker.Count)
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
-            // The newest key may not be there yet, which is no harm.
+            // The newest key may not be there yet, which is no harm; who comes late may find more keys than there is room for.
             IntegerRange visible = args.Program.Tiles.VisibleKeys(Against(
-                args, batch, head, (long)range * RangeKeys, Math.Min((range + 1L) * RangeKeys, args.KeysOf(batch)) - 1));
+                args, batch, head, (long)range * RangeKeys, Math.Min(Math.Min((range + 1L) * RangeKeys, args.KeysOf(batch)), args.KeyLength) - 1));
             int count = (int)Math.Min(visible.High - visible.Low + 1, left);
             if (count <= 0)
                 continue;
@@ -79,8 +79,11 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
     {
         // Agreed on, as who comes late may find longer keys.
         int used = worker.Agree(UsedRanges(args)), items = args.Batch * args.KeyHeads * used;
-        if (items == 0)
+        if (items == 0 && worker.TryOwn())
+        {
+            CombineAll(args, used);
             worker.Complete(0, 0);
+        }
         while (worker.TryClaim(items, out int item))
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
@@ -93,11 +96,16 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
             }
             else if (worker.End() == items)
             {
-                for (int row = 0; row < args.Batch * args.Heads; row++)
-                    Combine(args, row / args.Heads, row % args.Heads, used);
+                CombineAll(args, used);
                 worker.Complete(items, items);
             }
         }
+    }
+
+    private void CombineAll(in AttentionArgs args, int used)
+    {
+        for (int row = 0; row < args.Batch * args.Heads; row++)
+            Combine(args, row / args.Heads, row % args.Heads, used);
     }
 
     private static int UsedRanges(in AttentionArgs args)

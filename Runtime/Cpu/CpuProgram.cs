@@ -142,6 +142,8 @@ internal sealed class CpuProgram
             // Only now: what a product reads drives all else out of the cache.
             launches[i].Following?.ReadAhead(worker);
         }
+        if (launches.Length > 0)
+            waiting[worker.Index].ForAll(worker, since[^1], launches.Length);
     }
 
     private void ExecuteMeasured(Worker worker)
@@ -173,7 +175,7 @@ internal sealed class CpuProgram
         else if (!launch.CountsUnits)
         {
             launch.Run(worker);
-            worker.Complete(1, worker.Count);
+            worker.Arrive();
         }
         else if (!progress[i].IsComplete(run))
         {
@@ -197,7 +199,7 @@ internal sealed class CpuProgram
 
         public bool Step()
         {
-            if (weights.ReadAhead(program.launches[next].FirstWeights).Step())
+            if (next < program.launches.Length && weights.ReadAhead(program.launches[next].FirstWeights).Step())
                 return true;
             for (int i = from; i < next; i++)
             {

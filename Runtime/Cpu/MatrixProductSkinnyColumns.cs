@@ -31,7 +31,7 @@ internal static unsafe class MatrixProductSkinnyColumns
             ColumnFetch fetch = Fetch(args, b, weights, Math.Max(0, lead - stretch));
             if (args.M == 1 && lead <= stretch && Together(args, b, n1 - n, weights) is > 1 and int times)
             {
-                Row(args, times, b, fetch, (float*)args.C + n);
+                Row(args, m: 0, times, b, fetch, (float*)args.C + n);
                 n += (times - 1) * Lanes;
                 lead = stretch;
                 continue;
@@ -50,13 +50,13 @@ internal static unsafe class MatrixProductSkinnyColumns
         return (int)Math.Min(columns / Lanes, (weights.Left((nint)b) - ahead) / stretch + 1);
     }
 
-    private static void Row(in MatrixProductArgs args, int times, byte* b, in ColumnFetch fetch, float* c)
+    private static void Row(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c)
     {
         nint bStride = (nint)args.BColumnStride * args.BElementSize;
         if (args.BElement == MatrixElement.Float32)
-            MatrixProductRowColumns512.Products<ColumnWordsFloat32>(times, args.K, (float*)args.A, b, bStride, fetch, c, args.Accumulate);
+            MatrixProductRowColumns512.Products<ColumnWordsFloat32>(times, args.K, (float*)args.A + m * args.ARowStride, b, bStride, fetch, c, args.Accumulate);
         else
-            MatrixProductRowColumns512.Products<ColumnWordsBFloat16>(times, args.K, (float*)args.A, b, bStride, fetch, c, args.Accumulate);
+            MatrixProductRowColumns512.Products<ColumnWordsBFloat16>(times, args.K, (float*)args.A + m * args.ARowStride, b, bStride, fetch, c, args.Accumulate);
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>
@@ -100,7 +100,7 @@ internal static unsafe class MatrixProductSkinnyColumns
     {
         if (rows == 1)
         {
-            Row(args, 1, b, fetch, c);
+            Row(args, m, 1, b, fetch, c);
             return;
         }
         var kernel = (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 2];

@@ -111,11 +111,12 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// <summary>Waits until a worker's own part of a member is done, of which another may have taken some.</summary>
     private void AwaitPart(Worker worker, int member)
     {
+        SpinWait spin = default;
         while (!worker.Progress.IsPartComplete(worker.RunNumber, member, worker.Index, Items(member, worker.Index, worker.Count)))
         {
             worker.ThrowIfFailed();
             if (!ComputeInHand(worker))
-                TeamGate.Pause();
+                spin.SpinOnce(sleep1Threshold: -1);
         }
     }
 
@@ -152,9 +153,15 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     {
         ref readonly MatrixProductArgs args = ref members[work.Member];
         int width = work.End - work.Start;
-        Copy(worker.Hand.Results, width, (float*)args.C + work.Start, args.CRowStride, args.M, width);
-        Finish(worker, work);
-        hand.HandedIn(seen);
+        try
+        {
+            Copy(worker.Hand.Results, width, (float*)args.C + work.Start, args.CRowStride, args.M, width);
+            Finish(worker, work);
+        }
+        finally
+        {
+            hand.HandedIn(seen);
+        }
     }
 
     /// <summary>Only once the epilogue is through: then others may go on.</summary>

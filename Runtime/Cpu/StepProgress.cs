@@ -38,6 +38,18 @@ internal sealed class StepProgress(int workers, int members = 1)
         return true;
     }
 
+    /// <summary>
+    /// Says that a worker has done its part of a step that counts no units; true for the last of all. A word of its own: products of
+    /// such a step may count theirs.
+    /// </summary>
+    public bool Arrive(int run, int all)
+    {
+        if (!Add(ref counts.Arrived, run, 1, out int before) || before + 1 < all)
+            return false;
+        Volatile.Write(ref counts.Completed, run);
+        return true;
+    }
+
     /// <summary>Whether all units are done, in this run or, for who comes too late, in a later one.</summary>
     public bool IsComplete(int run) => Volatile.Read(ref counts.Completed) >= run;
 
@@ -147,7 +159,8 @@ internal sealed class StepProgress(int workers, int members = 1)
         [FieldOffset(80)] public long Units;
         [FieldOffset(88)] public long Agreed;
         [FieldOffset(96)] public long Owner;
-        [FieldOffset(104)] public int Completed;
+        [FieldOffset(104)] public long Arrived;
+        [FieldOffset(112)] public int Completed;
     }
 
     /// <summary>A worker's part: how many items have been taken from its front and, above, from its back; how many are done.</summary>

@@ -145,6 +145,12 @@ public sealed class Team : IDisposable
         if (step.Complete(run, units, all)) _progressed.Advance();
     }
 
+    /// <summary>Says that a worker has done its part of a step that counts no units.</summary>
+    internal void Arrive(StepProgress step, int run)
+    {
+        if (step.Arrive(run, Count)) _progressed.Advance();
+    }
+
     internal void AwaitAtLeast(ref int counter, int value)
     {
         long spinUntil = 0;

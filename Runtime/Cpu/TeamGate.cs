@@ -33,11 +33,9 @@ internal sealed class TeamGate(double spinMicroseconds, double yieldMicroseconds
         long start = Stopwatch.GetTimestamp(), waited = 0;
         for (; waited < _spinTicks + _yieldTicks; waited = Stopwatch.GetTimestamp() - start)
         {
-            if (idle?.Step() != true)
-            {
-                if (waited < _spinTicks) Spin(turn);
-                else Thread.Yield();
-            }
+            if (idle?.Step() == true) start = Stopwatch.GetTimestamp();
+            else if (waited < _spinTicks) Spin(turn);
+            else Thread.Yield();
             if (Turn != turn) return;
         }
         Sleep(turn);

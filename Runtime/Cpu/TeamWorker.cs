@@ -48,11 +48,17 @@ public sealed class Worker
     /// <summary>What the first worker that comes to the step says.</summary>
     internal int Agree(int value) => Progress.Agree(RunNumber, value);
 
+    /// <summary>Whether this worker is the one that does alone what one does of the step.</summary>
+    internal bool TryOwn() => Progress.TryOwn(RunNumber, Index);
+
     /// <summary>How many claimed items have ended, with one of this worker's.</summary>
     internal int End() => Progress.End(RunNumber);
 
     /// <summary>Says that so many more units of all are done of the step at hand.</summary>
     internal void Complete(int units, int all) => team.Complete(Progress, RunNumber, units, all);
+
+    /// <summary>Says that this worker has done its part of the step at hand, which counts no units.</summary>
+    internal void Arrive() => team.Arrive(Progress, RunNumber);
 
     /// <summary>Waits until all of a step is done, by whomever.</summary>
     internal void Await(StepProgress step, int run, IIdleWork idle) => team.Await(step, run, idle);

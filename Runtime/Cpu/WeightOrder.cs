@@ -7,8 +7,7 @@ internal readonly record struct WeightPiece(nint Start, nint Bytes);
 
 /// <summary>
 /// What one worker reads of weights: a piece at hand, then its own of the products and steps that follow, and after the last step
-/// those of the first again. So what a step begins with is fetched while the one before still
-/// computes.
+/// those of the first again. So what a step begins with is fetched while the one before still computes.
 /// </summary>
 /// <param name="own">The worker's own pieces of a whole run, in order.</param>
 /// <param name="next">Which of them is read after the piece at hand.</param>

@@ -7,7 +7,7 @@ namespace Legato.Runtime.Cpu;
 /// the columns take: so what it computes it keeps to itself, until it hands it in at once. Another worker, who has nothing else to
 /// do, may compute the same and hand it in first; what the late one has found by then, of operands that may have been written over, is
 /// thrown away. So every piece of work is handed in exactly once, and nobody waits for a worker that doesn't run, except in the
-/// instant of handing in.
+/// instants of taking and of handing in.
 /// </summary>
 internal sealed unsafe class WorkInHand
 {
@@ -27,8 +27,9 @@ internal sealed unsafe class WorkInHand
     public void Take(StepProgress step, in ColumnWork work)
     {
         // Another may be handing in what this worker had before.
+        SpinWait spin = default;
         while (Volatile.Read(ref word.Value) % States == HandingIn)
-            TeamGate.Pause();
+            spin.SpinOnce(sleep1Threshold: -1);
         // Nobody may see what is taken now under the word of what was in hand before.
         Volatile.WriteBarrier();
         long before = word.Value / States;

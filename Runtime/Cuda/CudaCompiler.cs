@@ -75,11 +75,11 @@ internal sealed class CudaCompiler : IDisposable
     /// <summary>Begins to compile and load sources in the background. Tells no mistakes: <see cref="Load(string)"/> does.</summary>
     public void Begin(IEnumerable<string> sources) => ahead.Begin(sources);
 
-    /// <summary>Waits until all that was begun is compiled, as far as it can be.</summary>
-    public void Finish() => ahead.Finish();
+    /// <summary>Waits until all that was begun is compiled, as far as it can be, and begins no more until that work is done.</summary>
+    public T Alone<T>(Func<T> work) => ahead.Alone(work);
 
     /// <summary>Sources compiled beside each other, and loaded.</summary>
-    /// <exception cref="LegatoException">As <see cref="Load(string)"/>: of several the first.</exception>
+    /// <exception cref="LegatoException">As <see cref="Load(string)"/>: of several the longest source's.</exception>
     public void Load(IEnumerable<string> sources)
     {
         string[] all = [.. sources.OrderByDescending(source => source.Length)];

@@ -182,7 +182,11 @@ public sealed class CudaDevice : IDevice
     /// </summary>
     public void LoadAhead(Purpose purpose, string model, string precision) => BeginLoading(() => new CudaProductsAhead(this).Load(purpose, model, precision));
 
-    /// <summary>Begins to compile the kernels of a plan that will be made ready, and those that choose how to compute its products.</summary>
+    /// <summary>
+    /// Begins to compile the kernels of a plan that will be made ready, and those that choose how to compute its products. What doesn't
+    /// compile is told when the plan is made ready.
+    /// </summary>
+    /// <exception cref="LegatoException">The plan has a step that the GPU can't do.</exception>
     public void CompileAhead(Plan plan) => Compiler.Begin([.. Foretell(plan).Sources, .. CudaProductMeasuring.Sources]);
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
@@ -238,8 +242,7 @@ public sealed class CudaDevice : IDevice
     internal T Alone<T>(Func<T> work)
     {
         FinishLoading();
-        Compiler.Finish();
-        return Uploads.Alone(work);
+        return Compiler.Alone(() => Uploads.Alone(work));
     }
 
     internal void Synchronize(string doing)

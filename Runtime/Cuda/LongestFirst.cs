@@ -8,7 +8,7 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
 {
     private readonly object gate = new();
     private readonly PriorityQueue<string, int> waiting = new();
-    private int working;
+    private int working, underWay, held;
     private bool disposed;
 
     /// <summary>Has texts worked on, beside and among those that wait already.</summary>
@@ -36,6 +36,29 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
                 _ = Monitor.Wait(gate);
     }
 
+    /// <summary>Waits until nothing is left to do, and has nothing begun while other work is done.</summary>
+    public T Alone<T>(Func<T> other)
+    {
+        lock (gate)
+        {
+            while (underWay > 0 || waiting.Count > 0 && held == 0)
+                _ = Monitor.Wait(gate);
+            held++;
+        }
+        try
+        {
+            return other();
+        }
+        finally
+        {
+            lock (gate)
+            {
+                held--;
+                Monitor.PulseAll(gate);
+            }
+        }
+    }
+
     /// <summary>Gives up what waits, and waits for what is under way.</summary>
     public void Dispose()
     {
@@ -43,6 +66,7 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
         {
             disposed = true;
             waiting.Clear();
+            Monitor.PulseAll(gate);
         }
         Finish();
     }
@@ -59,6 +83,14 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
             {
                 // It will be told to who asks for it.
             }
+            finally
+            {
+                lock (gate)
+                {
+                    underWay--;
+                    Monitor.PulseAll(gate);
+                }
+            }
         }
     }
 
@@ -66,8 +98,13 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
     {
         lock (gate)
         {
+            while (held > 0 && waiting.Count > 0)
+                _ = Monitor.Wait(gate);
             if (waiting.TryDequeue(out string? text, out _))
+            {
+                underWay++;
                 return text;
+            }
             working--;
             Monitor.PulseAll(gate);
             return null;

@@ -90,6 +90,7 @@ public sealed class Generator : IDisposable
     /// A prompt and its continuation don't fit into the context, a token is not of the vocabulary, or an option is out of
     /// its bounds: before anything runs.
     /// </exception>
+    /// <exception cref="InvalidOperationException">The model's weights were never written.</exception>
     public GeneratedRow[] Generate(
         IReadOnlyList<int[]> prompts, GenerationOptions options, Action<GeneratedToken>? onToken = null, CancellationToken cancellation = default)
     {

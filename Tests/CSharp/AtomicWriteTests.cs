@@ -73,7 +73,7 @@ public sealed class AtomicWriteTests
             for (int i = 0; Directory.Exists(path) && Stopwatch.GetElapsedTime(start).TotalMilliseconds < 15; i++)
                 AtomicWrite.TryRemove(() => File.WriteAllText(Path.Combine(path, $"{i}"), ""));
         });
-        Thread.Sleep(2);
+        SpinWait.SpinUntil(() => writing.IsCompleted || Directory.EnumerateFiles(path).Any());
         AtomicWrite.TryRemoveFolder(path);
         writing.Wait();
         Assert.That(Directory.Exists(path), Is.False);

@@ -29,12 +29,13 @@ public class LongestFirstTests
             taken.Signal();
         });
         work.Begin(Enumerable.Repeat("busy", Environment.ProcessorCount));
-        Assert.That(busy.Wait(Long));
+        bool all = busy.Wait(Long);
         work.Begin(["12", "1", "1234", "123"]);
         go.Release();
-        Assert.That(taken.Wait(Long));
+        all &= taken.Wait(Long);
         go.Release(Environment.ProcessorCount);
         work.Finish();
+        Assert.That(all);
         Assert.That(order, Is.EqualTo(new[] { 4, 3, 2, 1 }));
     }
 
@@ -55,6 +56,23 @@ public class LongestFirstTests
         work.Begin(["second"]);
         work.Finish();
         Assert.That(second.IsSet);
+    }
+
+    [Test]
+    public void NothingIsBegunWhileOtherWorkIsDone()
+    {
+        int done = 0;
+        using var work = new LongestFirst(_ => Interlocked.Increment(ref done));
+        work.Begin(["a", "b"]);
+        (int before, int meanwhile) = work.Alone(() =>
+        {
+            int before = done;
+            work.Begin(["c", "d", "e"]);
+            Thread.Sleep(50);
+            return (before, work.Alone(() => done));
+        });
+        work.Finish();
+        Assert.That((before, meanwhile, done), Is.EqualTo((2, 2, 5)));
     }
 
     [Test]
