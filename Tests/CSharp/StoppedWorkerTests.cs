@@ -46,7 +46,10 @@ public class StoppedWorkerTests
             if (worker.Index != stopped || Interlocked.Exchange(ref stops, 1) != 0) return;
             if (SpinWait.SpinUntil(() => worker.Progress.IsComplete(worker.RunNumber), TimeSpan.FromSeconds(20))) late++;
         };
+        // On few cores others may have done all before that worker begins.
         Dictionary<string, double[]> actual = fixture.Run(device, Plan());
+        for (int tries = 0; stops == 0 && tries < 100; tries++)
+            actual = fixture.Run(device, Plan());
         Assert.That((stops, late), Is.EqualTo((1, 1)), "the step was over before the stopped worker went on");
         foreach ((string name, double[] values) in expected)
             Elements.AreEqual(actual[name], values, name);
