@@ -108,7 +108,8 @@ internal static unsafe class MatrixProductSkinnyColumns
         kernel(args.K, a, (nint)args.ARowStride, b, (nint)args.BColumnStride * args.BElementSize, fetch, c, (nint)cRowStride, args.Accumulate);
     }
 
-    private static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)
+    /// <summary>Rows of so many columns.</summary>
+    internal static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)
     {
         for (int row = 0; row < rows; row++)
             new Span<float>(from + row * fromStride, columns).CopyTo(new Span<float>(to + row * toStride, columns));

@@ -144,7 +144,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         int width = work.End - work.Start;
         float* results = worker.Hand.Results - work.Start;
         if (args.Accumulate)
-            Copy((float*)args.C + n0, args.CRowStride, results + n0, width, args.M, n1 - n0);
+            MatrixProductSkinnyColumns.Copy((float*)args.C + n0, args.CRowStride, results + n0, width, args.M, n1 - n0);
         return MatrixProductSkinny.Compute(args with { C = (nint)results, CRowStride = width }, n0, n1, null, weights);
     }
 
@@ -155,7 +155,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         int width = work.End - work.Start;
         try
         {
-            Copy(worker.Hand.Results, width, (float*)args.C + work.Start, args.CRowStride, args.M, width);
+            MatrixProductSkinnyColumns.Copy(worker.Hand.Results, width, (float*)args.C + work.Start, args.CRowStride, args.M, width);
             Finish(worker, work);
         }
         finally
@@ -175,12 +175,6 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         foreach (ref readonly MatrixProductArgs member in members)
             all += member.N;
         worker.Complete(work.End - work.Start, all);
-    }
-
-    private static void Copy(float* from, long fromStride, float* to, long toStride, int rows, int columns)
-    {
-        for (int row = 0; row < rows; row++)
-            new Span<float>(from + row * fromStride, columns).CopyTo(new Span<float>(to + row * toStride, columns));
     }
 
     /// <summary>Rows of weights are read in pieces too large to be computed twice.</summary>

@@ -30,25 +30,13 @@ internal sealed class StepProgress(int workers, int members = 1)
     public bool TryOwn(int run, int worker) => Set(ref counts.Owner, run, worker) == worker;
 
     /// <summary>Says that so many more units of all are done; true for who completes the step.</summary>
-    public bool Complete(int run, int units, int all)
-    {
-        if (!Add(ref counts.Units, run, units, out int before) || before + units < all)
-            return false;
-        Volatile.Write(ref counts.Completed, run);
-        return true;
-    }
+    public bool Complete(int run, int units, int all) => Complete(ref counts.Units, run, units, all);
 
     /// <summary>
     /// Says that a worker has done its part of a step that counts no units; true for the last of all. A word of its own: products of
     /// such a step may count theirs.
     /// </summary>
-    public bool Arrive(int run, int all)
-    {
-        if (!Add(ref counts.Arrived, run, 1, out int before) || before + 1 < all)
-            return false;
-        Volatile.Write(ref counts.Completed, run);
-        return true;
-    }
+    public bool Arrive(int run, int all) => Complete(ref counts.Arrived, run, 1, all);
 
     /// <summary>Whether all units are done, in this run or, for who comes too late, in a later one.</summary>
     public bool IsComplete(int run) => Volatile.Read(ref counts.Completed) >= run;
@@ -58,46 +46,12 @@ internal sealed class StepProgress(int workers, int members = 1)
     /// fewer than <paramref name="least"/> would be taken or left, and never more than <paramref name="most"/>. False once all are
     /// taken, by whomever.
     /// </summary>
-    public bool TryTake(int run, int member, int worker, int items, int least, int most, out int first, out int count)
-    {
-        ref long taken = ref parts[member * workers + worker].Taken;
-        while (true)
-        {
-            long seen = Volatile.Read(ref taken);
-            (first, count) = (0, 0);
-            if (!Of(seen, run, out int both))
-                return false;
-            first = both & MostItems;
-            int left = items - first - (both >>> 16);
-            count = Math.Max(least, (left + 1) / 2);
-            count = Math.Min(most, left - count < least ? left : count);
-            if (count == 0)
-                return false;
-            if (Interlocked.CompareExchange(ref taken, Word(run, both + count), seen) == seen)
-                return true;
-        }
-    }
+    public bool TryTake(int run, int member, int worker, int items, int least, int most, out int first, out int count) =>
+        TryTake(run, member, worker, items, fromEnd: false, least, most, out first, out count);
 
-    /// <summary>Some of the last items that are left of another worker's part.</summary>
-    public bool TryTakeLast(int run, int member, int worker, int items, int most, out int first, out int count)
-    {
-        ref long taken = ref parts[member * workers + worker].Taken;
-        while (true)
-        {
-            long seen = Volatile.Read(ref taken);
-            (first, count) = (0, 0);
-            if (!Of(seen, run, out int both))
-                return false;
-            (int front, int back) = (both & MostItems, both >>> 16);
-            int left = items - front - back;
-            count = Math.Min(most, (left + 2) / 3);
-            first = items - back - count;
-            if (count == 0)
-                return false;
-            if (Interlocked.CompareExchange(ref taken, Word(run, both + (count << 16)), seen) == seen)
-                return true;
-        }
-    }
+    /// <summary>Some of the last items that are left of another worker's part: a third, but no more than <paramref name="most"/>.</summary>
+    public bool TryTakeLast(int run, int member, int worker, int items, int most, out int first, out int count) =>
+        TryTake(run, member, worker, items, fromEnd: true, least: 1, most, out first, out count);
 
     /// <summary>Says that so many items of a part are done.</summary>
     public void CompletePart(int run, int member, int worker, int items) => Add(ref parts[member * workers + worker].Done, run, items, out _);
@@ -121,6 +75,41 @@ internal sealed class StepProgress(int workers, int members = 1)
         int of = (int)(word >> 32);
         count = of == run ? (int)word : 0;
         return of <= run;
+    }
+
+    private bool TryTake(int run, int member, int worker, int items, bool fromEnd, int least, int most, out int first, out int count)
+    {
+        ref long taken = ref parts[member * workers + worker].Taken;
+        while (true)
+        {
+            long seen = Volatile.Read(ref taken);
+            (first, count) = (0, 0);
+            if (!Of(seen, run, out int both))
+                return false;
+            (int front, int back) = (both & MostItems, both >>> 16);
+            int left = items - front - back;
+            count = Math.Min(most, fromEnd ? (left + 2) / 3 : Half(left, least));
+            first = fromEnd ? items - back - count : front;
+            if (count == 0)
+                return false;
+            if (Interlocked.CompareExchange(ref taken, Word(run, both + (fromEnd ? count << 16 : count)), seen) == seen)
+                return true;
+        }
+    }
+
+    /// <summary>All where fewer than the least would be taken or left.</summary>
+    private static int Half(int left, int least)
+    {
+        int half = Math.Max(least, (left + 1) / 2);
+        return left - half < least ? left : half;
+    }
+
+    private bool Complete(ref long word, int run, int units, int all)
+    {
+        if (!Add(ref word, run, units, out int before) || before + units < all)
+            return false;
+        Volatile.Write(ref counts.Completed, run);
+        return true;
     }
 
     private static bool Add(ref long word, int run, int count, out int before)

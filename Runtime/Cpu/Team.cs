@@ -127,7 +127,7 @@ public sealed class Team : IDisposable
         ThrowIfFailed();
     }
 
-    /// <summary>Waits until all of a step is done, by whomever; until then idle work is done as long as there is any.</summary>
+    /// <summary>Waits until all of a step is done, by whomever; until then idle work is done whenever there is any.</summary>
     internal void Await(StepProgress step, int run, IIdleWork idle)
     {
         while (true)
