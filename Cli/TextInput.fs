@@ -96,10 +96,26 @@ let within source (work: unit -> 'T) =
         let place = if isNull error.Where then source.Name else $"{source.Name}, {error.Where}"
         raise (LegatoException(error.What, place, error.Remedy, error))
 
+let private pieceLength = 1 <<< 20
+
 /// Everything at once.
 let whole source = reading source _.ReadToEnd()
 
-let private pieceLength = 1 <<< 20
+/// Everything at once, if it ends within so many characters.
+let wholeWithin (most: int) source =
+    let text = StringBuilder()
+    let piece = Array.zeroCreate pieceLength
+
+    let rec add (reader: TextReader) =
+        match reader.ReadBlock(piece, 0, pieceLength) with
+        | 0 -> string text
+        | length when text.Length + length > most ->
+            raise (LegatoException($"the text is longer than {most} characters", source.Name, "give a shorter one"))
+        | length ->
+            text.Append(piece, 0, length) |> ignore
+            add reader
+
+    reading source add
 
 /// A piece and then the rest of its last line, so that no word is cut; unless that is longer than a piece itself.
 let private nextPiece (reader: StreamReader) =

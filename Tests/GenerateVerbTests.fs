@@ -151,6 +151,26 @@ let ``a prompt can stand in a file`` () =
     File.WriteAllText(file, "the dog")
     Assert.That(generate [ "--prompt-file"; file; "--greedy"; "--max-tokens"; "4" ], Does.StartWith "the dog")
 
+[<Test>]
+let ``a prompt without an end is refused before it fills memory`` () =
+    if not (OperatingSystem.IsLinux()) then
+        Assert.Ignore "only Linux has a file without an end"
+
+    let outcome = Invocation.legato [ "generate"; run (); "--prompt-file"; "/dev/zero" ]
+    Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+    Assert.That(outcome.Errors, Does.Contain("/dev/zero").And.Contain("longer than 50000000 characters"))
+
+[<Test>]
+let ``a speed is told of what was decoded alone`` () =
+    let outcome flags = (Invocation.legato ([ "generate"; run (); "--prompt"; "the " ] @ flags)).Errors
+
+    Assert.That(
+        outcome [ "--max-tokens"; "1"; "--samples"; "3" ],
+        Does.Contain("3 tokens, the first after").And.Not.Contain "tokens/s"
+    )
+
+    Assert.That(outcome [ "--max-tokens"; "2"; "--samples"; "3" ], Does.Contain "tokens/s")
+
 let private mistakes =
     [
         "a preset", [ "llama-tiny" ], [ "has no weights"; "legato train" ]

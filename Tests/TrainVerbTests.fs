@@ -81,6 +81,15 @@ let ``the main job measures what it says`` () =
         Assert.That(score.GetProperty("held_out_sums").GetInt32(), Is.EqualTo 200))
 
 [<Test>]
+let ``the main job of sequences too short to speak ends with a note`` () =
+    inFolder (fun folder ->
+        let flags = [ "--steps"; "2"; "--batch"; "2"; "--seq"; "16"; "--eval-every"; "0" ]
+        let out = Path.Combine(folder, "run")
+        let outcome = Invocation.legato ([ "train"; "llama-tiny"; "--out"; out ] @ flags)
+        Assert.That(succeed outcome, Does.Contain("2 steps: loss").And.Not.Contain "It speaks")
+        Assert.That(outcome.Errors, Does.Contain "note: with sequences of 16 tokens"))
+
+[<Test>]
 let ``the warm-up is a part of the run, unless told`` () =
     inFolder (fun folder ->
         let quick = [

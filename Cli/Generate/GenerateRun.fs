@@ -46,10 +46,13 @@ type Generation = {
     TokensPerSecond: float
 }
 
+/// Characters that a prompt may have: many times what the longest contexts hold.
+let private longestPrompt = 50_000_000
+
 let private promptOf (options: GenerateOptions) =
     match options.Prompt with
     | Prompt.Text text -> text
-    | Prompt.File path -> TextInput.single path |> TextInput.whole
+    | Prompt.File path -> TextInput.single path |> TextInput.wholeWithin longestPrompt
 
 let private finishOf reason =
     match reason with
@@ -195,6 +198,7 @@ let private speak
     let watch = Stopwatch.StartNew()
     let first = ref TimeSpan.Zero
     let count = ref 0
+    let rowsBegun = ref 0
 
     let onToken (token: GeneratedToken) =
         // The rest of a text comes without one.
@@ -217,6 +221,7 @@ let private speak
         let settings =
             GenerationOptions(length, Sampling = sampling options, Seed = int64 seed + int64 start, Stop = options.Stop)
 
+        rowsBegun.Value <- rowsBegun.Value + count
         let rows = generator.Generate(Array.replicate count ids, settings, Action<_> onToken, cancellation)
 
         printed options begun start rows
@@ -231,11 +236,9 @@ let private speak
     let first, tokens = first.Value, count.Value
     let decode = (watch.Elapsed - first).TotalSeconds
 
-    let speed =
-        if tokens > 1 && decode > 0.0 then
-            float (max 1 (tokens - options.Samples)) / decode
-        else
-            0.0
+    // Each row's first token is its prompt's.
+    let decoded = max 0 (tokens - rowsBegun.Value)
+    let speed = if decode > 0.0 then float decoded / decode else 0.0
 
     if options.Json then
         JsonOutput.print {
@@ -249,12 +252,14 @@ let private speak
             TokensPerSecond = Math.Round(speed, 1)
         }
     else
+        let thenAt = if decoded > 0 then $", then {speed:F0} tokens/s" else ""
+
         eprintfn
-            "%d %s, the first after %.0f ms, then %.0f tokens/s; seed %d"
+            "%d %s, the first after %.0f ms%s; seed %d"
             tokens
             (if tokens = 1 then "token" else "tokens")
             first.TotalMilliseconds
-            speed
+            thenAt
             seed
 
     if cancellation.IsCancellationRequested then Interrupt.exitCode else 0

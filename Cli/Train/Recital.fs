@@ -34,6 +34,10 @@ let private beginnings = [|
 |]
 
 let private longest = beginnings |> Array.map _.Length |> Array.max
+
+/// Tokens of the shortest texts that go on from each beginning.
+let shortest = longest + 2
+
 let private asked = 200
 
 // From all over the list: it is in order, and its beginning alone would be small numbers.

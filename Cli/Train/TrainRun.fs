@@ -87,9 +87,16 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
 
 /// The end of the main job. Elsewhere nobody knows which sentences are right.
 let private recite (job: Job) (trainer: Trainer) =
+    let length = job.Training.Sequence
+
     match job.Text with
+    | TrainData.Text.BuiltIn _ when job.Plans.Model.Task = ModelTask.CausalLm && length < Recital.shortest ->
+        if not job.Options.Quiet then
+            eprintfn
+                "note: with sequences of %d tokens the model doesn't show what it has learned; from %d on it does"
+                length
+                Recital.shortest
     | TrainData.Text.BuiltIn _ when job.Plans.Model.Task = ModelTask.CausalLm ->
-        let length = job.Training.Sequence
         use speaker = generator job.Plans trainer job.Training.Precision job.Tokenizer Recital.rows length
         let recital = Recital.perform speaker length job.Options.Seed
 

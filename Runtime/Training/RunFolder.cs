@@ -101,8 +101,8 @@ public sealed class RunFolder
         {
             if (File.Exists(LatestFile))
             {
-                string named = System.IO.Path.Combine(CheckpointsFolder, System.IO.Path.GetFileName(File.ReadAllText(LatestFile).Trim()));
-                if (Directory.Exists(named))
+                string name = System.IO.Path.GetFileName(File.ReadAllText(LatestFile).Trim()), named = System.IO.Path.Combine(CheckpointsFolder, name);
+                if (name.StartsWith(StepPrefix, StringComparison.Ordinal) && Directory.Exists(named))
                     return named;
             }
             return Steps() is { Length: > 0 } steps ? Checkpoint(steps[^1]) : null;

@@ -107,7 +107,8 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Trains until all steps are done or cancellation is asked for; either way a checkpoint is written last.</summary>
     /// <exception cref="LegatoException">
-    /// The loss or the gradient is no longer finite (the last checkpoint stays as it is), or something can't be written.
+    /// The loss or the gradient is no longer finite (the last checkpoint stays as it is), or something can't be written: where that is
+    /// what an observer shows, a checkpoint is written first.
     /// </exception>
     public TrainingOutcome Run(CancellationToken cancellation = default)
     {
@@ -120,10 +121,30 @@ public sealed class Trainer : IDisposable
         }
         catch (LegatoException e) when (run.Latest is null && !log.IsEmpty)
         {
-            string free = $"start again in another folder, or once {run.Path} is removed, which keeps the metrics of a run without a checkpoint";
-            throw new LegatoException(e.What, e.Where, e.Remedy is null ? free : $"{e.Remedy}; then {free}", e);
+            throw Then(e, $"start again in another folder, or once {run.Path} is removed, which keeps the metrics of a run without a checkpoint");
         }
     }
+
+    /// <summary>What can't be shown costs nothing that was learned.</summary>
+    private void Tell(in StepMetrics metrics, string? warning, EvaluationResult? evaluated)
+    {
+        try
+        {
+            if (warning is not null)
+                observer.Warned(metrics.Step, warning);
+            observer.Stepped(metrics);
+            if (evaluated is { } result)
+                observer.Evaluated(done, result);
+        }
+        catch (LegatoException e)
+        {
+            _ = KeepState();
+            throw Then(e, $"go on with the run: its checkpoint of step {done} is kept");
+        }
+    }
+
+    private static LegatoException Then(LegatoException e, string remedy) =>
+        new(e.What, e.Where, e.Remedy is null ? remedy : $"{e.Remedy}; then {remedy}", e);
 
     private TrainingOutcome Run(MetricsLog log, CancellationToken cancellation)
     {
@@ -137,10 +158,10 @@ public sealed class Trainer : IDisposable
             StepMetrics metrics = Step(clock);
             loss = metrics.Loss;
             string? warning = Alarm(metrics, log);
-            observer.Stepped(metrics);
-            EvaluationResult? now = IsDue(options.EvaluateEvery) ? Evaluate() : null;
+            EvaluationResult? now = IsDue(options.EvaluateEvery) ? Ready.Evaluator?.Run() : null;
             evaluation = now ?? evaluation;
             log.Add(metrics, now, warning, Ready.Step.Loads);
+            Tell(metrics, overflows == 0 ? warning : null, now);
             if (IsDue(options.CheckpointEvery) && done < options.Steps)
                 WriteCheckpoint(log);
         }
@@ -181,35 +202,25 @@ public sealed class Trainer : IDisposable
                 $"training stopped at step {metrics.Step}: the loss is {metrics.Loss}, the gradient's norm {metrics.GradientNorm}; {kept}",
                 run.Path, $"lower the learning rate, lengthen the warm-up or clip at a smaller norm{elsewhere}");
         }
-        if (!alarm.IsSpike(metrics.Loss))
-            return null;
-        string warning = $"loss spike: {metrics.Loss:F3} at step {metrics.Step}";
-        observer.Warned(metrics.Step, warning);
-        return warning;
+        return alarm.IsSpike(metrics.Loss) ? $"loss spike: {metrics.Loss:F3} at step {metrics.Step}" : null;
     }
 
     private bool IsDue(long every) => every > 0 && (done % every == 0 || done == options.Steps);
 
-    private EvaluationResult? Evaluate()
-    {
-        if (Ready.Evaluator is null)
-            return null;
-        EvaluationResult result = Ready.Evaluator.Run();
-        observer.Evaluated(done, result);
-        return result;
-    }
-
     private void WriteCheckpoint(MetricsLog log)
     {
         if (checkpointed != done)
-        {
-            string folder = run.WriteCheckpoint(
-                done, options.KeepCheckpoints, path => TrainingCheckpoint.Write(path, model, memory, State, tokenizer));
-            checkpointed = done;
-            Timeline.Mark("checkpoint written");
-            observer.CheckpointWritten(done, folder);
-        }
+            observer.CheckpointWritten(done, KeepState());
         TrainingReport.Write(run.ReportFile, model.Name, options, log, Ready.Step.Loads);
+    }
+
+    private string KeepState()
+    {
+        string folder = run.WriteCheckpoint(
+            done, options.KeepCheckpoints, path => TrainingCheckpoint.Write(path, model, memory, State, tokenizer));
+        checkpointed = done;
+        Timeline.Mark("checkpoint written");
+        return folder;
     }
 
     private void CheckFit()

@@ -111,6 +111,31 @@ public sealed class TrainingTests
     }
 
     [Test]
+    public void WhatCannotBeShownCostsNoStep()
+    {
+        string whole = folder.File("shown"), unseen = folder.File("unseen");
+        Train(whole, Options());
+        LegatoException error = Assert.Throws<LegatoException>(() => Train(unseen, Options(), observer: new Recorder { FullAt = 25 }))!;
+        Assert.That(error.Message, Does.Contain("no room").And.Contain("its checkpoint of step 25 is kept"));
+        Assert.That(RunFolder.Open(unseen).Latest, Does.EndWith("step-000025"));
+        Train(unseen, Options(), resume: true);
+
+        Assert.That(File.ReadAllBytes(Final(unseen, "model.safetensors")), Is.EqualTo(File.ReadAllBytes(Final(whole, "model.safetensors"))));
+        Assert.That(Losses(unseen), Is.EqualTo(Losses(whole)));
+    }
+
+    [TestCase("")]
+    [TestCase("\n")]
+    [TestCase("..")]
+    public void ADamagedLatestIsTheNewestCheckpoint(string text)
+    {
+        string path = folder.File($"latest{text.Length}");
+        Train(path, Options());
+        File.WriteAllText(Path.Combine(path, "latest"), text);
+        Assert.That(RunFolder.Open(path).Latest, Does.EndWith("step-000040"));
+    }
+
+    [Test]
     public void AccumulatedBatchesAreTheFullBatch()
     {
         Train(folder.File("full"), Options());
@@ -287,6 +312,8 @@ public sealed class TrainingTests
 
         public long CrashAt { get; init; } = -1;
 
+        public long FullAt { get; init; } = -1;
+
         public List<long> Steps { get; } = [];
 
         public List<long> Checkpoints { get; } = [];
@@ -300,6 +327,8 @@ public sealed class TrainingTests
                 Cancellation.Cancel();
             if (metrics.Step == CrashAt)
                 throw new InvalidOperationException("crash");
+            if (metrics.Step == FullAt)
+                throw new LegatoException("there is no room", "the standard output");
         }
 
         public void CheckpointWritten(long step, string folder) => Checkpoints.Add(step);
