@@ -7,13 +7,12 @@ namespace Legato.Runtime.Cuda;
 /// <summary>What such a product is compiled for.</summary>
 /// <param name="RightOverRows">Whether the right operand is contracted over its rows, not along them.</param>
 /// <param name="Parts">Products computed as one.</param>
-/// <param name="HasAddend">Whether a matrix is added to the one product; sums begin with it.</param>
 /// <param name="Combination">As of <see cref="JoinedProducts"/>.</param>
 internal readonly record struct DeferredProductForm(
-    ScalarType Element, bool RightOverRows, int Parts, ProductJoin Join, bool HasBias, bool HasAddend = false, string? Combination = null);
+    ScalarType Element, bool RightOverRows, int Parts, ProductJoin Join, bool HasBias, string? Combination = null);
 
 /// <summary>One of the products computed as one: its shape and places. Of those that give one result, the first one's output is that.</summary>
-internal readonly record struct DeferredPart(ProductShape Shape, nint Left, nint Right, nint Output, nint Bias, nint Addend = 0);
+internal readonly record struct DeferredPart(ProductShape Shape, nint Left, nint Right, nint Output, nint Bias);
 
 /// <summary>
 /// Products with 16-bit results, by Hopper's tensor cores and copy engine: a tile's results are stored
@@ -42,7 +41,7 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         int words = (SizeWords + 3 * Results + WordAlignment - 1) / WordAlignment * WordAlignment;
         int stageBytes = ((64 * Consumers + Columns) * Depth + Columns) * ElementBytes;
         var tile = new HopperTile(Columns, Stages, Consumers, Cluster: Cluster);
-        call = new CudaHopperCall(lowering, source, "product_deferred", name, lefts + form.Parts + (form.HasAddend ? 1 : 0), words, tile, Stages * stageBytes);
+        call = new CudaHopperCall(lowering, source, "product_deferred", name, lefts + form.Parts, words, tile, Stages * stageBytes);
     }
 
     /// <summary>Matrices that it gives.</summary>
@@ -56,10 +55,10 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
     public override bool Takes(ProductShape shape, in ProductAddresses at) =>
         shape.Batch == 1 && !shape.B.Transposed && form.RightOverRows == !shape.A.Transposed
         && IsAligned(shape.B, at.Left) && IsAligned(shape.A, at.Right) && IsAligned(shape.C, at.Output)
-        && (!form.HasBias || shape.Rows % AlignedColumns == 0) && (!form.HasAddend || IsAligned(shape.C, at.Addend));
+        && (!form.HasBias || shape.Rows % AlignedColumns == 0);
 
     public override void Bind(ProductShape shape, in ProductAddresses at) =>
-        Bind([new DeferredPart(shape, at.Left, at.Right, at.Output, at.Bias, at.Addend)]);
+        Bind([new DeferredPart(shape, at.Left, at.Right, at.Output, at.Bias)]);
 
     /// <summary>Takes the shapes and places of all products.</summary>
     public void Bind(ReadOnlySpan<DeferredPart> parts)
@@ -71,7 +70,7 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         sizes[0] = checked((int)m);
         for (int i = 0; i < form.Parts; i++)
         {
-            ((ProductShape shape, nint left, nint right, nint output, nint bias, nint addend), long n, long k) = (parts[i], parts[i].Shape.Rows, parts[i].Shape.Depth);
+            ((ProductShape shape, nint left, nint right, nint output, nint bias), long n, long k) = (parts[i], parts[i].Shape.Rows, parts[i].Shape.Depth);
             if (i < lefts)
             {
                 Write(i, new HopperOperand(left, m, k, shape.B.Leading), call.Rows);
@@ -81,8 +80,6 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
                 Write(lefts + i, new HopperOperand(right, k, n, shape.A.Leading), box);
             else
                 Write(lefts + i, new HopperOperand(right, n, k, shape.A.Leading), Columns / Cluster);
-            if (form.HasAddend)
-                Write(lefts + form.Parts, new HopperOperand(addend, m, n, shape.C.Leading), call.Rows);
             if (i >= Results)
                 continue;
             sizes[1 + lefts + i] = checked((int)n);
@@ -104,7 +101,6 @@ internal sealed class CudaDeferredProduct : CudaOwnProduct
         [
             ("STAGES", Stages), ("CONSUMERS", Consumers), ("RIGHT_OVER_ROWS", form.RightOverRows ? 1 : 0), ("PARTS", form.Parts),
             ("CHAINED", form.Join == ProductJoin.Summed ? 1 : 0), ("COMBINED", form.Join == ProductJoin.Combined ? 1 : 0), ("BIAS", form.HasBias ? 1 : 0),
-            ("ADDEND", form.HasAddend ? 1 : 0),
         ];
         return CudaCompiler.Prelude + $"typedef {element} Element;\n#define ELEMENT \"{element}\"\n"
             + string.Concat(constants.Select(c => $"#define {c.Name} {c.Value}\n")) + form.Combination

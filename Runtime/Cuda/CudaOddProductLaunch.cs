@@ -2,7 +2,10 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Cuda;
 
-/// <summary>A product of an odd size: whole, by a kernel that takes it as it is, or in parts, the aligned one at full speed, where that took clearly less time.</summary>
+/// <summary>
+/// A product of an odd size: in parts, of which the aligned one is computed at full speed, or whole, by a kernel that takes it as it is, where that took
+/// clearly less time or nothing was measured.
+/// </summary>
 internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductLaunch whole, CudaProductLaunch[] parts, CudaLowering lowering)
     : CudaLaunch(step.Name, step.Cost, lowering)
 {
@@ -14,7 +17,8 @@ internal sealed class CudaOddProductLaunch(Step.MatrixProduct step, CudaProductL
         whole.Bind(dimensions);
         foreach (CudaProductLaunch part in parts)
             part.Bind(dimensions);
-        inParts = MeasuredChoice.Displaces(parts.Sum(part => part.Seconds), whole.Seconds);
+        double seconds = parts.Sum(part => part.Seconds);
+        inParts = !double.IsNaN(seconds) && !MeasuredChoice.Displaces(whole.Seconds, seconds);
     }
 
     public override void Load()

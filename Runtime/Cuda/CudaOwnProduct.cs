@@ -31,8 +31,8 @@ internal abstract class CudaOwnProduct
         if (end is { Activation: not ProductActivation.None })
             return null;
         bool hasAddend = accumulate || end?.Addend is not null;
-        if (output == leftType && !leftOverRows)
-            return new CudaDeferredProduct(new DeferredProductForm(leftType, rightOverRows, 1, ProductJoin.Beside, end?.Bias is not null, hasAddend), name, lowering);
+        if (output == leftType && !leftOverRows && !hasAddend)
+            return new CudaDeferredProduct(new DeferredProductForm(leftType, rightOverRows, 1, ProductJoin.Beside, end?.Bias is not null), name, lowering);
         var form = new HopperProductForm(leftType, output, leftOverRows, rightOverRows, hasAddend, end?.Bias is not null, ProductGrouping.None);
         return new CudaHopperDense(new CudaHopperProduct(form, name, lowering));
     }

@@ -18,15 +18,18 @@ internal sealed class CudaProductMeasuring(CudaDevice device, CudaProducts produ
     /// <summary>Has them compiled.</summary>
     public static void Prepare(CudaDevice device) => device.Compiler.Load(Sources);
 
-    /// <summary>Our own kernel or one of cuBLASLt's proposals (<see cref="MeasuredChoice"/>); the first where there is no room to measure.</summary>
+    /// <summary>
+    /// One of cuBLASLt's proposals or our own kernel (<see cref="MeasuredChoice"/>); our own, if there is one, where there is no room to measure.
+    /// </summary>
     public ProductChoice? Fastest(ProductShape shape, CudaProduct product, CudaOwnProduct? own)
     {
-        List<ProductChoice> choices = own is null ? [] : [new ProductChoice(null, double.NaN)];
-        choices.AddRange(products.Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN)));
+        List<ProductChoice> choices = [.. products.Proposed(product).Select(algorithm => new ProductChoice(algorithm, double.NaN))];
+        if (own is not null)
+            choices.Add(new ProductChoice(null, double.NaN));
         if (choices.Count == 0)
             return null;
         if (product.Bytes.A + product.Bytes.B + product.Bytes.C > device.BytesFree / 2)
-            return choices[0];
+            return choices[own is null ? 0 : ^1];
 
         using CudaMemory a = Filled(product.Bytes.A), b = Filled(product.Bytes.B), c = Filled(product.Bytes.C);
         using CudaMemory? input = shape.Activation == ProductActivation.None ? null : Filled(shape.InputLeading * shape.Columns * shape.C.Type.Size());

@@ -72,7 +72,7 @@ public class CudaCompileTests(string target, int sharedBytes)
             Accumulate: rows == 1, [], null, [])));
     }
 
-    /// <summary>A gate and what passes it, which are computed as one, and a product that begins with an addend.</summary>
+    /// <summary>A gate and what passes it, which are computed as one, and a product with an addend.</summary>
     [Test, Category("Heavy")]
     public void GatedProductsAndAddends([Values(ScalarType.BF16, ScalarType.F16)] ScalarType type, [Values] bool rightByColumns)
     {

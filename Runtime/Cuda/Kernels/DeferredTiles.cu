@@ -5,9 +5,6 @@ constexpr int Lefts = CHAINED ? PARTS : 1, Results = CHAINED || COMBINED ? 1 : P
 struct DeferredArgs
 {
     TensorMap left[Lefts], right[PARTS];
-#if ADDEND
-    TensorMap addend;
-#endif
     int rows, depths[Lefts], columns[Results];
     i64 strides[Results];
     Element* results[Results];
@@ -19,9 +16,6 @@ constexpr int LeftBytes = TileBytes<Rows, Depth>, RightBytes = TileBytes<Columns
 
 /// Columns of a tile's result: where products are combined, a tile is made of both of theirs.
 constexpr int ResultColumns = COMBINED ? Columns / PARTS : Columns;
-
-/// The addend comes in steps of so many columns, where the right operand would be, in pieces of 64.
-constexpr int AddendColumns = 128, AddendSteps = Columns / AddendColumns, AddendPieceBytes = TileBytes<Rows, 64>;
 
 DEVICE int tiles_of(int size, int tile) { return (size + tile - 1) / tile; }
 

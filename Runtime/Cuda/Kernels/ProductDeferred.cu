@@ -8,8 +8,7 @@
 // RIGHT_OVER_ROWS: 1 where the right operand is contracted over its rows, 0 along them. PARTS: products that are computed as
 // one; CHAINED: 1 where they are summed; COMBINED: 1 where two read one left matrix, and the result is what `combine`, which
 // stands before this, makes of their elements, both rounded; else they read one left matrix and give a result each. BIAS: whether a
-// vector is added to each row, where they aren't combined. ADDEND: whether a matrix is added, which may be the result; sums begin with
-// it, of one product.
+// vector is added to each row, where they aren't combined.
 
 struct DeferredShared
 {
@@ -29,16 +28,6 @@ DEVICE void produce(const DeferredShared& shared, const DeferredArgs& args)
     for (int tile = blockIdx.x / Cluster; tile < tiles; tile += gridDim.x / Cluster)
     {
         DeferredPlace place(args, tile);
-#if ADDEND
-        for (int step = 0; step < AddendSteps; step++, ring.advance())
-        {
-            u32 full = shared.gates.full + 8 * ring.stage, target = shared.right + ring.stage * RightBytes;
-            shared.gates.await_empty(ring);
-            shared.gates.expect(ring, AddendColumns / 64 * AddendPieceBytes);
-            for (int column = 0; column < AddendColumns; column += 64)
-                copy_box(target + column / 64 * AddendPieceBytes, args.addend, full, place.column + step * AddendColumns + column, place.row, 0, 0);
-        }
-#endif
         for (int i = 0; i < Lefts; i++)
         {
             const TensorMap& left = args.left[i];
@@ -79,35 +68,6 @@ DEVICE void release(const DeferredShared& shared, Place place)
         barrier_arrive_there(shared.emptyThere + 8 * place.stage);
 }
 
-#if ADDEND
-
-/// Has a tile's sums begin with the addend's elements.
-DEVICE void begin_sums(const DeferredShared& shared, Ring& ring, int group, float (&sums)[Columns / 2])
-{
-    int row = group * 64 + (threadIdx.x & 127) / 32 * 16 + lane_index() / 4;
-#pragma unroll
-    for (int step = 0; step < AddendSteps; step++, ring.advance())
-    {
-        u32 source = shared.right + ring.stage * RightBytes + row * RowBytes + 4 * (lane_index() & 3);
-        shared.gates.await_full(ring);
-#pragma unroll
-        for (int j = 0; j < AddendColumns / 8; j++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-            {
-                // Eight rows further down the swizzle is the same.
-                u32 pair = shared_word((source + j / 8 * AddendPieceBytes + half * 8 * RowBytes) + ((j % 8 ^ row % 8) * 16));
-                int at = step * AddendColumns / 2 + 4 * j + 2 * half;
-                sums[at] = low_float(pair);
-                sums[at + 1] = high_float(pair);
-            }
-        __syncwarp();
-        release(shared, ring);
-    }
-}
-
-#endif
-
 /// Has the next step's products begin.
 DEVICE void begin_step(const DeferredShared& shared, const Ring& ring, int group, float (&sums)[Columns / 2])
 {
@@ -132,12 +92,7 @@ DEVICE void consume(const DeferredShared& shared, const DeferredArgs& args, int 
     for (int tile = blockIdx.x / Cluster; tile < tiles; tile += gridDim.x / Cluster)
     {
         float sums[Columns / 2];
-#if ADDEND
-        begin_sums(shared, ring, group, sums);
-        pin(sums);
-#else
         clear(sums);
-#endif
         if (count < Waiting::Stores)
             store_all(waiting, args);
         // Of the first steps, each stores a piece while its products are under way. One after another in the text, with products of their own,
