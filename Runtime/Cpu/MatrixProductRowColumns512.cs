@@ -11,7 +11,7 @@ namespace Legato.Runtime.Cpu;
 /// </summary>
 internal static unsafe class MatrixProductRowColumns512
 {
-    private const int Line = MatrixProductColumns512.Line, LinesFetched = 4;
+    private const int Line = MatrixProductColumns512.Line;
 
     /// <summary>
     /// Several times 16 columns, one after the other, as is what is fetched meanwhile: between two calls memory would have nothing to
@@ -19,22 +19,22 @@ internal static unsafe class MatrixProductRowColumns512
     /// </summary>
     /// <param name="depth">All of K, which is summed block by block.</param>
     /// <param name="b">The first column at the first k; the others follow every <paramref name="bStride"/> bytes.</param>
-    /// <param name="fetch">What is fetched meanwhile, from the first two addresses on.</param>
+    /// <param name="fetch">What is fetched meanwhile, from the first two addresses on, in the order of <typeparamref name="TFetch"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Products<TElement>(
+    public static void Products<TElement, TFetch>(
         int times, nint depth, float* a, byte* b, nint bStride, in ColumnFetch fetch, float* c, bool add)
-        where TElement : struct, IColumnWords
+        where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
     {
-        nint step = fetch.Step, stretch = MatrixProductColumns512.Columns * bStride;
+        nint step = TFetch.Move(fetch.Step), stretch = MatrixProductColumns512.Columns * bStride;
         byte* first = fetch.First, second = fetch.Second;
         for (; times > 0; times--, b += stretch, c += MatrixProductColumns512.Columns, first += stretch, second += stretch)
-            Product<TElement>(depth, a, b, bStride, first, second, step, c, add);
+            Product<TElement, TFetch>(depth, a, b, bStride, first, second, step, c, add);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Product<TElement>(
+    private static void Product<TElement, TFetch>(
         nint depth, float* a, byte* b, nint bStride, byte* first, byte* second, nint step, float* c, bool add)
-        where TElement : struct, IColumnWords
+        where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
     {
         for (; depth > 0; depth -= 2 * MatrixProduct.DepthBlock, add = true)
         {
@@ -45,10 +45,10 @@ internal static unsafe class MatrixProductRowColumns512
             bool two = laterSteps > 0;
             for (; laterSteps >= TElement.LineSteps; laterSteps -= TElement.LineSteps, steps -= TElement.LineSteps)
             {
-                sum = AddLines<TElement>(sum, a, b, bStride, first, second);
+                sum = AddLines<TElement, TFetch>(sum, a, b, bStride, first, second);
                 first += step;
                 second += step;
-                later = AddLines<TElement>(later, laterA, laterB, bStride, first, second);
+                later = AddLines<TElement, TFetch>(later, laterA, laterB, bStride, first, second);
                 first += step;
                 second += step;
                 a += TElement.LineSteps;
@@ -58,7 +58,7 @@ internal static unsafe class MatrixProductRowColumns512
             }
             for (; steps >= TElement.LineSteps; steps -= TElement.LineSteps, b += Line, a += TElement.LineSteps)
             {
-                sum = AddLines<TElement>(sum, a, b, bStride, first, second);
+                sum = AddLines<TElement, TFetch>(sum, a, b, bStride, first, second);
                 first += step;
                 second += step;
             }
@@ -76,16 +76,16 @@ internal static unsafe class MatrixProductRowColumns512
 
     /// <summary>A line of each column, in ascending k.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> AddLines<TElement>(Vector512<float> sum, float* a, byte* b, nint stride, byte* first, byte* second)
-        where TElement : struct, IColumnWords
+    private static Vector512<float> AddLines<TElement, TFetch>(Vector512<float> sum, float* a, byte* b, nint stride, byte* first, byte* second)
+        where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
     {
-        Fetch(first, second);
+        TFetch.Fetch(first, second, 0);
         MatrixProductColumns512.Quads(b, stride, out Vector512<float> w0, out Vector512<float> w1, out Vector512<float> w2, out Vector512<float> w3);
-        Fetch(first + LinesFetched * Line, second + LinesFetched * Line);
+        TFetch.Fetch(first, second, 1);
         MatrixProductColumns512.Quads(b + 4 * stride, stride, out Vector512<float> w4, out Vector512<float> w5, out Vector512<float> w6, out Vector512<float> w7);
-        Fetch(first + 2 * LinesFetched * Line, second + 2 * LinesFetched * Line);
+        TFetch.Fetch(first, second, 2);
         MatrixProductColumns512.Quads(b + 8 * stride, stride, out Vector512<float> w8, out Vector512<float> w9, out Vector512<float> w10, out Vector512<float> w11);
-        Fetch(first + 3 * LinesFetched * Line, second + 3 * LinesFetched * Line);
+        TFetch.Fetch(first, second, 3);
         MatrixProductColumns512.Quads(b + 12 * stride, stride, out Vector512<float> w12, out Vector512<float> w13, out Vector512<float> w14, out Vector512<float> w15);
         MatrixProductColumns512.Cross(ref w0, ref w4, ref w8, ref w12);
         MatrixProductColumns512.Cross(ref w1, ref w5, ref w9, ref w13);
@@ -93,19 +93,5 @@ internal static unsafe class MatrixProductRowColumns512
         MatrixProductColumns512.Cross(ref w3, ref w7, ref w11, ref w15);
         return MatrixProductColumns512.Add<TElement, NoFetch>(
             sum, a, null, null, null, null, w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15);
-    }
-
-    /// <summary>
-    /// Four lines from each address on, into all caches: a fetch into the L2 cache alone isn't followed by the processor's own fetches
-    /// of what lies behind it, and is dropped sooner.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Fetch(byte* first, byte* second)
-    {
-        for (int line = 0; line < LinesFetched; line++)
-        {
-            Sse.Prefetch0(first + line * Line);
-            Sse.Prefetch0(second + line * Line);
-        }
     }
 }

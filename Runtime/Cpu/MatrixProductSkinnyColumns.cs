@@ -52,18 +52,26 @@ internal static unsafe class MatrixProductSkinnyColumns
 
     private static void Row(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c)
     {
+        if (StretchFetch.InStreams) Row<FetchInStreams>(args, m, times, b, fetch, c);
+        else Row<FetchFrontToBack>(args, m, times, b, fetch, c);
+    }
+
+    private static void Row<TFetch>(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c) where TFetch : struct, IStretchFetch
+    {
         nint bStride = (nint)args.BColumnStride * args.BElementSize;
+        float* a = (float*)args.A + m * args.ARowStride;
         if (args.BElement == MatrixElement.Float32)
-            MatrixProductRowColumns512.Products<ColumnWordsFloat32>(times, args.K, (float*)args.A + m * args.ARowStride, b, bStride, fetch, c, args.Accumulate);
+            MatrixProductRowColumns512.Products<ColumnWordsFloat32, TFetch>(times, args.K, a, b, bStride, fetch, c, args.Accumulate);
         else
-            MatrixProductRowColumns512.Products<ColumnWordsBFloat16>(times, args.K, (float*)args.A + m * args.ARowStride, b, bStride, fetch, c, args.Accumulate);
+            MatrixProductRowColumns512.Products<ColumnWordsBFloat16, TFetch>(times, args.K, a, b, bStride, fetch, c, args.Accumulate);
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>
     private static byte* Column(in MatrixProductArgs args, int n) => (byte*)args.B + Math.Min(n, args.N - Lanes) * args.BColumnStride * args.BElementSize;
 
     /// <summary>
-    /// What to fetch while the 16 columns at b are multiplied: what follows them, front to back, which is how memory is fastest.
+    /// What to fetch while the 16 columns at b are multiplied: what follows them, front to back, which is how memory is fastest, or, of
+    /// one row, as <see cref="FetchInStreams"/> says.
     /// </summary>
     /// <param name="lead">How much of what follows the next stretch is in the cache.</param>
     private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, in WeightOrder weights, nint lead)
@@ -72,7 +80,11 @@ internal static unsafe class MatrixProductSkinnyColumns
         bool isFloat = args.BElement == MatrixElement.Float32;
         nint stretch = Stretch(args), step = args.M == 1 ? isFloat ? FloatRowStep : RowStep : isFloat ? FloatStep : stretch;
         byte* Ahead(int steps, in WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, stretch + lead + steps * step) : b;
-        return new(Ahead(0, weights), Ahead(1, weights), Ahead(2, weights), Ahead(3, weights), lead > 0 ? lines - lines / LeadPart : lines);
+        nint read = lead > 0 ? lines - lines / LeadPart : lines;
+        byte* first = Ahead(0, weights);
+        if (args.M == 1 && StretchFetch.InStreams)
+            return new(first, first + stretch / FetchInStreams.Streams * read / lines, first, first, read);
+        return new(first, Ahead(1, weights), Ahead(2, weights), Ahead(3, weights), read);
     }
 
     /// <summary>Bytes of 16 columns.</summary>
