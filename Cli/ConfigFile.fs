@@ -19,7 +19,9 @@ let private read path =
     with
     | :? IOException
     | :? UnauthorizedAccessException as error ->
-        Error [ Mistake.at path "give a file that can be read" $"the config can't be read: {error.Message}" ]
+        Error [
+            Mistake.at path "give a file that can be read" $"the config can't be read: {FileHindrance.Of(error, path)}"
+        ]
 
 /// The lines of the outermost object's keys, in order.
 let private keyLines (bytes: byte[]) =

@@ -118,7 +118,8 @@ let rec ofException (error: exn) =
         Interrupt.exitCode
     | :? IOException
     | :? UnauthorizedAccessException ->
-        print (LegatoException(error.Message, remedy = "check the path, its permissions and the space on the disk"))
+        let what, where = FileHindrance.Of error, FileHindrance.Place error
+        print (LegatoException(what, where, "check the path, its permissions and the space on the disk"))
     | :? AggregateException as several ->
         // Threads that do the same fail of the same.
         match several.Flatten().InnerExceptions |> Seq.distinctBy _.Message |> List.ofSeq with

@@ -28,8 +28,12 @@ let mutable private outlivesTerminal = false
 
 let private unwritable (error: exn) =
     if Console.IsOutputRedirected || not outlivesTerminal then
-        let remedy = "send it where there is room for it"
-        raise (LegatoException($"can't write: {error.Message}", "the standard output", remedy, error))
+        let what, remedy =
+            match error with
+            | :? UnauthorizedAccessException -> "it is closed", "leave it open, or send it into a file"
+            | _ -> FileHindrance.Of error, "send it where there is room for it"
+
+        raise (LegatoException($"can't write: {what}", "the standard output", remedy, error))
 
 /// From here on output that can't be written is the user's mistake like any other, told on the stream of errors; there nothing can
 /// be told of one that can't.

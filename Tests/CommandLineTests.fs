@@ -332,9 +332,10 @@ let ``a debug level that is none is told before anything else`` (level: string) 
 
 [<TestCase("plan llama-tiny >/dev/full", "the standard output")>]
 [<TestCase("train --help >/dev/full", "the standard output")>]
-[<TestCase("--version >/dev/full", "the standard output")>]
 [<TestCase("plan nothing 2>/dev/full", "")>]
-let ``output that a device has no room for ends with 2`` (words: string) (part: string) =
+[<TestCase("--version >/dev/full", "can't write: the disk is full")>]
+[<TestCase("--version >&-", "can't write: it is closed")>]
+let ``output that can't be written ends with 2`` (words: string) (part: string) =
     if not (OperatingSystem.IsLinux()) then
         Assert.Ignore "only Linux has a device that is always full"
 
@@ -348,6 +349,17 @@ let ``output that a device has no room for ends with 2`` (words: string) (part: 
     child.WaitForExit()
     Assert.That(child.ExitCode, Is.EqualTo 2, errors)
     Assert.That(errors, Does.Contain(part).And.Not.Contain "   at ")
+
+[<Test>]
+let ``a config that can't be read is told in words`` () =
+    let told path =
+        let outcome = Invocation.legato [ "train"; "--config"; path ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        outcome.Errors
+
+    let nowhere = Path.Combine(Path.GetTempPath(), "legato-nowhere.json")
+    Assert.That(told nowhere, Does.Contain("can't be read: there is no such file").And.Contain $"where: {nowhere}")
+    Assert.That(told (Path.GetTempPath()), Does.Contain "can't be read: it is a folder")
 
 [<TestCase("train", true, "<model> --set")>]
 [<TestCase("plan", true, "--set")>]

@@ -128,15 +128,8 @@ public static partial class AtomicWrite
         return e is FileNotFoundException or DirectoryNotFoundException ? "the file system takes none there" : Hindrance(e);
     }
 
-    // ENOSPC and EDQUOT, ERROR_DISK_FULL.
-    private static bool IsFull(Exception e) => e.HResult is 28 or 122 or unchecked((int)0x80070070);
-
-    private static string Hindrance(Exception e) => e switch
-    {
-        UnauthorizedAccessException => "you may not write there",
-        _ when IsFull(e) => "the disk is full",
-        _ => e.Message,
-    };
+    private static string Hindrance(Exception e) =>
+        e is UnauthorizedAccessException ? "you may not write there" : FileHindrance.Of(e);
 
     /// <summary>
     /// Fills a folder through <paramref name="write"/>, which receives the temporary folder's path, and puts it in its
@@ -178,6 +171,8 @@ public static partial class AtomicWrite
         try
         {
             MakeFolder(parent);
+            if (System.IO.File.Exists(temporary))
+                System.IO.File.Delete(temporary);
             DeleteFolder(temporary);
             DeleteFolder(replaced);
             MakeFolder(temporary, path);
@@ -286,7 +281,7 @@ public static partial class AtomicWrite
     // A file that couldn't be written is told by the name that it would have had.
     private static LegatoException InPlace(LegatoException e, string temporary, string full) =>
         e.Where?.StartsWith(temporary, StringComparison.Ordinal) == true
-            ? new LegatoException(e.What, full + e.Where[temporary.Length..], e.Remedy, e)
+            ? new LegatoException(e.What.Replace(temporary, full, StringComparison.Ordinal), full + e.Where[temporary.Length..], e.Remedy, e)
             : e;
 
     private static Exception Translate(Exception e, string path) => e switch
@@ -295,7 +290,7 @@ public static partial class AtomicWrite
             new LegatoException("can't write: there is no such folder", path, "make the folder, or choose another", e),
         IOException or UnauthorizedAccessException => new LegatoException(
             $"can't write: {Hindrance(e)}", path,
-            $"{(IsFull(e) ? "free some disk space" : "choose a folder that you may write to")}; nothing that stood there was changed", e),
+            $"{(FileHindrance.IsFull(e) ? "free some disk space" : "choose a folder that you may write to")}; nothing that stood there was changed", e),
         _ => e,
     };
 

@@ -110,9 +110,17 @@ public sealed class CheckpointFolder : ITensorSource
                 names.Add(entry.Name);
             }
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IOException or UnauthorizedAccessException)
+        catch (JsonException e)
         {
-            throw new LegatoException($"the index of the shards can't be read: {e.Message}", index, "fetch it anew", e);
+            throw new LegatoException($"the index of the shards is no JSON: line {e.LineNumber + 1} can't be read", index, "fetch it anew", e);
+        }
+        catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException)
+        {
+            throw new LegatoException("the index of the shards has no weight_map that names the file of each tensor", index, "fetch it anew", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LegatoException($"the index of the shards can't be read: {FileHindrance.Of(e, index)}", index, "fetch it anew", e);
         }
         // A name that stands twice lands in two shards' sets and would be added twice.
         if (shards.Values.SelectMany(n => n).GroupBy(n => n, StringComparer.Ordinal).FirstOrDefault(g => g.Count() > 1) is { } twice)

@@ -29,7 +29,7 @@ public sealed unsafe class MappedFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException($"the file can't be read: {e.Message}", path, "check that it is a file and that you may read it", e);
+            throw new LegatoException($"the file can't be read: {FileHindrance.Of(e, path)}", path, "check that it is a file and that you may read it", e);
         }
         catch (NotSupportedException e)
         {

@@ -39,7 +39,9 @@ internal static class SafetensorsHeader
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new LegatoException($"the header of the safetensors file is damaged: {e.Message}", file.Path, Remedy, e);
+            // What this class itself has found lacks a place.
+            string what = e is JsonException { BytePositionInLine: { } place } ? $"it is no JSON from byte {8 + place} on" : e.Message;
+            throw new LegatoException($"the header of the safetensors file is damaged: {what}", file.Path, Remedy, e);
         }
         CheckPlaces(file, 8 + (long)length, tensors);
         return (tensors, metadata);

@@ -77,7 +77,7 @@ public sealed class TextFiles
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException($"the folder can't be read: {e.Message}", folder, "check that you may read it", e);
+            throw new LegatoException($"the folder can't be read: {FileHindrance.Of(e)}", folder, "check that you may read it", e);
         }
     }
 

@@ -93,7 +93,7 @@ public static class PlanFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException($"the file can't be read: {e.Message}", path, Remedy, e);
+            throw new LegatoException($"the file can't be read: {FileHindrance.Of(e, path)}", path, Remedy, e);
         }
     }
 

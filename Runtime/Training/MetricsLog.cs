@@ -165,5 +165,5 @@ internal sealed class MetricsLog : IDisposable
     }
 
     private static LegatoException Unwritable(string path, Exception e) =>
-        new($"can't write the metrics: {e.Message}", path, "free some disk space or choose a folder that you may write to; the last checkpoint is whole", e);
+        new($"can't write the metrics: {FileHindrance.Of(e)}", path, "free some disk space or choose a folder that you may write to; the last checkpoint is whole", e);
 }

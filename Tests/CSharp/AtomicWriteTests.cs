@@ -90,6 +90,24 @@ public sealed class AtomicWriteTests
     }
 
     [Test]
+    public void WhatOnlyStandsThereMeanwhileIsNeverNamed()
+    {
+        string Told(Exception hindrance) => Assert.Throws<LegatoException>(() => AtomicWrite.File(folder.File("latest"), stream => throw hindrance))!.Message;
+        string partial = folder.File(AtomicWrite.TemporaryPrefix + "71-latest");
+        Assert.That(Told(new IOException($"Read-only file system : '{partial}'", 30)), Does.Contain("can't write: Read-only file system\n").And.Not.Contain("partial"));
+        Assert.That(Told(new FileNotFoundException($"Could not find file '{partial}'.")), Does.Contain("can't write: there is no such file\n").And.Not.Contain("partial"));
+    }
+
+    [Test]
+    public void AFileInTheWayOfWhatIsBegunGoes()
+    {
+        string path = folder.File("model"), partial = folder.File($"{AtomicWrite.TemporaryPrefix}{Environment.ProcessId}-model");
+        File.WriteAllText(partial, "of a process that was killed");
+        AtomicWrite.Folder(path, place => File.WriteAllText(Path.Combine(place, "a"), "a"));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { path }));
+    }
+
+    [Test]
     public void AFolderWhereAFileStandsIsRefused()
     {
         string file = folder.File("file");

@@ -113,19 +113,19 @@ public sealed class CheckpointTests
         Assert.That(Directory.GetFiles(copy).Select(Path.GetFileName).Order(), Is.EqualTo(new[] { "config.json", "model.safetensors" }));
     }
 
-    [TestCase("{\"weight_map\":{\"a\":\"../a.safetensors\"}}")]
-    [TestCase("{\"weight_map\":{\"a\":3}}")]
-    [TestCase("{\"weight_map\":[]}")]
-    [TestCase("{}")]
-    [TestCase("not json")]
-    [TestCase("{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"y.safetensors\"}}")]
-    public void ADamagedIndexIsRefused(string text)
+    [TestCase("{\"weight_map\":{\"a\":\"../a.safetensors\"}}", "no file of this folder")]
+    [TestCase("{\"weight_map\":{\"a\":3}}", "has no weight_map that names")]
+    [TestCase("{\"weight_map\":[]}", "has no weight_map that names")]
+    [TestCase("{}", "has no weight_map that names")]
+    [TestCase("not json", "is no JSON: line 1")]
+    [TestCase("{\"weight_map\":{\"a\":\"x.safetensors\",\"a\":\"y.safetensors\"}}", "twice")]
+    public void ADamagedIndexIsRefused(string text, string what)
     {
         string path = folder.File("index");
         Directory.CreateDirectory(path);
         File.WriteAllText(Path.Combine(path, CheckpointFolder.IndexFile), text);
 
-        Assert.That(() => new CheckpointFolder(path), Throws.TypeOf<LegatoException>());
+        Assert.That(() => new CheckpointFolder(path), Throws.TypeOf<LegatoException>().With.Message.Contains(what));
     }
 
     [Test]
