@@ -6,6 +6,7 @@ open System.IO
 open System.IO.Pipes
 open System.Threading
 open System.Threading.Tasks
+open Legato.Cli
 open Legato.Runtime.Training
 open NUnit.Framework
 open Legato.Tests.TrainFixture
@@ -146,11 +147,45 @@ let ``a folder whose run has no checkpoint isn't said to go on by --resume`` () 
 [<Test>]
 let ``a run that another process trains, without a checkpoint yet, is said to be in progress`` () =
     inFolder (fun folder ->
-        let run = RunFolder.Create(Path.Combine(folder, "run"))
-        use _ = run.Lock()
+        let run, held = RunFolder.Create(Path.Combine(folder, "run"), [])
+        use _ = held
         let resumed = Invocation.legato [ "train"; "--resume"; run.Path; "--steps"; "2"; "--quiet" ]
         Assert.That(resumed.ExitCode, Is.EqualTo 2)
         Assert.That(resumed.Errors, Does.Contain("the other run in it").And.Not.Contain "anew"))
+
+[<Test>]
+let ``runs that begin in the same second have folders of their own`` () =
+    let runs = 6
+    use atOnce = new Barrier(runs)
+    use entered = new CountdownEvent(runs)
+
+    let place _ =
+        Task.Factory.StartNew(
+            (fun () ->
+                atOnce.SignalAndWait()
+
+                TrainPlace.inRun (TrainPlace.New(None, "test-of-names")) (fun run ->
+                    entered.Signal() |> ignore
+                    Assert.That(entered.Wait 30_000, "another found no folder")
+                    run.Path)),
+            TaskCreationOptions.LongRunning
+        )
+
+    let places = Task.WhenAll(Array.init runs place).Result
+    Assert.That(places, Is.Unique)
+
+    for place in places do
+        Assert.That(place, Does.Contain("test-of-names").And.Not.Exist)
+
+[<Test>]
+let ``a folder whose run was killed before its first step is taken`` () =
+    inFolder (fun folder ->
+        let run = Path.Combine(folder, "run")
+        Directory.CreateDirectory(Path.Combine(run, "checkpoints")) |> ignore
+        write run "settings.json" "{}" |> ignore
+        write run "tokens.bin" "another's" |> ignore
+        write run ".partial-99-tokens.bin" "cut sho" |> ignore
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore)
 
 [<TestCase("tokens.bin");
   TestCase("report.html");
@@ -213,13 +248,13 @@ let ``a run that can't write its first checkpoint says that its folder is in the
         let run = Path.Combine(folder, "run")
         let checkpoints = Path.Combine(run, "checkpoints")
 
-        // A file where the checkpoint is to be prepared.
+        // A file where the checkpoint is to stand.
         let blocking =
             Task.Run(fun () ->
                 while not (File.Exists(Path.Combine(run, "metrics.jsonl"))) do
                     Thread.Sleep 1
 
-                write checkpoints $".partial-{Environment.ProcessId}-step-000200" "in the way" |> ignore)
+                write checkpoints "step-000200" "in the way" |> ignore)
 
         let failed = train folder "run" [ "--steps"; "200" ]
         blocking.Wait()

@@ -9,6 +9,9 @@ let private home = "runs"
 /// A run's settings as a config file, so that the run can go on without its flags being given again.
 let settingsFile folder = Path.Combine(folder, "settings.json")
 
+/// The tokens of a run's data, where it reads files.
+let tokensFile folder = Path.Combine(folder, "tokens.bin")
+
 /// A path as settings hold it, since a run may be resumed from another folder; other words stay what they are.
 let lasting (path: string) =
     if Path.Exists path then
@@ -16,7 +19,7 @@ let lasting (path: string) =
     else
         path
 
-let private isRun folder = Directory.Exists(Path.Combine(folder, "checkpoints"))
+let isRun folder = Directory.Exists(Path.Combine(folder, "checkpoints"))
 
 /// The run that was worked on last.
 let newest () : string option =
@@ -28,9 +31,7 @@ let newest () : string option =
         |> Array.sortBy (fun folder -> Directory.GetLastWriteTimeUtc folder, folder)
         |> Array.tryLast
 
-/// A folder for a new run of that name, not there yet.
+/// Folders for a new run of that name, of which it takes the first that is free.
 let fresh (name: string) =
     let stem = Path.Combine(home, $"""{DateTime.Now.ToString "yyyyMMdd-HHmmss"}-{name}""")
-
     Seq.initInfinite (fun n -> if n = 0 then stem else $"{stem}-{n + 1}")
-    |> Seq.find (Directory.Exists >> not)

@@ -9,6 +9,7 @@ open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Cpu
 open Legato.Runtime.Data
+open Legato.Runtime.Training
 
 type TrainArgument =
     | [<MainCommand>] Model of model: string
@@ -282,11 +283,31 @@ let private changed (folder: string) before arguments argument =
     | Out out -> if Path.GetFullPath out = Path.GetFullPath folder then None else Some "--out"
     | _ -> None
 
+// The defaults must not stand for what a run was begun with.
+let private withoutSettings settings (arguments: TrainArgument list) =
+    let readsFiles = File.Exists(Runs.tokensFile (Path.GetDirectoryName(settings: string)))
+
+    if arguments |> List.exists _.IsData || not readsFiles && arguments |> List.exists _.IsModel then
+        Ok arguments
+    else
+        let flags =
+            if readsFiles then
+                "MODEL, --data and the other flags"
+            else
+                "MODEL and the flags"
+
+        let remedy =
+            $"give {flags} that it was begun with beside --resume, or write them there, as in "
+            + """{ "model": "llama-tiny", "data": ["text.txt"] }"""
+
+        Error [ Mistake.at settings remedy "the run's settings are missing: nothing says what it was begun with" ]
+
+let private hasCheckpoint folder = Runs.isRun folder && not (isNull (RunFolder.Open(folder).Latest))
+
 /// What the run that is resumed was begun with, under the arguments given now.
 let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
-    match arguments |> List.tryPick settingsOf |> Option.filter File.Exists with
-    | None -> Ok arguments
-    | Some settings ->
+    match List.tryPick settingsOf arguments with
+    | Some settings when File.Exists settings ->
         let now = arguments |> List.map parser.GetTag |> Set.ofList
         let folder = Path.GetDirectoryName settings
 
@@ -302,6 +323,8 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
             | [] ->
                 Ok((before |> List.filter (fun argument -> not (now.Contains(parser.GetTag argument)))) @ arguments)
             | mistakes -> Error mistakes)
+    | Some settings when hasCheckpoint (Path.GetDirectoryName settings) -> withoutSettings settings arguments
+    | _ -> Ok arguments
 
 /// The run that a command line, the config file that it names, and the run that it resumes ask for; or everything that
 /// is wrong with them.

@@ -114,8 +114,6 @@ let tokenizer (options: TrainOptions) (checkpoint: string option) (text: unit ->
     | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options (text ())
     | TokenizerSource.Saved path -> Tokenizer.Load path
 
-let tokensFile folder = Path.Combine(folder, "tokens.bin")
-
 /// The tokens that end a document beside those of a file's end; None: documents aren't told apart.
 let private ends (options: TrainOptions) (tokenizer: Tokenizer) : int[] option =
     let idOf (separator: string) =
@@ -179,7 +177,7 @@ let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellati
     | Text.BuiltIn corpus -> builtIn options corpus tokenizer
     | Text.Files _
     | Text.Chats _ ->
-        let path, source = tokensFile run.Path, named options.Data
+        let path, source = Runs.tokensFile run.Path, named options.Data
 
         if File.Exists path then
             TokenData.OpenVerified(path, source)

@@ -6,20 +6,20 @@ open Legato.Cli.ModelSource
 open Legato.Cli.TrainOptions
 open Legato.Runtime
 open Legato.Runtime.Checkpoints
+open Legato.Runtime.Text
 open Legato.Runtime.Training
 
 /// Where training begins, before anything is read or written.
 type Place =
-    /// A new run in that folder.
-    | New of folder: string
+    /// A new run: in the folder that was asked for, or under that name in `runs/`.
+    | New of folder: string option * name: string
     | Resumed of RunFolder
 
 let place (options: TrainOptions) name =
     let resumed folder = Resumed(RunFolder.Open folder)
 
     match options.Start, options.Out with
-    | Start.Fresh, Some folder -> New folder
-    | Start.Fresh, None -> New(Runs.fresh name)
+    | Start.Fresh, folder -> New(folder, name)
     | Start.From folder, _ -> resumed folder
     | Start.Latest, _ ->
         match Runs.newest () with
@@ -37,8 +37,16 @@ let checkpoint place (choice: Choice) =
 
         Some(run.RequireLatest())
 
-let private isIn (folder: string) (place: string) =
-    not (isNull place) && place.StartsWith(folder + string Path.DirectorySeparatorChar)
+// Of a checkpoint that lacks a file the folder is told, as it is of one that is whole and another run's.
+let private isDamageOf (run: RunFolder) (place: string) =
+    match run.Latest, place with
+    | null, _
+    | _, (null | "") -> false
+    | latest, place ->
+        let folder, place = Path.GetFullPath latest, Path.GetFullPath place
+
+        place.StartsWith(folder + string Path.DirectorySeparatorChar)
+        || place = folder && not run.IsLatestWhole
 
 /// Says of a mistake in the newest checkpoint's files how the run goes on from the one before.
 let tellingWhole place (work: unit -> 'T) =
@@ -47,7 +55,7 @@ let tellingWhole place (work: unit -> 'T) =
     | Resumed run ->
         try
             work ()
-        with :? LegatoException as mistake when not (isNull run.Latest) && isIn run.Latest mistake.Where ->
+        with :? LegatoException as mistake when isDamageOf run mistake.Where ->
             let otherwise =
                 match run.WholeBeforeLatest() with
                 | null -> "the run has no whole checkpoint before it"
@@ -56,52 +64,78 @@ let tellingWhole place (work: unit -> 'T) =
             let remedy = mistake.Remedy |> Option.ofObj |> Option.toList |> fun own -> own @ [ otherwise ]
             raise (LegatoException(mistake.What, mistake.Where, String.concat "; " remedy, mistake))
 
-/// Whether a run has taken a step, which its metrics tell of.
-let private hasBegun (run: RunFolder) = File.Exists run.MetricsFile && FileInfo(run.MetricsFile).Length > 0L
+/// What this program writes into a run's folder beside the trainer's files.
+let private others = [ Runs.settingsFile ""; Runs.tokensFile "" ]
 
-/// Removes what a run that never began has made, and nothing else that lies in its folder. The caller holds the run's lock.
-let private withdraw place (run: RunFolder) =
+let private withdrawEmpty place (run: RunFolder) =
     match place with
-    | New folder when isNull run.Latest && not (hasBegun run) ->
-        AtomicWrite.TryRemove(fun () ->
-            File.Delete(Runs.settingsFile folder)
-            File.Delete(TrainData.tokensFile folder)
-            File.Delete run.MetricsFile
-            Directory.Delete(Path.Combine(folder, "checkpoints")))
+    | New _ when not run.HasBegun -> run.Withdraw others
     | _ -> ()
 
+// Folders that can't be used aren't left behind.
+let private making folder (create: string -> 'T) =
+    let made = List.ofSeq (AtomicWrite.Missing folder)
+
+    try
+        create folder, made
+    with _ ->
+        AtomicWrite.RemoveEmpty made
+        reraise ()
+
+/// The run, which nobody else has until the second is disposed, and the folders that were made for it.
 let private openRun place =
     match place with
-    | Resumed run -> run
-    | New folder -> RunFolder.Create folder
+    | Resumed run -> (run, run.Lock()), []
+    | New(Some folder, _) -> making folder (fun folder -> RunFolder.Create(folder, others))
+    | New(None, name) ->
+        Runs.fresh name
+        |> Seq.pick (fun folder ->
+            match making folder (fun folder -> RunFolder.CreateIfFree folder) with
+            | (null, _), _ -> None
+            | created -> Some created)
 
 /// Works in the run's folder, which nobody else has meanwhile; folders that were made for it and are empty afterwards go.
 let inRun place (work: RunFolder -> 'T) =
-    let made =
-        match place with
-        | Resumed _ -> []
-        | New folder -> List.ofSeq (AtomicWrite.Missing folder)
+    let (run, held), made = openRun place
+
+    let leave () =
+        AtomicWrite.TryRemove(fun () -> withdrawEmpty place run)
+        held.Dispose()
+        AtomicWrite.RemoveEmpty made
+
+    use _ = Unfinished.Register leave
 
     try
-        let run = openRun place
-        use _ = run.Lock()
+        for name in others do
+            AtomicWrite.RemoveUnfinishedFile(Path.Combine(run.Path, name))
 
-        for file in [ Runs.settingsFile run.Path; TrainData.tokensFile run.Path ] do
-            AtomicWrite.RemoveUnfinishedFile file
-
-        try
-            work run
-        with _ ->
-            withdraw place run
-            reraise ()
+        work run
     finally
-        AtomicWrite.RemoveEmpty made
+        leave ()
+
+let private requireTokenizer (run: RunFolder) =
+    let latest = run.Latest
+
+    if not (Tokenizer.IsIn latest) then
+        let file = "tokenizer.json"
+
+        let remedy =
+            Directory.GetDirectories(Path.GetDirectoryName latest)
+            |> Array.filter Tokenizer.IsIn
+            |> Array.tryLast
+            |> function
+                | Some other -> $"copy {Path.Combine(other, file)} there, which is the same"
+                | None -> $"put back the {file} that was saved there"
+
+        raise (LegatoException("the checkpoint's tokenizer is missing", Path.Combine(latest, file), remedy))
 
 // A run goes on with the tokenizer that its checkpoint holds.
 let tokenizerOf place (options: TrainOptions) =
     match place with
     | New _ -> options
-    | Resumed _ -> { options with Tokenizer = TokenizerSource.Own }
+    | Resumed run ->
+        requireTokenizer run
+        { options with Tokenizer = TokenizerSource.Own }
 
 let requireStepsLeft place (options: TrainOptions) =
     match place with

@@ -258,7 +258,7 @@ let private trainAt call (options: TrainOptions) (opening: DeviceChoice.Opening)
 
     inRun place (fun run ->
         match place with
-        | New folder -> TrainSettings.write folder options
+        | New _ -> TrainSettings.write run.Path options
         | Resumed _ -> ()
 
         // Tokens are made, and a GPU is opened, while plans are compiled.

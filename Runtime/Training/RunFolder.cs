@@ -26,31 +26,92 @@ public sealed class RunFolder
 
     private string LockFile => System.IO.Path.Combine(Path, "lock");
 
-    /// <summary>Makes a folder for a new run.</summary>
-    /// <exception cref="LegatoException">It can't be written, or isn't empty.</exception>
-    public static RunFolder Create(string path)
+    /// <summary>
+    /// Makes a folder for a new run, or takes that of one that was killed before its first step, and keeps it to this process until
+    /// <paramref name="held"/> is disposed: of two that want it at once, one has it.
+    /// </summary>
+    /// <param name="others">Names of what else a run has in its folder from before its first step on.</param>
+    /// <exception cref="LegatoException">It can't be written, holds something else, or another process has it.</exception>
+    public static RunFolder Create(string path, IReadOnlyList<string> others, out IDisposable held)
     {
         var run = new RunFolder(path);
-        run.RequireNew();
+        run.RequireNew(others);
         AtomicWrite.MakeFolder(path);
-        // Of two that want the folder at once, one has it.
-        using (run.Lock())
+        held = run.Lock();
+        _ = run.Begin(held, () =>
         {
-            run.RequireNew();
-            AtomicWrite.MakeFolder(run.CheckpointsFolder);
-        }
+            run.RequireNew(others);
+            run.Withdraw(others);
+            return true;
+        });
         return run;
     }
 
-    private void RequireNew()
+    /// <summary>As <see cref="Create"/>, but null where something stands there, be it that another process puts it there just now.</summary>
+    /// <exception cref="LegatoException">It can't be written.</exception>
+    public static RunFolder? CreateIfFree(string path, out IDisposable? held)
     {
-        if (Directory.Exists(CheckpointsFolder))
+        var run = new RunFolder(path);
+        held = null;
+        if (System.IO.Path.Exists(path))
+            return null;
+        AtomicWrite.MakeFolder(path);
+        held = run.TryLock();
+        // Whoever has had it meanwhile leaves a run there.
+        return held is not null && run.Begin(held, () => Directory.EnumerateFileSystemEntries(path).All(entry => entry == run.LockFile))
+            ? run
+            : null;
+    }
+
+    // Under its lock, which goes where the run doesn't begin.
+    private bool Begin(IDisposable held, Func<bool> isFree)
+    {
+        bool begun = false;
+        try
+        {
+            if (isFree())
+            {
+                AtomicWrite.MakeFolder(CheckpointsFolder);
+                begun = true;
+            }
+        }
+        finally
+        {
+            if (!begun)
+                held.Dispose();
+        }
+        return begun;
+    }
+
+    /// <summary>Whether the run has taken a step, of which its metrics or a checkpoint tell.</summary>
+    public bool HasBegun =>
+        File.Exists(MetricsFile) && new FileInfo(MetricsFile).Length > 0
+        || Directory.Exists(CheckpointsFolder) && Directory.EnumerateFileSystemEntries(CheckpointsFolder).Any(entry => !IsUnfinished(entry));
+
+    /// <summary>Removes what a run that hasn't begun has made, and nothing else that lies in its folder. The caller holds the run's lock.</summary>
+    public void Withdraw(IReadOnlyList<string> others)
+    {
+        foreach (string file in others.Select(name => System.IO.Path.Combine(Path, name)).Append(MetricsFile))
+            AtomicWrite.TryRemove(() => File.Delete(file));
+        AtomicWrite.TryRemove(() => Directory.Delete(CheckpointsFolder));
+    }
+
+    private static bool IsUnfinished(string entry) =>
+        System.IO.Path.GetFileName(entry).StartsWith(AtomicWrite.TemporaryPrefix, StringComparison.Ordinal);
+
+    private void RequireNew(IReadOnlyList<string> others)
+    {
+        bool isRun = Directory.Exists(CheckpointsFolder);
+        if (isRun && HasBegun)
             throw Latest is not null
                 ? new LegatoException("the folder holds a training run already", Path, "go on with it by --resume, or choose another folder")
                 : new LegatoException(
                     "the folder holds a training run already, which has no checkpoint yet", Path, "choose another folder, or remove this one if the run has ended");
         // A run writes over what bears its files' names; another that wants the folder too may have it locked.
-        if (Directory.Exists(Path) && Directory.EnumerateFileSystemEntries(Path).Any(entry => entry != LockFile))
+        bool IsOfRun(string entry) =>
+            entry == LockFile
+            || isRun && (entry == CheckpointsFolder || entry == MetricsFile || IsUnfinished(entry) || others.Contains(System.IO.Path.GetFileName(entry)));
+        if (Directory.Exists(Path) && !Directory.EnumerateFileSystemEntries(Path).All(IsOfRun))
             throw new LegatoException("the folder isn't empty, and what it holds is no training run", Path, "choose a folder that is empty, or not there yet");
     }
 
@@ -66,7 +127,12 @@ public sealed class RunFolder
 
     /// <summary>Keeps the run to this process until it is disposed.</summary>
     /// <exception cref="LegatoException">Another process has it, or the folder can't be written.</exception>
-    public IDisposable Lock()
+    public IDisposable Lock() =>
+        TryLock() ?? throw new LegatoException(
+            "another process is working on the run in this folder", Path, "wait until the other run in it has ended, or choose another folder");
+
+    // Null: another process has it.
+    private FileStream? TryLock()
     {
         try
         {
@@ -78,10 +144,14 @@ public sealed class RunFolder
                 AtomicWrite.RemoveUnfinishedFile(file);
             return held;
         }
+        catch (IOException e) when (FileHindrance.IsHeld(e))
+        {
+            return null;
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new LegatoException(
-                $"the run's folder can't be had for this run alone: {e.Message}", Path, "wait until the other run in it has ended, or choose a folder that you may write to", e);
+                $"the run's folder can't be kept to this run: {FileHindrance.Of(e)}", Path, "choose a folder that you may write to", e);
         }
     }
 
@@ -92,7 +162,9 @@ public sealed class RunFolder
     /// <summary>The checkpoint to go on from.</summary>
     /// <exception cref="LegatoException">There is none yet.</exception>
     public string RequireLatest() =>
-        Latest ?? throw new LegatoException("the run has no checkpoint yet", Path, "start it anew in another folder, or remove this one");
+        Latest ?? throw new LegatoException(
+            "the run has no checkpoint yet", Path,
+            HasBegun ? "start it anew in another folder, or remove this one" : "it has taken no step: start it anew, without --resume");
 
     /// <summary>The checkpoint to go on from, or null before the first.</summary>
     public string? Latest
@@ -132,6 +204,9 @@ public sealed class RunFolder
             ? Steps().Select(Checkpoint).TakeWhile(folder => folder != latest).LastOrDefault(TrainingCheckpoint.IsWhole)
             : null;
 
+    /// <summary>Whether <see cref="Latest"/> is a checkpoint that can be gone on from.</summary>
+    public bool IsLatestWhole => Latest is { } latest && TrainingCheckpoint.IsWhole(latest);
+
     private long[] Steps()
     {
         var steps = new List<long>();
@@ -150,7 +225,7 @@ public sealed class RunFolder
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new LegatoException($"can't remove an old checkpoint: {e.Message}", folder, "remove it by hand; the newest checkpoint is whole", e);
+            throw new LegatoException($"can't remove an old checkpoint: {FileHindrance.Of(e)}", folder, "remove it by hand; the newest checkpoint is whole", e);
         }
     }
 }

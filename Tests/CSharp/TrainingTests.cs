@@ -186,10 +186,47 @@ public sealed class TrainingTests
     {
         string path = folder.File("taken");
         Train(path, Options(1));
-        Assert.That(() => RunFolder.Create(path), Throws.TypeOf<LegatoException>().With.Message.Contains("already"));
+        Assert.That(() => RunFolder.Create(path, [], out _), Throws.TypeOf<LegatoException>().With.Message.Contains("already"));
         Assert.That(() => RunFolder.Open(folder.File("nowhere")), Throws.TypeOf<LegatoException>().With.Message.Contains("no training run"));
         File.WriteAllText(folder.File("a-file"), "");
-        Assert.That(() => RunFolder.Create(folder.File("a-file/run")), Throws.TypeOf<LegatoException>().With.Message.Contains("can't make"));
+        Assert.That(() => RunFolder.Create(folder.File("a-file/run"), [], out _), Throws.TypeOf<LegatoException>().With.Message.Contains("can't make"));
+    }
+
+    [Test]
+    public void OfTwoThatWantAFreeNameOneHasIt()
+    {
+        string path = folder.File("runs/named");
+        Assert.That(RunFolder.CreateIfFree(path, out IDisposable? held)?.Path, Is.EqualTo(path));
+        using (held)
+        {
+            Assert.That(RunFolder.CreateIfFree(path, out _), Is.Null);
+            Assert.That(() => RunFolder.Create(path, [], out _), Throws.TypeOf<LegatoException>().With.Message.Contains("another process is working"));
+        }
+        Assert.That(RunFolder.CreateIfFree(path, out _), Is.Null);
+    }
+
+    [Test]
+    public void TheFolderOfARunThatWasKilledBeforeItsFirstStepIsTaken()
+    {
+        string path = folder.File("killed");
+        RunFolder run = RunFolder.Create(path, [], out IDisposable held);
+        held.Dispose();
+        File.WriteAllText(run.MetricsFile, "");
+        foreach (string name in new[] { "settings.json", "lock", ".partial-99-tokens.bin" })
+            File.WriteAllText(Path.Combine(path, name), "");
+        Directory.CreateDirectory(Path.Combine(path, "checkpoints", ".partial-99-step-000001"));
+        Assert.That(() => run.RequireLatest(), Throws.TypeOf<LegatoException>().With.Message.Contains("without --resume"));
+
+        // What it doesn't know may be another's.
+        Assert.That(() => RunFolder.Create(path, [], out _), Throws.TypeOf<LegatoException>().With.Message.Contains("isn't empty"));
+        Assert.That(File.Exists(Path.Combine(path, "settings.json")));
+        _ = RunFolder.Create(path, ["settings.json"], out held);
+        held.Dispose();
+        Assert.That(File.Exists(Path.Combine(path, "settings.json")), Is.False);
+        Assert.That(Directory.GetFileSystemEntries(Path.Combine(path, "checkpoints")), Is.Empty);
+
+        File.WriteAllText(run.MetricsFile, "{}");
+        Assert.That(() => RunFolder.Create(path, [], out _), Throws.TypeOf<LegatoException>().With.Message.Contains("has no checkpoint yet"));
     }
 
     [Test]
@@ -290,7 +327,9 @@ public sealed class TrainingTests
         var plans = new BigramPlans(vocabulary);
         using var device = new BigramDevice(plans.Optimizer) { Fault = fault };
         (TokenRange train, TokenRange heldOut) = TokenRange.Split(data ?? Data(), data is null ? 0.2 : 0);
-        RunFolder run = resume ? RunFolder.Open(path) : RunFolder.Create(path);
+        IDisposable? held = null;
+        RunFolder run = resume ? RunFolder.Open(path) : RunFolder.Create(path, [], out held);
+        using IDisposable? ending = held;
         using var trainer = new Trainer(device, plans, train, heldOut, options, run, observer: observer);
         if (resume)
             trainer.Resume();
