@@ -436,3 +436,48 @@ let ``of a tokenizer that Legato can't read an export says so and copies it`` ()
         Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
         Assert.That(outcome.Errors, Does.Contain("Legato can't read it").And.Contain "Syllables")
         Assert.That(File.ReadAllText(Path.Combine(copy, "tokenizer.json")), Is.EqualTo foreign))
+
+/// The reference checkpoint with a number of one of its tensors replaced.
+let private withNumber (name: string) (value: float32) folder =
+    Directory.CreateDirectory folder |> ignore
+    withTokenizer "llama" folder
+    let path = Path.Combine(folder, "model.safetensors")
+
+    let place =
+        use file = new SafetensorsFile(path)
+        int (file.Get name).Offset
+
+    let bytes = File.ReadAllBytes path
+    BitConverter.TryWriteBytes(bytes.AsSpan place, value) |> ignore
+    File.WriteAllBytes(path, bytes)
+
+let private spoilt = "model.layers.0.mlp.up_proj.weight"
+
+[<TestCase("copy", "fp32"); TestCase("copy", "fp16"); TestCase("copy.gguf", "q8"); TestCase("copy.gguf", "bf16")>]
+let ``weights that aren't finite are written with a note`` (name: string) (precision: string) =
+    inFolder (fun home ->
+        let folder = Path.Combine(home, "m")
+        withNumber spoilt nanf folder
+        let words = [ "convert"; folder; "--out"; Path.Combine(home, name); "--precision"; precision ]
+        let outcome = Invocation.legato words
+        Assert.That(outcome.ExitCode, Is.Zero, outcome.Errors)
+        Assert.That(outcome.Errors, Does.Contain $"note: tensor '{spoilt}' holds NaN or infinities"))
+
+[<Test>]
+let ``numbers that a type can't hold are refused`` () =
+    inFolder (fun home ->
+        let folder, copy = Path.Combine(home, "m"), Path.Combine(home, "copy")
+        withNumber spoilt 70000.0f folder
+        let convert precision = Invocation.legato [ "convert"; folder; "--out"; copy; "--precision"; precision ]
+        let refused = convert "fp16"
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            refused.Errors,
+            Does.Contain($"'{spoilt}' holds numbers too large for fp16").And.Contain "choose bf16 or fp32"
+        )
+
+        Assert.That(copy, Does.Not.Exist)
+        let written = convert "bf16"
+        Assert.That(written.ExitCode, Is.Zero, written.Errors)
+        Assert.That(written.Errors, Does.Not.Contain "infinities"))

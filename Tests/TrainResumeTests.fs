@@ -134,41 +134,6 @@ let ``a run that another process has is left alone`` () =
         Assert.That(resumed.Errors, Does.Contain "the other run in it"))
 
 [<Test>]
-let ``a damaged checkpoint is refused`` () =
-    inFolder (fun folder ->
-        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
-        let run = Path.Combine(folder, "run")
-        let file = Path.Combine(run, "checkpoints", "step-000001", "model.safetensors")
-        File.WriteAllBytes(file, (File.ReadAllBytes file)[..999])
-        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
-        Assert.That(resumed.ExitCode, Is.EqualTo 2)
-        Assert.That(resumed.Errors, Does.Contain "model.safetensors"))
-
-[<TestCase("config.json"); TestCase("tokenizer.json"); TestCase("training_state.json")>]
-[<TestCase("model.safetensors"); TestCase("optimizer.safetensors")>]
-let ``of a damaged checkpoint the one before it is told, and the run goes on from there`` (name: string) =
-    inFolder (fun folder ->
-        let flags = [ "--steps"; "3"; "--checkpoint-every"; "1"; "--keep"; "9" ]
-        train folder "run" flags |> succeed |> ignore
-        let run = Path.Combine(folder, "run")
-        let checkpoint step = Path.Combine(run, "checkpoints", $"step-{step:D6}")
-        let resume () = Invocation.legato [ "train"; "--resume"; run; "--steps"; "4"; "--quiet" ]
-
-        let damage step =
-            let file = Path.Combine(checkpoint step, name)
-            File.WriteAllBytes(file, (File.ReadAllBytes file)[..99])
-
-        damage 3
-        damage 2
-        let refused = resume ()
-        Assert.That(refused.ExitCode, Is.EqualTo 2)
-
-        let latest = Path.Combine(run, "latest")
-        Assert.That(refused.Errors, Does.Contain $"write step-000001, which is whole, into {latest} and resume again")
-        File.WriteAllText(latest, "step-000001")
-        Assert.That(succeed (resume ()), Does.Contain "4 steps: loss"))
-
-[<Test>]
 let ``a run doesn't go on with tokens that have changed`` () =
     inFolder (fun folder ->
         train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
@@ -190,18 +155,6 @@ let ``a run doesn't go on with tokens that have changed`` () =
         File.Delete tokens
         resume () |> succeed |> ignore
         Assert.That((File.ReadAllBytes tokens = sound), Is.True))
-
-[<TestCase("config.json", "the config is no JSON: line 1");
-  TestCase("training_state.json", "line 1 is not what Legato writes")>]
-let ``a checkpoint's damaged file is told with its line`` (name: string) (what: string) =
-    inFolder (fun folder ->
-        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
-        let run = Path.Combine(folder, "run")
-        let file = Path.Combine(run, "checkpoints", "step-000001", name)
-        File.WriteAllText(file, "\u0015")
-        let resumed = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--quiet" ]
-        Assert.That(resumed.ExitCode, Is.EqualTo 2)
-        Assert.That(resumed.Errors, Does.Contain(what).And.Contain(name).And.Contain "remedy: "))
 
 let private program = Path.Combine(Repository.root, "Cli", "bin", "Release", "net10.0", "legato.dll")
 

@@ -92,6 +92,11 @@ let private noteUnreadable (from: string) =
             eprintfn "note: the tokenizer is copied as it lies, and Legato can't read it: %s" e.What
             e.Where |> Option.ofObj |> Option.iter (eprintfn "  where: %s")
 
+let private noteNonFinite (tensors: NonFiniteTensors) =
+    tensors.Description
+    |> Option.ofObj
+    |> Option.iter (eprintfn "note: %s; they are written as they are")
+
 let private copyText (from: string) folder =
     if GgufFile.IsNamed from then
         if holdsTokenizer from then
@@ -125,7 +130,9 @@ let toFolder (source: Source) (precision: StoredPrecision option) (shardBytes: i
         fun path ->
             File.WriteAllText(Path.Combine(path, CheckpointFolder.ConfigFile), retyped precision source.Config)
             copyText from path
+
             CheckpointConversion.ToFolder(weights, stored, written, path, Option.toNullable precision, shardBytes)
+            |> noteNonFinite
     )
 
 /// A matrix's type in GGUF, and the number that the file as a whole is marked with (llama_ftype).
@@ -171,4 +178,6 @@ let toGguf (source: Source) (precision: StoredPrecision option) (file: string) =
         | None -> System.Nullable(), []
 
     let entries = metadata @ mark @ tokenizerEntries from
+
     CheckpointConversion.ToGguf(weights, description (definition source), renamed, file, matrices, entries, constants)
+    |> noteNonFinite

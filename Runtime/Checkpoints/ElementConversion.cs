@@ -66,6 +66,30 @@ public static class ElementConversion
         }
     }
 
+    /// <summary>Whether none of these elements is NaN or infinite.</summary>
+    public static bool AreFinite(ScalarType type, ReadOnlySpan<byte> elements) => type switch
+    {
+        Plans.ScalarType.F32 => !AnyHasAll(MemoryMarshal.Cast<byte, uint>(elements), 0x7F800000u),
+        Plans.ScalarType.BF16 => !AnyHasAll(MemoryMarshal.Cast<byte, ushort>(elements), (ushort)0x7F80),
+        Plans.ScalarType.F16 => !AnyHasAll(MemoryMarshal.Cast<byte, ushort>(elements), (ushort)0x7C00),
+        _ => true,
+    };
+
+    // NaNs and infinities have all bits of the exponent set.
+    private static bool AnyHasAll<T>(ReadOnlySpan<T> elements, T exponent)
+        where T : unmanaged, IBinaryInteger<T>
+    {
+        var mask = new Vector<T>(exponent);
+        int i = 0;
+        for (; i <= elements.Length - Vector<T>.Count; i += Vector<T>.Count)
+            if (Vector.EqualsAny(new Vector<T>(elements[i..]) & mask, mask))
+                return true;
+        for (; i < elements.Length; i++)
+            if ((elements[i] & exponent) == exponent)
+                return true;
+        return false;
+    }
+
     /// <summary>Widens (or, from float64, rounds) elements of any float type to float32.</summary>
     public static void ToSingle(TensorType from, ReadOnlySpan<byte> source, Span<float> target)
     {

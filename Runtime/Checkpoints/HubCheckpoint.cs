@@ -25,7 +25,17 @@ public static class HubCheckpoint
     public static void Load(string path, ModelDescription model, Func<string, ParameterMemory> parameter, string weights = CheckpointFolder.WeightsFile)
     {
         using ITensorSource checkpoint = Open(path, weights);
-        WeightLoader.Load(checkpoint, model, parameter);
+        WeightLoader.Load(checkpoint, model, parameter, null);
+    }
+
+    /// <summary>As <see cref="Load"/>, for training: it would only spread NaN or infinities, and the learning rate be blamed.</summary>
+    /// <exception cref="LegatoException">As there; or weights aren't finite, what is loaded so far then being of no use.</exception>
+    public static void LoadToTrain(string path, ModelDescription model, Func<string, ParameterMemory> parameter)
+    {
+        var nonFinite = new NonFiniteTensors();
+        using ITensorSource checkpoint = Open(path);
+        WeightLoader.Load(checkpoint, model, parameter, nonFinite);
+        nonFinite.RequireNone("train from weights that are finite; these were damaged, or the run that wrote them had failed");
     }
 
     /// <summary>

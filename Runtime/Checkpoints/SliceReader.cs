@@ -12,6 +12,8 @@ internal sealed class SliceReader(WeightSlice slice, StoredTensor tensor)
 
     public WeightSlice Slice => slice;
 
+    public StoredTensor Tensor => tensor;
+
     /// <summary>The type of the tensor in its file.</summary>
     public TensorType StoredType => tensor.Info.Type;
 

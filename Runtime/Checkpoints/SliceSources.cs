@@ -29,12 +29,17 @@ internal sealed class DeviceSlices(Func<string, ParameterMemory> parameter) : IS
 internal sealed class StoredSlices : ISliceSource
 {
     private readonly Dictionary<string, SliceReader[]> readers;
+    private readonly NonFiniteTensors nonFinite;
 
     /// <exception cref="LegatoException">The checkpoint doesn't fit the model; all that doesn't is listed.</exception>
-    public StoredSlices(ITensorSource checkpoint, ModelDescription model) =>
+    /// <param name="nonFinite">Learns of the tensors that hold NaN or infinities.</param>
+    public StoredSlices(ITensorSource checkpoint, ModelDescription model, NonFiniteTensors nonFinite)
+    {
+        this.nonFinite = nonFinite;
         readers = WeightMatch.Find(checkpoint, model, _ => ScalarType.F32)
             .GroupBy(reader => reader.Slice.Path)
             .ToDictionary(path => path.Key, path => path.OrderBy(reader => reader.Slice.Offset).ToArray());
+    }
 
     public ScalarType TypeOf(WeightSlice slice) => At(slice.Path, slice.Offset).StoredType.ScalarType();
 
@@ -47,9 +52,23 @@ internal sealed class StoredSlices : ISliceSource
             long count = Math.Min(into.Length / type.Size(), reader.Slice.Elements - inside);
             int bytes = (int)count * type.Size();
             reader.Read(inside, type, into[..bytes]);
+            if (!ElementConversion.AreFinite(type, into[..bytes]))
+                RequireRoom(reader, inside, (int)count, type);
             into = into[bytes..];
             place += count;
         }
+    }
+
+    // What isn't finite in the checkpoint is noted; what is was too large for the type.
+    private void RequireRoom(SliceReader reader, long start, int count, ScalarType type)
+    {
+        var stored = new byte[count * sizeof(float)];
+        reader.Read(start, ScalarType.F32, stored);
+        if (ElementConversion.AreFinite(ScalarType.F32, stored))
+            throw new LegatoException(
+                $"tensor '{reader.Tensor.Info.Name}' holds numbers too large for {(type == ScalarType.F16 ? "fp16, whose largest is 65504" : "bf16")}",
+                reader.Tensor.File.Path, $"choose {(type == ScalarType.F16 ? "bf16 or fp32" : "fp32")}");
+        nonFinite.Add(reader.Tensor);
     }
 
     // The last slice that begins at the place or before it.

@@ -91,8 +91,8 @@ public sealed class Trainer : IDisposable
     public void Initialize() => InitialParameters.Write(model, options.Seed, memory.Parameter);
 
     /// <summary>Starts from the weights of a checkpoint folder, the optimizer's moments at zero.</summary>
-    /// <exception cref="LegatoException">The weights can't be read or don't fit.</exception>
-    public void Load(string folder) => HubCheckpoint.Load(folder, model, memory.Parameter);
+    /// <exception cref="LegatoException">The weights can't be read, don't fit or aren't finite.</exception>
+    public void Load(string folder) => HubCheckpoint.LoadToTrain(folder, model, memory.Parameter);
 
     /// <summary>Goes on from the run's last checkpoint.</summary>
     /// <exception cref="LegatoException">There is none, it is damaged, or it was begun with other data or options.</exception>
@@ -101,7 +101,7 @@ public sealed class Trainer : IDisposable
         string folder = run.RequireLatest();
         TrainingState state = TrainingState.Read(folder);
         state.RequireSame(State, folder);
-        TrainingCheckpoint.Read(folder, model, memory);
+        TrainingCheckpoint.Read(folder, state, model, memory);
         done = checkpointed = state.Step;
     }
 

@@ -16,6 +16,7 @@ internal static class TrainingCheckpoint
 {
     private const string OptimizerFile = "optimizer.safetensors";
     private const int ChunkBytes = 4 << 20;
+    private const string Remedy = "the checkpoint is damaged: put the file back as it was written";
 
     public static void Write(string folder, ModelDescription model, ModelMemory memory, TrainingState state, Tokenizer? tokenizer)
     {
@@ -26,17 +27,17 @@ internal static class TrainingCheckpoint
             select new TensorToWrite(
                 buffer.Name, buffer.Type.TensorType(), [.. buffer.Axes.Select(a => a.Size.Constant)],
                 stream => Copy(memory.ByName[buffer.Name], stream)));
-        state.Write(folder);
+        (state with { Checksums = ChecksumsOf(folder) }).Write(folder);
     }
 
     /// <exception cref="LegatoException">The checkpoint is damaged or another model's; what is loaded so far is then of no use.</exception>
-    public static void Read(string folder, ModelDescription model, ModelMemory memory)
+    public static void Read(string folder, TrainingState state, ModelDescription model, ModelMemory memory)
     {
-        string config = CheckpointFolder.ReadConfig(folder);
-        RequireJson(config, folder);
+        string config = ReadConfig(folder);
         if (config != model.Config)
             throw new LegatoException("the run was started with another model", folder, "resume with the model that the run began with: a model that a script declares is that script's to train");
-        HubCheckpoint.Load(folder, model, memory.Parameter);
+        RequireUnchanged(folder, state);
+        HubCheckpoint.LoadToTrain(folder, model, memory.Parameter);
         using var file = new SafetensorsFile(Path.Combine(folder, OptimizerFile));
         foreach (PlanBuffer buffer in Moments(memory))
         {
@@ -45,17 +46,22 @@ internal static class TrainingCheckpoint
             if (tensor.Type != buffer.Type.TensorType() || tensor.Bytes != target.Bytes)
                 throw new LegatoException($"the moment '{buffer.Name}' has {tensor.Bytes} bytes, the plan's has {target.Bytes}", file.Path, "resume with the model that the run began with");
             for (long start = 0; start < tensor.Bytes; start += ChunkBytes)
-                target.Write(start, file.Bytes(tensor, start, (int)Math.Min(ChunkBytes, tensor.Bytes - start)));
+            {
+                ReadOnlySpan<byte> part = file.Bytes(tensor, start, (int)Math.Min(ChunkBytes, tensor.Bytes - start));
+                if (!ElementConversion.AreFinite(buffer.Type, part))
+                    throw new LegatoException($"the moment '{buffer.Name}' holds NaN or infinities", file.Path, Remedy);
+                target.Write(start, part);
+            }
         }
     }
 
-    /// <summary>Whether the files of a checkpoint can be opened; their weights and moments aren't read.</summary>
+    /// <summary>Whether the files of a checkpoint can be opened, and are those that were written, as far as that was recorded.</summary>
     public static bool IsWhole(string folder)
     {
         try
         {
-            RequireJson(CheckpointFolder.ReadConfig(folder), folder);
-            _ = TrainingState.Read(folder);
+            _ = ReadConfig(folder);
+            RequireUnchanged(folder, TrainingState.Read(folder));
             TrainingState.RequireTokenizer(folder, Tokenizer.Load(folder));
             new CheckpointFolder(folder).Dispose();
             new SafetensorsFile(Path.Combine(folder, OptimizerFile)).Dispose();
@@ -67,17 +73,40 @@ internal static class TrainingCheckpoint
         }
     }
 
-    private static void RequireJson(string config, string folder)
+    private static string ReadConfig(string folder)
     {
         try
         {
+            string config = CheckpointFolder.ReadConfig(folder);
             JsonDocument.Parse(config).Dispose();
+            return config;
+        }
+        catch (LegatoException e)
+        {
+            throw new LegatoException(e.What, e.Where, Remedy, e);
         }
         catch (JsonException e)
         {
             throw new LegatoException(
                 $"the config is no JSON: line {e.LineNumber + 1} can't be read", Path.Combine(folder, CheckpointFolder.ConfigFile),
-                "the checkpoint is damaged; put its own config there", e);
+                Remedy, e);
+        }
+    }
+
+    private static Dictionary<string, string> ChecksumsOf(string folder) =>
+        Directory.GetFiles(folder, "*.safetensors").Order(StringComparer.Ordinal).ToDictionary(file => Path.GetFileName(file), FileChecksum.Of);
+
+    private static void RequireUnchanged(string folder, TrainingState state)
+    {
+        foreach ((string name, string checksum) in state.Checksums ?? new Dictionary<string, string>())
+        {
+            string file = Path.Combine(folder, name);
+            if (!File.Exists(file))
+                throw new LegatoException("the checkpoint lacks this file", file, Remedy);
+            if (FileChecksum.Of(file) != checksum)
+                throw new LegatoException(
+                    "the file isn't as it was written: its checksum differs", file,
+                    $"{Remedy}; weights that were changed on purpose begin a new run, as MODEL without --resume");
         }
     }
 

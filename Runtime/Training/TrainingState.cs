@@ -30,6 +30,9 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
 
     public int Version { get; init; } = CurrentVersion;
 
+    /// <summary>Of the files of weights and moments, by their names; null in a checkpoint from before they were recorded.</summary>
+    public IReadOnlyDictionary<string, string>? Checksums { get; init; }
+
     /// <exception cref="LegatoException">The checkpoint has no training state, or a damaged one.</exception>
     public static TrainingState Read(string checkpoint)
     {
@@ -50,7 +53,7 @@ public sealed record TrainingState(long Step, TrainingOptions Options, string To
     }
 
     private static string Hindrance(Exception e) =>
-        e is JsonException { LineNumber: { } line } ? $"line {line + 1} is not what Legato writes" : e.Message;
+        e is JsonException { LineNumber: { } line } ? $"line {line + 1} is not what Legato writes" : FileHindrance.Of(e);
 
     /// <summary>
     /// Refuses another tokenizer than the one a checkpoint was trained with. A checkpoint from elsewhere, without a

@@ -129,6 +129,21 @@ public sealed class CheckpointTests
     }
 
     [Test]
+    public void TrainingRefusesWeightsThatAreNotFinite([Values(float.NaN, float.NegativeInfinity)] float value)
+    {
+        Dictionary<string, float[]> tensors = SmallTensors("");
+        tensors["norm.weight"][1] = value;
+        tensors["h.1.up.weight"][^1] = value;
+        string path = Write(folder, "unfinished", tensors);
+        var memory = new Memories(Small);
+
+        HubCheckpoint.Load(path, Small, memory.Parameter);
+        LegatoException error = Assert.Throws<LegatoException>(() => HubCheckpoint.LoadToTrain(path, Small, memory.Parameter))!;
+        Assert.That(error.What, Is.EqualTo("2 tensors hold NaN or infinities: h.1.up.weight, norm.weight"));
+        Assert.That(error.Where, Is.EqualTo(Path.Combine(path, CheckpointFolder.WeightsFile)));
+    }
+
+    [Test]
     public void AFolderWithoutWeightsSaysSo()
     {
         string path = folder.File("nothing");
