@@ -229,11 +229,14 @@ internal readonly unsafe struct FetchBetween<TElement> : ILineFetch where TEleme
 /// line is asked for several times, and what was dropped comes at a later try.
 /// </summary>
 /// <param name="step">How far each moves while a line of 16 columns is read: so many bytes, or less where much has been fetched before.</param>
-internal readonly unsafe struct ColumnFetch(byte* first, byte* second, byte* third, byte* fourth, nint step)
+/// <param name="stretches">How many stretches are fetched as one.</param>
+internal readonly unsafe struct ColumnFetch(byte* first, byte* second, byte* third, byte* fourth, nint step, int stretches = 1)
 {
     public readonly byte* First = first, Second = second, Third = third, Fourth = fourth;
 
     public readonly nint Step = step;
+
+    public readonly int Stretches = stretches;
 }
 
 /// <summary>How the 32-bit words of columns turn into steps of k.</summary>

@@ -27,8 +27,14 @@ internal static unsafe class MatrixProductRowColumns512
     {
         nint step = TFetch.Move(fetch.Step), stretch = MatrixProductColumns512.Columns * bStride;
         byte* first = fetch.First, second = fetch.Second;
-        for (; times > 0; times--, b += stretch, c += MatrixProductColumns512.Columns, first += stretch, second += stretch)
+        nint move = TFetch.Move(stretch), turn = fetch.Stretches * (stretch - move);
+        for (int fetched = 1; times > 0; times--, fetched++, b += stretch, c += MatrixProductColumns512.Columns)
+        {
             Product<TElement, TFetch>(depth, a, b, bStride, first, second, step, c, add);
+            bool isWhole = fetched % fetch.Stretches == 0;
+            first += isWhole ? move + turn : move;
+            second += isWhole ? move + turn : move;
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

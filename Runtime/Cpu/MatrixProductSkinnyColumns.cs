@@ -24,30 +24,34 @@ internal static unsafe class MatrixProductSkinnyColumns
     public static nint Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
     {
         int rows = MatrixProduct.Divide(args.M, MatrixProduct.Divide(args.M, MatrixProductColumns512.MaxRows));
-        nint stretch = Stretch(args), lead = weights.Lead;
+        int together = Together(args);
+        nint stretch = Stretch(args), kept = together * stretch, lead = weights.Lead;
         for (int n = n0; n < n1; n += Lanes)
         {
             byte* b = Column(args, n);
-            ColumnFetch fetch = Fetch(args, b, weights, Math.Max(0, lead - stretch));
-            if (args.M == 1 && lead <= stretch && Together(args, b, n1 - n, weights) is > 1 and int times)
+            if (args.M == 1 && lead <= kept && Times(args, b, n1 - n, weights, together) is > 1 and int times)
             {
-                Row(args, m: 0, times, b, fetch, (float*)args.C + n);
+                Row(args, m: 0, times, b, Fetch(args, b, weights, kept, together, catchesUp: false), (float*)args.C + n);
                 n += (times - 1) * Lanes;
-                lead = stretch;
+                lead = kept;
                 continue;
             }
-            lead = Math.Max(stretch, lead - stretch / LeadPart);
+            ColumnFetch fetch = Fetch(args, b, weights, Math.Max(stretch, lead), 1, catchesUp: lead > kept);
+            lead = lead > kept ? Math.Max(kept, lead - stretch / LeadPart) : Math.Max(stretch, lead);
             for (int m = 0; m < args.M; m += rows)
                 Columns(args, m, Math.Min(rows, args.M - m), n, Math.Min(Lanes, n1 - n), b, fetch);
         }
         return lead;
     }
 
+    /// <summary>How many stretches one row's product fetches as one.</summary>
+    private static int Together(in MatrixProductArgs args) => args.M == 1 && StretchFetch.InStreams ? FetchInStreams.Stretches(Stretch(args)) : 1;
+
     /// <summary>How many times 16 columns lie, with all that is fetched meanwhile, in the piece at hand.</summary>
-    private static int Together(in MatrixProductArgs args, byte* b, int columns, in WeightOrder weights)
+    private static int Times(in MatrixProductArgs args, byte* b, int columns, in WeightOrder weights, int together)
     {
-        nint stretch = Stretch(args), ahead = 2 * stretch + RowStep;
-        return (int)Math.Min(columns / Lanes, (weights.Left((nint)b) - ahead) / stretch + 1);
+        nint stretch = Stretch(args), ahead = together * stretch + RowStep;
+        return (int)Math.Min(columns / Lanes, (weights.Left((nint)b) - ahead) / stretch) / together * together;
     }
 
     private static void Row(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c)
@@ -73,17 +77,19 @@ internal static unsafe class MatrixProductSkinnyColumns
     /// What to fetch while the 16 columns at b are multiplied: what follows them, front to back, which is how memory is fastest, or, of
     /// one row, as <see cref="FetchInStreams"/> says.
     /// </summary>
-    /// <param name="lead">How much of what follows the next stretch is in the cache.</param>
-    private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, in WeightOrder weights, nint lead)
+    /// <param name="lead">How many bytes from there on are in the cache, or will be without this.</param>
+    /// <param name="together">How many stretches are fetched as one.</param>
+    /// <param name="catchesUp">Whether less is fetched than is read.</param>
+    private static ColumnFetch Fetch(in MatrixProductArgs args, byte* b, in WeightOrder weights, nint lead, int together, bool catchesUp)
     {
         const nint lines = MatrixProductColumns512.Columns * MatrixProductColumns512.Line;
         bool isFloat = args.BElement == MatrixElement.Float32;
         nint stretch = Stretch(args), step = args.M == 1 ? isFloat ? FloatRowStep : RowStep : isFloat ? FloatStep : stretch;
-        byte* Ahead(int steps, in WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, stretch + lead + steps * step) : b;
-        nint read = lead > 0 ? lines - lines / LeadPart : lines;
+        byte* Ahead(int steps, in WeightOrder order) => stretch + steps * step <= MostAhead ? (byte*)order.Beyond((nint)b, lead + steps * step) : b;
+        nint read = catchesUp ? lines - lines / LeadPart : lines;
         byte* first = Ahead(0, weights);
         if (args.M == 1 && StretchFetch.InStreams)
-            return new(first, first + stretch / FetchInStreams.Streams * read / lines, first, first, read);
+            return new(first, first + together * stretch / FetchInStreams.Streams * read / lines, first, first, read, together);
         return new(first, Ahead(1, weights), Ahead(2, weights), Ahead(3, weights), read);
     }
 

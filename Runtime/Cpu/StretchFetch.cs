@@ -44,9 +44,15 @@ internal readonly unsafe struct FetchInStreams : IStretchFetch
 {
     public const int Streams = 8;
 
+    /// <summary>Bytes that make enough pages: shorter stretches are fetched several at once.</summary>
+    private const nint Enough = 48 << 10;
+
     private const int Line = MatrixProductColumns512.Line, Lines = MatrixProductColumns512.Columns / Streams;
 
     public static nint Move(nint bytes) => bytes / Streams;
+
+    /// <summary>How many stretches to fetch as one.</summary>
+    public static int Stretches(nint stretch) => (int)Math.Max(1, Enough / stretch);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Fetch(byte* first, byte* second, int part)

@@ -10,17 +10,18 @@ public unsafe class StretchFetchTests
 {
     private const int Line = 64, Columns = 16;
 
-    /// <summary>Sixteen columns of so many lines each.</summary>
+    private static readonly List<nint> Met = [];
+
+    /// <summary>What is asked for while stretches are read is what follows as many of them as are fetched as one.</summary>
     [Test]
-    public void StreamsMeetEveryLineOnce([Values(1, 3, 24, 48, 128)] int lines)
+    public void StreamsMeetEveryLineOnce([Values(64, 384, 768, 2048)] int depth, [Values(1, 2, 3)] int together)
     {
-        nint stretch = lines * Columns * Line, first = 0, second = stretch / FetchInStreams.Streams;
-        var met = new List<nint>();
-        for (int step = 0; step < lines; step++, first += FetchInStreams.Move(Columns * Line), second += FetchInStreams.Move(Columns * Line))
-            for (int stream = 0; stream < FetchInStreams.Streams; stream++)
-                for (nint line = 0; line < Columns / FetchInStreams.Streams; line++)
-                    met.Add((nint)FetchInStreams.Stream((byte*)first, (byte*)second, stream) + line * Line);
-        Assert.That(met.Order(), Is.EqualTo(Enumerable.Range(0, lines * Columns).Select(line => (nint)line * Line)));
+        if (!CpuIsaChoice.Supports(CpuIsa.Avx512))
+            Assert.Ignore("the product is of AVX-512");
+        Met.Clear();
+        Products<ColumnWordsBFloat16, MetInStreams>(depth, 2 * together, together);
+        nint stretch = Columns * depth * sizeof(ushort), start = Met.Min();
+        Assert.That(Met.Order(), Is.EqualTo(Enumerable.Range(0, 2 * together * (int)stretch / Line).Select(line => start + (nint)line * Line)));
     }
 
     /// <summary>Whichever this processor uses.</summary>
@@ -29,13 +30,12 @@ public unsafe class StretchFetchTests
     {
         if (!CpuIsaChoice.Supports(CpuIsa.Avx512))
             Assert.Ignore("the product is of AVX-512");
-        Assert.That(Products<ColumnWordsFloat32, FetchInStreams>(depth), Is.EqualTo(Products<ColumnWordsFloat32, FetchFrontToBack>(depth)));
-        Assert.That(Products<ColumnWordsBFloat16, FetchInStreams>(depth), Is.EqualTo(Products<ColumnWordsBFloat16, FetchFrontToBack>(depth)));
+        Assert.That(Products<ColumnWordsFloat32, FetchInStreams>(depth, 4, 2), Is.EqualTo(Products<ColumnWordsFloat32, FetchFrontToBack>(depth, 4, 1)));
+        Assert.That(Products<ColumnWordsBFloat16, FetchInStreams>(depth, 4, 2), Is.EqualTo(Products<ColumnWordsBFloat16, FetchFrontToBack>(depth, 4, 1)));
     }
 
-    private static float[] Products<TElement, TFetch>(int depth) where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
+    private static float[] Products<TElement, TFetch>(int depth, int times, int together) where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
     {
-        const int times = 3;
         nint stride = depth * TElement.Size, stretch = Columns * stride;
         var random = new Random(depth);
         float[] a = [.. Enumerable.Range(0, depth).Select(_ => random.NextSingle() - 0.5f)], c = new float[times * Columns];
@@ -46,9 +46,22 @@ public unsafe class StretchFetchTests
         fixed (float* row = a, sums = c)
         fixed (byte* b = weights)
         {
-            var fetch = new ColumnFetch(b + stretch, b + stretch + stretch / FetchInStreams.Streams, b, b, Columns * Line);
+            var fetch = new ColumnFetch(b, b + together * stretch / FetchInStreams.Streams, b, b, Columns * Line, together);
             MatrixProductRowColumns512.Products<TElement, TFetch>(times, depth, row, b, stride, fetch, sums, add: false);
         }
         return c;
+    }
+
+    /// <summary>Remembers what would be fetched.</summary>
+    private readonly struct MetInStreams : IStretchFetch
+    {
+        public static nint Move(nint bytes) => FetchInStreams.Move(bytes);
+
+        public static void Fetch(byte* first, byte* second, int part)
+        {
+            for (int stream = 2 * part; stream < 2 * part + 2; stream++)
+                for (int line = 0; line < Columns / FetchInStreams.Streams; line++)
+                    Met.Add((nint)FetchInStreams.Stream(first, second, stream) + line * Line);
+        }
     }
 }
