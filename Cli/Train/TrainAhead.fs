@@ -2,6 +2,7 @@
 /// is trained by, and a checkpoint's model has no other.
 module Legato.Cli.TrainAhead
 
+open System
 open System.Threading
 open System.Threading.Tasks
 open Legato.Cli.ModelSource
@@ -29,9 +30,9 @@ let private onGpu (opening: DeviceChoice.Opening) (work: CudaDevice -> unit) =
     Task.Run work |> ignore
 
 // Other objectives need to know the tokenizer's tokens. What is wrong with the model is told when it is asked for in earnest.
-let private make opening (options: TrainOptions) (model: ModelDef) =
-    let making = new CancellationTokenSource()
-
+let private make opening (options: TrainOptions) (stopped: CancellationToken) (model: ModelDef) =
+    let making = CancellationTokenSource.CreateLinkedTokenSource stopped
+    let withdrawn = making.Token
     let ahead = { Model = model; Plans = CompiledModel model; Making = making }
 
     if options.Objective = TrainingObjective.Causal then
@@ -41,31 +42,32 @@ let private make opening (options: TrainOptions) (model: ModelDef) =
 
             let wanted = trainingOptions options Objective.Causal (RowShape(sequence, 0, isPacked)) |> requests
 
-            for request in wanted do
-                onGpu opening (fun gpu -> gpu.LoadAhead(request.Purpose, model.Name, request.Precision))
-
             let each work =
                 for request in wanted do
-                    if not making.IsCancellationRequested then
-                        ahead.Plans.Plan request |> work
+                    if not withdrawn.IsCancellationRequested then
+                        work request
 
+            let planned work = each (ahead.Plans.Plan >> work)
+            onGpu opening (fun gpu -> each (fun wanted -> gpu.LoadAhead(wanted.Purpose, model.Name, wanted.Precision)))
             // A GPU's kernels are compiled, those of the first plan first, while the next plan and parameters are made.
-            onGpu opening (fun gpu -> each gpu.CompileAhead)
-            each ignore
+            onGpu opening (fun gpu -> planned (fun plan -> gpu.CompileAhead(plan, withdrawn)))
+            planned ignore
 
         Task.Run plan |> ignore
 
     ahead
 
-/// Begins them, for the device that is opened meanwhile. What comes back is asked with the model that is trained: its plans, those under way where it is the same.
-let start opening (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSource =
-    let begun =
-        choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make opening options (usual ())))
+/// Plans under way. Once they are disposed of, no more are made, and of none more is compiled.
+type Begun internal (opening: DeviceChoice.Opening, choice: Choice, options: TrainOptions) =
+    let stopping = new CancellationTokenSource()
+    let make = make opening options stopping.Token
+    let usual = choice.Usual |> Option.map (fun usual -> Task.Run(fun () -> make (usual ())))
 
-    fun model ->
-        begun |> Option.iter (fun task -> Task.WaitAny task |> ignore)
+    /// Those of the model that is trained: the ones under way where it is the same.
+    member _.PlansOf(model: ModelDef) : IPlanSource =
+        usual |> Option.iter (fun task -> Task.WaitAny task |> ignore)
 
-        match begun with
+        match usual with
         | Some task when task.IsCompletedSuccessfully ->
             let ahead = task.Result
 
@@ -73,5 +75,11 @@ let start opening (choice: Choice) (options: TrainOptions) : ModelDef -> IPlanSo
                 ahead.Plans
             else
                 ahead.Making.Cancel()
-                (make opening options model).Plans
-        | _ -> (make opening options model).Plans
+                (make model).Plans
+        | _ -> (make model).Plans
+
+    interface IDisposable with
+        member _.Dispose() = stopping.Cancel()
+
+/// Begins them, for the device that is opened meanwhile.
+let start opening choice options = new Begun(opening, choice, options)

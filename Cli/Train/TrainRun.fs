@@ -287,9 +287,9 @@ let private trainAt call (options: TrainOptions) (opening: DeviceChoice.Opening)
 let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
-    let plansOf = TrainAhead.start opening choice options
+    use ahead = TrainAhead.start opening choice options
     let place = place options (Path.GetFileName choice.Name)
-    tellingWhole place (fun () -> trainAt call options opening choice plansOf place)
+    tellingWhole place (fun () -> trainAt call options opening choice ahead.PlansOf place)
 
 /// Trains a preset or a checkpoint folder's model.
 let run (options: TrainOptions) : int =

@@ -8,12 +8,14 @@ internal sealed class BackgroundWork
 {
     private readonly Lock gate = new();
     private volatile Task last = Task.CompletedTask;
+    private volatile bool ended;
 
-    /// <summary>Has a piece done after those that were begun before.</summary>
+    /// <summary>Has a piece done after those that were begun before, unless work has ended by then.</summary>
     public void Begin(Action work)
     {
         lock (gate)
-            last = Follow(last, work);
+            if (!ended)
+                last = Follow(last, work);
     }
 
     /// <summary>Waits until all is done; throws what went wrong, and work may begin anew.</summary>
@@ -39,10 +41,19 @@ internal sealed class BackgroundWork
         Renew(begun);
     }
 
-    private static async Task Follow(Task before, Action work)
+    /// <summary>Waits for the piece under way. None that waits is done, and none is begun any more.</summary>
+    public void End()
+    {
+        lock (gate)
+            ended = true;
+        Abandon();
+    }
+
+    private async Task Follow(Task before, Action work)
     {
         await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        work();
+        if (!ended)
+            work();
     }
 
     private void Renew(Task begun)

@@ -73,7 +73,8 @@ internal sealed class CudaCompiler : IDisposable
     }
 
     /// <summary>Begins to compile and load sources in the background. Tells no mistakes: <see cref="Load(string)"/> does.</summary>
-    public void Begin(IEnumerable<string> sources) => ahead.Begin(sources);
+    /// <param name="withdrawn">From then on those that aren't under way are left out.</param>
+    public void Begin(IEnumerable<string> sources, CancellationToken withdrawn = default) => ahead.Begin(sources, withdrawn);
 
     /// <summary>Waits until all that was begun is compiled, as far as it can be, and begins no more until that work is done.</summary>
     public T Alone<T>(Func<T> work) => ahead.Alone(work);

@@ -178,16 +178,21 @@ public sealed class CudaDevice : IDevice
 
     /// <summary>
     /// Begins to load the code of the library's products that the last plan of that purpose, model and precision took: most of it is
-    /// then there when such a plan is made ready.
+    /// then there when such a plan is made ready. Nothing is loaded for a device that has been given back.
     /// </summary>
     public void LoadAhead(Purpose purpose, string model, string precision) => BeginLoading(() => new CudaProductsAhead(this).Load(purpose, model, precision));
 
     /// <summary>
     /// Begins to compile the kernels of a plan that will be made ready, and those that choose how to compute its products. What doesn't
-    /// compile is told when the plan is made ready.
+    /// compile is told when the plan is made ready. Nothing is compiled for a device that has been given back.
     /// </summary>
+    /// <param name="withdrawn">Once the plan is not wanted any more: what isn't under way by then isn't compiled.</param>
     /// <exception cref="LegatoException">The plan has a step that the GPU can't do.</exception>
-    public void CompileAhead(Plan plan) => Compiler.Begin([.. Foretell(plan).Sources, .. CudaProductMeasuring.Sources]);
+    public void CompileAhead(Plan plan, CancellationToken withdrawn = default)
+    {
+        if (!withdrawn.IsCancellationRequested)
+            Compiler.Begin([.. Foretell(plan).Sources, .. CudaProductMeasuring.Sources], withdrawn);
+    }
 
     public IDeviceMemory Allocate(long bytes) => new CudaMemory(this, bytes);
 
@@ -203,7 +208,7 @@ public sealed class CudaDevice : IDevice
         disposed = true;
         if (IsOnPaper)
             return;
-        AwaitLoading();
+        loading.End();
         MakeCurrent();
         if (products.IsValueCreated)
             products.Value.Dispose();

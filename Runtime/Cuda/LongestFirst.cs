@@ -7,19 +7,20 @@ namespace Legato.Runtime.Cuda;
 internal sealed class LongestFirst(Action<string> work) : IDisposable
 {
     private readonly object gate = new();
-    private readonly PriorityQueue<string, int> waiting = new();
+    private readonly PriorityQueue<(string Text, CancellationToken Withdrawn), int> waiting = new();
     private int working, underWay, held;
     private bool disposed;
 
     /// <summary>Has texts worked on, beside and among those that wait already.</summary>
-    public void Begin(IEnumerable<string> texts)
+    /// <param name="withdrawn">From then on those that still wait are left out.</param>
+    public void Begin(IEnumerable<string> texts, CancellationToken withdrawn = default)
     {
         lock (gate)
         {
             if (disposed)
                 return;
             foreach (string text in texts)
-                waiting.Enqueue(text, -text.Length);
+                waiting.Enqueue((text, withdrawn), -text.Length);
             for (int more = Math.Min(waiting.Count, Environment.ProcessorCount - working); more > 0; more--)
             {
                 working++;
@@ -100,11 +101,12 @@ internal sealed class LongestFirst(Action<string> work) : IDisposable
         {
             while (held > 0 && waiting.Count > 0)
                 _ = Monitor.Wait(gate);
-            if (waiting.TryDequeue(out string? text, out _))
-            {
-                underWay++;
-                return text;
-            }
+            while (waiting.TryDequeue(out (string Text, CancellationToken Withdrawn) next, out _))
+                if (!next.Withdrawn.IsCancellationRequested)
+                {
+                    underWay++;
+                    return next.Text;
+                }
             working--;
             Monitor.PulseAll(gate);
             return null;

@@ -36,6 +36,31 @@ public class BackgroundWorkTests
     }
 
     [Test]
+    public void AtTheEndWhatIsUnderWayIsAwaitedAndNothingMoreIsDone()
+    {
+        using var under = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var work = new BackgroundWork();
+        List<string> done = [];
+        work.Begin(() =>
+        {
+            under.Set();
+            go.Wait();
+            done.Add("under way");
+        });
+        work.Begin(() => done.Add("waiting"));
+        under.Wait();
+        var end = new Thread(work.End);
+        end.Start();
+        Assert.That(SpinWait.SpinUntil(() => end.ThreadState == ThreadState.WaitSleepJoin, TimeSpan.FromSeconds(20)), "what is under way is awaited");
+        go.Set();
+        end.Join();
+        work.Begin(() => done.Add("late"));
+        work.Finish();
+        Assert.That(done, Is.EqualTo(new[] { "under way" }));
+    }
+
+    [Test]
     public void WhatIsGivenUpTellsNothing()
     {
         var work = new BackgroundWork();

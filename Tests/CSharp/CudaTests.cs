@@ -71,6 +71,20 @@ public class CudaTests
     }
 
     [Test]
+    public void NothingIsBegunForADeviceThatWasGivenBack()
+    {
+        if (!CudaMachine.IsUsable)
+            Assert.Ignore("this machine has no GPU that CUDA can use");
+        var device = new CudaDevice();
+        device.Dispose();
+        bool isLoaded = false;
+        device.BeginLoading(() => isLoaded = true);
+        device.LoadAhead(Purpose.Train, "gpt2-124m", "bf16");
+        Assert.That(device.FinishLoading, Throws.Nothing);
+        Assert.That(isLoaded, Is.False);
+    }
+
+    [Test]
     public void WhatFailsToLoadIsToldAndGivesItsMemoryBack()
     {
         if (!CudaMachine.IsUsable)

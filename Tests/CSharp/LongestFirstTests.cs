@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Legato.Runtime;
 using Legato.Runtime.Cuda;
 using NUnit.Framework;
@@ -88,6 +89,23 @@ public class LongestFirstTests
         work.Begin(["a", "mistake", "b"]);
         work.Finish();
         Assert.That(done, Is.EqualTo(2));
+    }
+
+    [Test]
+    public void WhatIsWithdrawnWhileItWaitsIsLeftOut()
+    {
+        using var withdrawn = new CancellationTokenSource();
+        var done = new ConcurrentBag<string>();
+        using var work = new LongestFirst(done.Add);
+        _ = work.Alone(() =>
+        {
+            work.Begin(["first"], withdrawn.Token);
+            work.Begin(["second"]);
+            withdrawn.Cancel();
+            return 0;
+        });
+        work.Finish();
+        Assert.That(done, Is.EqualTo(new[] { "second" }));
     }
 
     [Test]
