@@ -1,4 +1,5 @@
-/// Text from files, folders or the standard input: strict UTF-8, nothing replaced.
+/// Text from files, folders or the standard input: strict UTF-8, nothing replaced. A byte order mark before it is no text, as
+/// in training data, and is left out; further on U+FEFF is a character like any other.
 module Legato.Cli.TextInput
 
 open System
@@ -19,7 +20,7 @@ let private standardInput = { Name = "standard input"; Open = Console.OpenStanda
 
 let private sayLeftOut path extension (files: TextFiles) =
     if files.LeftOut > 0 then
-        let which = if files.LeftOut = 1 then "1 file isn't" else $"{files.LeftOut} files aren't"
+        let which = Counted.Of(files.LeftOut, "file") + (if files.LeftOut = 1 then " isn't" else " aren't")
         eprintfn "note: in %s %s %s and left out" path which extension
 
 let private found extension path =
@@ -28,7 +29,7 @@ let private found extension path =
     else
         let files = TextFiles.Find([ path ], extension)
         sayLeftOut path extension files
-        [ for path in files.Paths -> { Name = path; Open = fun () -> File.OpenRead path } ]
+        [ for path in files.Paths -> { Name = path; Open = fun () -> EndlessFile.Open path } ]
 
 /// The files of the paths, those in folders that end in the extension included; the standard input for "-", and when there
 /// are no paths.
@@ -98,9 +99,6 @@ let within source (work: unit -> 'T) =
 
 let private pieceLength = 1 <<< 20
 
-/// Everything at once.
-let whole source = reading source _.ReadToEnd()
-
 /// Everything at once, if it ends within so many characters.
 let wholeWithin (most: int) source =
     let text = StringBuilder()
@@ -116,6 +114,12 @@ let wholeWithin (most: int) source =
             add reader
 
     reading source add
+
+/// Characters of the longest text there is.
+let private longest = 0x3FFFFFDF
+
+/// Everything at once.
+let whole source = wholeWithin longest source
 
 /// A piece and then the rest of its last line, so that no word is cut; unless that is longer than a piece itself.
 let private nextPiece (reader: StreamReader) =

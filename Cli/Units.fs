@@ -3,9 +3,17 @@ module Legato.Cli.Units
 
 open System
 open System.Globalization
+open Legato.Runtime
 
 /// 124,439,808
 let count (n: int64) = n.ToString("N0", CultureInfo.InvariantCulture)
+
+/// 1 token, 2 tokens
+let tokens (n: int64) = Counted.Of(n, "token")
+
+let steps (n: int64) = Counted.Of(n, "step")
+
+let threads (n: int) = Counted.Of(n, "thread")
 
 /// A number with three significant digits, but no more than three after its point: 1,234, 12.3, 0.012.
 let figure (x: float) =

@@ -153,12 +153,25 @@ let ``a prompt can stand in a file`` () =
 
 [<Test>]
 let ``a prompt without an end is refused before it fills memory`` () =
-    if not (OperatingSystem.IsLinux()) then
-        Assert.Ignore "only Linux has a file without an end"
+    if OperatingSystem.IsLinux() then
+        let outcome = Invocation.legato [ "generate"; run (); "--prompt-file"; "/dev/zero" ]
+        Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
+        Assert.That(outcome.Errors, Does.Contain("/dev/zero").And.Contain "doesn't say where it ends")
 
-    let outcome = Invocation.legato [ "generate"; run (); "--prompt-file"; "/dev/zero" ]
+    let long = Path.Combine(folder, "long.txt")
+    File.WriteAllText(long, String('a', 50_000_001))
+    let outcome = Invocation.legato [ "generate"; run (); "--prompt-file"; long ]
     Assert.That(outcome.ExitCode, Is.EqualTo 2, outcome.Errors)
-    Assert.That(outcome.Errors, Does.Contain("/dev/zero").And.Contain("longer than 50000000 characters"))
+    Assert.That(outcome.Errors, Does.Contain(long).And.Contain("longer than 50000000 characters"))
+
+[<Test>]
+let ``a byte order mark is no part of a prompt`` () =
+    let prompt name (text: string) =
+        let file = Path.Combine(folder, name)
+        File.WriteAllText(file, text)
+        generate [ "--prompt-file"; file; "--greedy"; "--max-tokens"; "4" ]
+
+    Assert.That(prompt "marked.txt" "\uFEFFthe dog", Is.EqualTo(prompt "plain.txt" "the dog"))
 
 [<Test>]
 let ``a speed is told of what was decoded alone`` () =
@@ -192,6 +205,9 @@ let ``a model that can't speak is refused`` (words: string list) (parts: string 
 [<Test>]
 let ``a text longer than the context is refused`` () =
     refused [ run (); "--prompt"; "the "; "--max-tokens"; "125" ] [ "context of 128"; "--max-tokens 124" ]
+
+[<Test>]
+let ``one token is one`` () = refused [ run (); "--prompt"; "t"; "--max-tokens"; "128" ] [ "the prompt has 1 token;" ]
 
 /// A copy of the checkpoint, with something done to its weights.
 let private damaged name (damage: byte[] -> byte[]) =

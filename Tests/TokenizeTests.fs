@@ -52,6 +52,15 @@ let ``a text comes back from its ids`` (kind: string) =
         Assert.That(back, Is.EqualTo text))
 
 [<Test>]
+let ``a byte order mark before a text isn't encoded, one further on is`` () =
+    inFolder (fun folder ->
+        let tokenizer = train folder "bytes"
+        let ids name text = succeed [ "tokenize"; "encode"; write folder name text; "--tokenizer"; tokenizer ]
+        Assert.That(ids "marked.txt" "\uFEFFThe cat", Is.EqualTo(ids "plain.txt" "The cat"))
+        let inner = write folder "inner.txt" (ids "later.txt" "The\uFEFF cat")
+        Assert.That(succeed [ "tokenize"; "decode"; inner; "--tokenizer"; tokenizer ], Is.EqualTo "The\uFEFF cat"))
+
+[<Test>]
 let ``programs read ids and offsets in characters, and give ids back`` () =
     inFolder (fun folder ->
         let tokenizer = train folder "bytes"

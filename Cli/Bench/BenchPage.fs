@@ -2,6 +2,7 @@
 module Legato.Cli.BenchPage
 
 open Legato.Cli.Bench
+open Legato.Runtime
 
 /// What a suite found, beside its sizes.
 type Outcome = {
@@ -18,9 +19,9 @@ let private limitRows (limits: Rounds.Limits) =
 
     [
         row "multiply-adds, one thread" "FLOP/s" limits.FlopsOneThread
-        row $"multiply-adds, {limits.Threads} threads" "FLOP/s" limits.Flops
+        row $"multiply-adds, {Units.threads limits.Threads}" "FLOP/s" limits.Flops
         row "reads, one thread" "B/s" limits.ReadOneThread
-        row $"reads, {limits.Threads} threads" "B/s" limits.Read
+        row $"reads, {Units.threads limits.Threads}" "B/s" limits.Read
     ]
 
 let private figureRow (figure: Rounds.Figure) =
@@ -41,12 +42,11 @@ let print options (outcome: Outcome) =
     let limits = outcome.Limits
 
     printfn
-        "%s, %d threads, %s; %d %s"
+        "%s, %s, %s; %s"
         limits.Processor
-        limits.Threads
+        (Units.threads limits.Threads)
         limits.Instructions
-        options.Rounds
-        (if options.Rounds = 1 then "round" else "rounds")
+        (Counted.Of(options.Rounds, "round"))
 
     for name, value in outcome.Sizes do
         printfn "%s: %s" name value

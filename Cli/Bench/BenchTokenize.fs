@@ -55,7 +55,7 @@ let measure (threads: int) (rounds: int) (path: string option) (file: string opt
 
     Rounds.measure None rounds [
         encoding "encode, 1 thread" text
-        subject $"encode, {threads} threads" text (fun () ->
+        subject $"encode, {Units.threads threads}" text (fun () ->
             tokenizer.EncodeIdsBatch(shared, options, threads) |> ignore)
         subject "decode" text (fun () -> tokenizer.Decode ids |> ignore)
         encoding "encode a megabyte of one letter" letters

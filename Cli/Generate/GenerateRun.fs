@@ -136,7 +136,7 @@ let requireKept (available: int64) (samples: int) (tokens: int) =
 
         raise (
             LegatoException(
-                $"{samples} texts of {tokens} tokens are kept until the last has ended, and there is memory for {most} tokens",
+                $"{samples} texts of {Units.tokens tokens} are kept until the last has ended, and there is memory for {Units.tokens most}",
                 where,
                 remedy
             )
@@ -150,14 +150,14 @@ let private length (options: GenerateOptions) (context: int) (prompt: int) =
     | Some tokens when tokens > room ->
         raise (
             LegatoException(
-                $"the prompt has {prompt} tokens; with {tokens} more it exceeds the model's context of {context}",
+                $"the prompt has {Units.tokens prompt}; with {tokens} more it exceeds the model's context of {context}",
                 where,
                 if room > 0 then $"give --max-tokens {room} or less" else "shorten the prompt"
             )
         )
     | Some tokens -> tokens
     | None when room < 1 ->
-        let what = $"the prompt has {prompt} tokens, and the model's context is {context}"
+        let what = $"the prompt has {Units.tokens prompt}, and the model's context is {context}"
         raise (LegatoException(what, where, "shorten the prompt"))
     | None -> min tokensByDefault room
 
@@ -254,13 +254,7 @@ let private speak
     else
         let thenAt = if decoded > 0 then $", then {speed:F0} tokens/s" else ""
 
-        eprintfn
-            "%d %s, the first after %.0f ms%s; seed %d"
-            tokens
-            (if tokens = 1 then "token" else "tokens")
-            first.TotalMilliseconds
-            thenAt
-            seed
+        eprintfn "%s, the first after %.0f ms%s; seed %d" (Units.tokens tokens) first.TotalMilliseconds thenAt seed
 
     if cancellation.IsCancellationRequested then Interrupt.exitCode else 0
 

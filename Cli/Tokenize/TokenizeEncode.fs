@@ -19,7 +19,7 @@ type TokenizeEncodeArgument =
         member argument.Usage =
             match argument with
             | Input _ ->
-                "text files, or folders of .txt files (with --jsonl, .jsonl files) (default, and -: the standard input)"
+                "text files, or folders of .txt files (with --jsonl, .jsonl files) (default, and -: the standard input); a byte order mark before a text isn't encoded"
             | Tokenizer _ -> "a tokenizer file, or a folder that holds one"
             | Pattern _ -> RankPattern.usage
             | No_Special -> "leave out the tokens that the tokenizer adds around a text"

@@ -202,7 +202,7 @@ let private sayUnmet options wanted (made: int) =
             else
                 "is too small or too uniform for more"
 
-        eprintfn "note: %d tokens, not %d: the text %s" made wanted lacks
+        eprintfn "note: %s, not %d: the text %s" (Units.tokens made) wanted lacks
 
 let private learn options =
     let watch = Stopwatch.StartNew()
@@ -225,7 +225,7 @@ let private learn options =
 
     tokenizer.Save options.Out
     sayUnmet options training.VocabularySize tokenizer.VocabularySize
-    printfn "%d tokens in %s (%.1f s)" tokenizer.VocabularySize options.Out watch.Elapsed.TotalSeconds
+    printfn "%s in %s (%.1f s)" (Units.tokens tokenizer.VocabularySize) options.Out watch.Elapsed.TotalSeconds
     0
 
 let run options =

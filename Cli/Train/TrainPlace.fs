@@ -143,6 +143,6 @@ let requireStepsLeft place (options: TrainOptions) =
         let taken = TrainingState.Read(run.Latest).Step
 
         if taken >= int64 options.Steps then
-            let what = $"the run is finished: it has taken {taken} steps, and is to take {options.Steps}"
+            let what = $"the run is finished: it has taken {Units.steps taken}, and is to take {options.Steps}"
             raise (LegatoException(what, run.Path, "give --steps N with a larger N to go on"))
     | _ -> ()

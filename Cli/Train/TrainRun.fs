@@ -73,8 +73,7 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
                 | None -> ""
                 | Some held -> $", held out {held.Loss:F3} (perplexity {held.Perplexity:F2})"
 
-            let steps = if outcome.Step = 1L then "step" else "steps"
-            printfn "%d %s: loss %.3f%s" outcome.Step steps outcome.Loss heldOut
+            printfn "%s: loss %.3f%s" (Units.steps outcome.Step) outcome.Loss heldOut
 
             Timeline.Moments
             |> Seq.tryFindBack (fun moment -> moment.Done = Trainer.FirstStep)
@@ -93,8 +92,8 @@ let private recite (job: Job) (trainer: Trainer) =
     | TrainData.Text.BuiltIn _ when job.Plans.Model.Task = ModelTask.CausalLm && length < Recital.shortest ->
         if not job.Options.Quiet then
             eprintfn
-                "note: with sequences of %d tokens the model doesn't show what it has learned; from %d on it does"
-                length
+                "note: with sequences of %s the model doesn't show what it has learned; from %d on it does"
+                (Units.tokens length)
                 Recital.shortest
     | TrainData.Text.BuiltIn _ when job.Plans.Model.Task = ModelTask.CausalLm ->
         use speaker = generator job.Plans trainer job.Training.Precision job.Tokenizer Recital.rows length
@@ -206,10 +205,10 @@ let private announce (need: MemoryNeed.Need) (job: Job) =
         let parameters = model.Parameters |> Seq.sumBy _.Elements
 
         eprintfn
-            "%s: %s parameters, %d tokens in the vocabulary, %s of memory"
+            "%s: %s parameters, %s in the vocabulary, %s of memory"
             model.Name
             (parameters.ToString "#,0")
-            model.Vocabulary
+            (Units.tokens model.Vocabulary)
             (Units.bytes need.Bytes)
 
         if job.Options.Dropout = 0.0 then
@@ -238,7 +237,7 @@ let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (opti
                 refuse e.What
 
         if ids.Length >= context then
-            refuse $"the prompt has {ids.Length} tokens, and the model reads at most {context}"
+            refuse $"the prompt has {Units.tokens ids.Length}, and the model reads at most {context}"
 
 let private trainAt call (options: TrainOptions) (opening: DeviceChoice.Opening) (choice: Choice) plansOf place =
     let finding = Task.Run(fun () -> TrainData.find options)

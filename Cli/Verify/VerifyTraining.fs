@@ -121,7 +121,9 @@ let private load folder =
     let shape = (file.Get "batches").Shape
 
     if shape[0] < int64 rows.Length then
-        raise (Mistake.at folder "record a batch a step" $"there are {rows.Length} steps, and batches for {shape[0]}")
+        raise (
+            Mistake.at folder "record a batch a step" $"there are {Units.steps rows.Length}, and batches for {shape[0]}"
+        )
 
     {
         Folder = folder
@@ -203,7 +205,7 @@ let compare (device: IDevice) precision tolerance (folder: string) : Comparison 
     let recorded value = List.map value run.Rows
 
     [
-        judged $"loss of {run.Rows.Length} steps, relative" (largestRelative (recorded _.Loss) losses) curve
+        judged $"loss of {Units.steps run.Rows.Length}, relative" (largestRelative (recorded _.Loss) losses) curve
         judged "gradient norm, relative" (largestRelative (recorded _.GradientNorm) norms) allowedOfNorms
         { Name = "weights at the end"; Difference = weights; Allowed = None }
     ]

@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using Legato.Runtime.Data;
 using Microsoft.Win32.SafeHandles;
 
 namespace Legato.Runtime.Checkpoints;
@@ -10,7 +11,7 @@ public sealed unsafe class MappedFile : IDisposable
     private readonly MemoryMappedViewAccessor? view;
     private readonly byte* start;
 
-    /// <exception cref="LegatoException">The file is missing, can't be read, or is a pipe.</exception>
+    /// <exception cref="LegatoException">The file is missing, can't be read, or is a pipe or a device.</exception>
     public MappedFile(string path)
     {
         Path = path;
@@ -18,6 +19,7 @@ public sealed unsafe class MappedFile : IDisposable
         {
             using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
             Length = RandomAccess.GetLength(handle);
+            EndlessFile.Refuse(handle, path);
             if (Length == 0)
                 return;
             map = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);

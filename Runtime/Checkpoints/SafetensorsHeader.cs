@@ -20,7 +20,7 @@ internal static class SafetensorsHeader
     public static (List<TensorInfo> Tensors, Dictionary<string, string> Metadata) Read(MappedFile file)
     {
         if (file.Length < 8)
-            throw Damaged(file.Path, $"the file has {file.Length} bytes, too few for a safetensors file");
+            throw Damaged(file.Path, $"the file has {Counted.Of(file.Length, "byte")}, too few for a safetensors file");
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(file.Span(0, 8));
         if (length > Longest)
             throw Damaged(file.Path, $"the header would have {length} bytes; this is no safetensors file");

@@ -2,9 +2,11 @@ using Legato.Runtime.Plans;
 
 namespace Legato.Runtime.Checkpoints;
 
-/// <summary>Finds the tensor of each of a model's slices in a checkpoint, or lists everything that doesn't fit.</summary>
+/// <summary>Finds the tensor of each of a model's slices in a checkpoint, or lists what doesn't fit: the first few, and how many more.</summary>
 internal static class WeightMatch
 {
+    private const int Listed = 6;
+
     /// <param name="typeOf">The type that a parameter, given by its path, is to have.</param>
     /// <exception cref="LegatoException">Weights are missing, left over, misshapen or of a type that doesn't convert.</exception>
     public static List<SliceReader> Find(ITensorSource checkpoint, ModelDescription model, Func<string, ScalarType> typeOf)
@@ -37,9 +39,12 @@ internal static class WeightMatch
         }
         problems.AddRange(names.Unknown().Select(name => $"unknown: {name}"));
         if (problems.Count > 0)
+        {
+            IEnumerable<string> more = problems.Count > Listed ? [$"and {problems.Count - Listed} more"] : [];
             throw new LegatoException(
-                $"the checkpoint does not fit the model {model.Name}:\n  {string.Join("\n  ", problems)}", checkpoint.Path,
-                "check that config.json belongs to these weights");
+                $"the checkpoint does not fit the model {model.Name}:\n  {string.Join("\n  ", problems.Take(Listed).Concat(more))}", checkpoint.Path,
+                "check that the weights are this model's, which config.json or a script declares");
+        }
         return readers;
     }
 

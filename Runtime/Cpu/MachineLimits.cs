@@ -34,7 +34,7 @@ public sealed record MachineLimits(
     }
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Processor}, {Cores} cores, {Isa}: {FlopsOneThread / 1e9:F0} GFLOP/s by one thread, {FlopsAllThreads / 1e9:F0} by {Threads}; " +
+        $"{Processor}, {Counted.Of(Cores, "core")}, {Isa}: {FlopsOneThread / 1e9:F0} GFLOP/s by one thread, {FlopsAllThreads / 1e9:F0} by {Threads}; " +
         $"reads {ReadBytesOneThread / 1e9:F1} GB/s by one thread, {ReadBytesAllThreads / 1e9:F1} by {Threads}");
 
     private static string ProcessorName()

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Legato.Runtime.Text;
 using Legato.Runtime.Text.Chat;
 using Legato.Runtime.Text.Formats;
 
@@ -6,7 +7,7 @@ namespace Legato.Runtime.Data;
 
 /// <summary>
 /// Conversations to learn from: files of JSON lines, each line an object with "messages" and what else a chat template
-/// reads (<see cref="ChatRequest.FromJson"/>). Empty lines are skipped.
+/// reads (<see cref="ChatRequest.FromJson"/>). Empty lines are skipped, and so is a byte order mark.
 /// </summary>
 public sealed class Conversations
 {
@@ -29,18 +30,21 @@ public sealed class Conversations
     }
 
     /// <summary>Reads one after another.</summary>
-    /// <exception cref="LegatoException">A line is no conversation, or what is done with it fails: names the line.</exception>
+    /// <exception cref="LegatoException">A line is no UTF-8 or no conversation, or what is done with it fails: names the line. Or the file has no end.</exception>
     public void ForEach(Action<ChatRequest> work)
     {
         foreach (string path in Paths)
         {
-            int number = 0;
-            foreach (string line in File.ReadLines(path))
-            {
-                number++;
-                if (!string.IsNullOrWhiteSpace(line))
-                    At($"{path}, line {number}", () => work(Parse(line)));
-            }
+            using var lines = new Utf8Lines(EndlessFile.Open(path));
+            bool isThere = true;
+            for (int number = 1; isThere; number++)
+                At($"{path}, line {number}", () =>
+                {
+                    string? line = lines.ReadLine();
+                    isThere = line is not null;
+                    if (!string.IsNullOrWhiteSpace(line))
+                        work(Parse(line));
+                });
         }
     }
 

@@ -15,7 +15,7 @@ internal sealed class RowMaker
     {
         if (Math.Max(shape.Sequence, shape.Source) < objective.ShortestRow)
             throw new LegatoException(
-                $"rows of {Math.Max(shape.Sequence, shape.Source)} tokens are too short for this objective", "seq",
+                $"rows of {Counted.Of(Math.Max(shape.Sequence, shape.Source), "token")} are too short for this objective", "seq",
                 $"give a sequence of at least {objective.ShortestRow}");
         (this.objective, this.shape) = (objective, shape);
         text = new int[objective.TextLength(shape)];
@@ -31,7 +31,7 @@ internal sealed class RowMaker
     public long RowsOf(TokenRange range) => range.Length > Stride
         ? (range.Length - 1) / Stride
         : throw new LegatoException(
-            $"a sequence of {Stride} tokens and its last label need {Stride + 1} tokens; this part of the data has {range.Length}", range.Data.Text,
+            $"a sequence of {Counted.Of(Stride, "token")} and its last label need {Stride + 1} tokens; this part of the data has {range.Length}", range.Data.Text,
             "give more text, or a shorter sequence");
 
     /// <summary>Fills a row from the range's text at <paramref name="start"/>.</summary>

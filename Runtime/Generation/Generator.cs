@@ -137,7 +137,7 @@ public sealed class Generator : IDisposable
     {
         CheckTokens(source, row);
         return source.Length > 0 && source.Length <= sizes.Source ? source : throw new LegatoException(
-            $"prompt {row} has {source.Length} tokens; the encoder reads 1 to {sizes.Source}", remedy: "change the prompt, or the generator's sizes");
+            $"prompt {row} has {Counted.Of(source.Length, "token")}; the encoder reads 1 to {sizes.Source}", remedy: "change the prompt, or the generator's sizes");
     }
 
     private void CheckTokens(int[] tokens, int row)
@@ -157,7 +157,7 @@ public sealed class Generator : IDisposable
         CheckTokens(tokens, row);
         if ((long)tokens.Length + options.MaxTokens > sizes.Context)
             throw new LegatoException(
-                $"prompt {row} has {tokens.Length} tokens; with {options.MaxTokens} more it exceeds the context of {sizes.Context}",
+                $"prompt {row} has {Counted.Of(tokens.Length, "token")}; with {options.MaxTokens} more it exceeds the context of {sizes.Context}",
                 remedy: tokens.Length < sizes.Context ? $"shorten the prompt, or ask for {sizes.Context - tokens.Length} at most" : "shorten the prompt");
         return tokens;
     }

@@ -17,7 +17,7 @@ public abstract record LearningRate(double Peak, long WarmUp)
 
     /// <summary>The schedule in words.</summary>
     [JsonIgnore]
-    public string Description => FormattableString.Invariant($"up to {Peak} in {WarmUp} {(WarmUp == 1 ? "step" : "steps")}, then {Course}");
+    public string Description => FormattableString.Invariant($"up to {Peak} in {Counted.Of(WarmUp, "step")}, then {Course}");
 
     /// <summary>What comes after the warm-up, in words.</summary>
     protected abstract string Course { get; }

@@ -241,7 +241,7 @@ public sealed class Trainer : IDisposable
     {
         if (options.Accumulate > 1 && batches.Rows > batches.Count)
             throw new LegatoException(
-                $"a step of {options.Accumulate} batches of {options.Batch} rows reads more than all of the data, which has {batches.Count} rows",
+                $"a step of {Counted.Of(options.Accumulate, "batch")} of {Counted.Of(options.Batch, "row")} reads more than all of the data, which has {Counted.Of(batches.Count, "row")}",
                 "accumulate", batches.Count >= 2 * options.Batch
                     ? $"accumulate {batches.Count / options.Batch} batches or fewer"
                     : "accumulate one batch, and choose a smaller one");

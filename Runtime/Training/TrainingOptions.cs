@@ -65,7 +65,7 @@ public sealed record TrainingOptions(long Steps, int Batch, int Sequence, Learni
         Positive("accumulate", Accumulate);
         if (TokensPerStep > Array.MaxLength)
             throw new LegatoException(
-                $"a step of {Accumulate} batches of {Batch} rows of {Sequence} has {TokensPerStep} tokens; it may have {Array.MaxLength}",
+                $"a step of {Counted.Of(Accumulate, "batch")} of {Counted.Of(Batch, "row")} of {Sequence} has {TokensPerStep} tokens; it may have {Array.MaxLength}",
                 remedy: "give fewer batches a step, a smaller batch or shorter rows");
         if (!(Dropout >= 0 && Dropout < 1))
             throw new LegatoException($"dropout can't be {Dropout}", remedy: "give a share from 0 to less than 1");

@@ -218,6 +218,12 @@ public sealed class DataTests
         Assert.That(Text(_ => true), Is.EqualTo("|uhi.ayo.|ua.ab.uc.ad."));
         Assert.That(Text(t => !TokenMarks.IsGiven(t)), Is.EqualTo("|_____yo.|____b.____d."));
 
+        string marked = folder.File("marked.jsonl");
+        File.WriteAllText(marked, "\uFEFF" + File.ReadAllText(path));
+        Assert.That(TokenFile.Write(folder.File("marked"), Conversations.Find(marked), Bytes, template), Is.EqualTo(7), "with a byte order mark");
+        File.WriteAllBytes(marked, [.. File.ReadAllBytes(path), 0xFF, (byte)'\n']);
+        Assert.That(() => Conversations.Find(marked).ForEach(_ => { }), Throws.TypeOf<LegatoException>().With.Message.Contains("no UTF-8").And.Message.Contains("line 4"));
+
         File.AppendAllText(path, "{\"text\":\"no chat\"}\n");
         LegatoException error = Assert.Throws<LegatoException>(
             () => TokenFile.Write(folder.File("chats"), Conversations.Find(path), Bytes, template))!;
@@ -226,6 +232,41 @@ public sealed class DataTests
         File.WriteAllText(plain, "no chat");
         Assert.That(() => Conversations.Find(path, plain), Throws.TypeOf<LegatoException>().With.Message.Contains("together"));
     }
+
+    [Test]
+    public void WhatHasNoEndIsRefused()
+    {
+        if (!OperatingSystem.IsLinux())
+            Assert.Ignore("only Linux has a file without an end");
+        string chats = folder.File("endless.jsonl");
+        File.CreateSymbolicLink(chats, "/dev/zero");
+        foreach (Action read in new Action[]
+        {
+            () => TextFiles.ForEachPiece("/dev/zero", _ => { }),
+            () => Conversations.Find(chats).ForEach(_ => { }),
+            () => Tokenizer.Load("/dev/zero"),
+            () => EndlessFile.ReadWithin("/dev/zero", int.MaxValue),
+        })
+            Assert.That(() => read(), Throws.TypeOf<LegatoException>().With.Message.Contains("doesn't say where it ends"));
+        string file = folder.File("five");
+        File.WriteAllText(file, "12345");
+        Assert.That(EndlessFile.ReadWithin(file, 5), Has.Length.EqualTo(5));
+        Assert.That(EndlessFile.ReadWithin(file, 4), Is.Null);
+    }
+
+    [Test]
+    public void AByteOrderMarkIsNoPartOfATokenizer()
+    {
+        string path = Path.Combine(Directory.CreateDirectory(folder.File("marked-tokenizer")).FullName, "tokenizer.json");
+        Bytes.Save(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, [.. "\uFEFF"u8, .. File.ReadAllBytes(path)]);
+        Assert.That(Tokenizer.Load(path).Hash, Is.EqualTo(Bytes.Hash));
+    }
+
+    [TestCase(1, "token", "1 token")]
+    [TestCase(2, "token", "2 tokens")]
+    [TestCase(0, "batch", "0 batches")]
+    public void OneIsNotSeveral(int count, string noun, string told) => Assert.That(Counted.Of(count, noun), Is.EqualTo(told));
 
     [Test]
     public void NormalNumbersAreNormal()

@@ -12,7 +12,7 @@ internal static class ChatTemplateFiles
     private const string Extension = ".jinja";
 
     // In bytes: templates have a million characters at most.
-    private const long Longest = 4 << 20;
+    private const int Longest = 4 << 20;
 
     public static ChatTemplates Load(string path)
     {
@@ -85,9 +85,8 @@ internal static class ChatTemplateFiles
         byte[] content;
         try
         {
-            content = new FileInfo(path).Length <= Longest
-                ? File.ReadAllBytes(path)
-                : throw new LegatoException("the file is too large for a chat template", path, "templates have a million characters at most");
+            content = EndlessFile.ReadWithin(path, Longest)
+                ?? throw new LegatoException("the file is too large for a chat template", path, "templates have a million characters at most");
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace Legato.Runtime.Text.Formats;
@@ -11,12 +12,12 @@ internal readonly struct JsonValue(JsonElement element, string path)
 
     public bool IsNull => element.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined;
 
-    /// <summary>Parses a document and reads it while it lives.</summary>
+    /// <summary>Parses a document, but for a byte order mark before it, and reads it while it lives.</summary>
     public static T Read<T>(ReadOnlyMemory<byte> utf8, string where, Func<JsonValue, T> read)
     {
         try
         {
-            using var document = JsonDocument.Parse(utf8);
+            using var document = JsonDocument.Parse(utf8.TrimStart(Encoding.UTF8.Preamble));
             return read(new JsonValue(document.RootElement, where + ": $"));
         }
         catch (JsonException error)

@@ -15,7 +15,7 @@ internal static class RankFileReader
     {
         var ranks = ReadRanks(file, where);
         var known = KnownRanks.Find(ranks.Count)
-            ?? throw new LegatoException($"a rank file of {ranks.Count} tokens is of no known vocabulary, so its split pattern isn't known",
+            ?? throw new LegatoException($"a rank file of {Counted.Of(ranks.Count, "token")} is of no known vocabulary, so its split pattern isn't known",
                 where, "copy it again if it was cut off; `legato tokenize` takes the pattern that it was made with (--pattern gpt2, cl100k, llama3, qwen2 or o200k), "
                     + "a model's folder needs a tokenizer.json");
         return Make(ranks, known.Pattern, known.SpecialTokens, where);

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using Legato.Runtime.Checkpoints;
+using Legato.Runtime.Data;
 using Legato.Runtime.Text.Pipeline;
 using Legato.Runtime.Text.PostProcessors;
 
@@ -9,7 +10,7 @@ namespace Legato.Runtime.Text.Formats;
 internal static class TokenizerFiles
 {
     // A file larger than this is no tokenizer, and would only fill memory.
-    private const long MaximumBytes = 1L << 30;
+    private const int MaximumBytes = 1 << 30;
 
     // What a folder may hold, in the order of preference.
     private static readonly string[] Names =
@@ -169,9 +170,8 @@ internal static class TokenizerFiles
 
     private static byte[] ReadAll(string path)
     {
-        if (new FileInfo(path).Length > MaximumBytes)
-            throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
-        byte[] content = File.ReadAllBytes(path);
+        byte[] content = EndlessFile.ReadWithin(path, MaximumBytes)
+            ?? throw new LegatoException("the file is too large for a tokenizer", path, "tokenizers have less than a gigabyte");
         return content is [0x1F, 0x8B, ..] ? Inflate(content, path) : content;
     }
 

@@ -23,7 +23,7 @@ internal static class ByteLevelTrainer
         AddIndentation(options.Indentation, tokens, merges);
         if (tokens.Count > options.VocabularySize)
             throw new LegatoException(
-                $"a vocabulary of {options.VocabularySize} tokens is too small: bytes, special tokens and indentation take {tokens.Count}",
+                $"a vocabulary of {Counted.Of(options.VocabularySize, "token")} is too small: bytes, special tokens and indentation take {tokens.Count}",
                 "the size of the vocabulary", $"give at least {tokens.Count}");
         var words = Words(texts, pattern, byteIds, tokens, merges, options);
         MergeLearner.Learn(words, new FrequencyScore(), tokens, merges, (left, right) => left + right, options);

@@ -18,7 +18,7 @@ internal static class CharacterTrainer
         var kept = CharacterCounts.Of(texts, options).ToList();
         if (tokens.Count + kept.Count > options.VocabularySize)
             throw new LegatoException(
-                $"a vocabulary of {options.VocabularySize} tokens is too small: the text has {kept.Count} characters, and special tokens take {tokens.Count}",
+                $"a vocabulary of {Counted.Of(options.VocabularySize, "token")} is too small: the text has {Counted.Of(kept.Count, "character")}, and special tokens take {tokens.Count}",
                 "the size of the vocabulary", $"give {tokens.Count + kept.Count} or more");
         kept.Sort();
         foreach (var rune in kept)

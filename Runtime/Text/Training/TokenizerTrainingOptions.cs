@@ -85,14 +85,14 @@ public sealed record TokenizerTrainingOptions
     {
         if (taken >= VocabularySize)
             throw new LegatoException(
-                $"a vocabulary of {VocabularySize} tokens is too small: special tokens and characters take {taken}",
+                $"a vocabulary of {Counted.Of(VocabularySize, "token")} is too small: special tokens and characters take {taken}",
                 "the size of the vocabulary", $"give more than {taken}, or let fewer characters have tokens of their own (--alphabet)");
     }
 
     internal void Validate()
     {
         if (VocabularySize is < 1 or > 1 << 22)
-            throw new LegatoException($"a vocabulary of {VocabularySize} tokens can't be trained", "the size of the vocabulary",
+            throw new LegatoException($"a vocabulary of {Counted.Of(VocabularySize, "token")} can't be trained", "the size of the vocabulary",
                 "give a number from 1 to 4194304");
         if (Indentation is < 0 or > 256)
             throw new LegatoException($"an indentation of {Indentation} is out of range", "the indentation", "give a number from 0 to 256");
