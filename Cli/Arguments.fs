@@ -49,12 +49,39 @@ let private configOf (parser: ArgumentParser<'Argument>) argument =
     | [ flag; file ] when flag = configFlag -> Some file
     | _ -> None
 
-/// What the command line gives, over what the config file gives that it names. A flag on the command line replaces the
-/// same flag in the file, lists included.
-let gather where (given: ParseResults<'Argument>) : Result<'Argument list, LegatoException list> =
+/// What a verb is given.
+[<NoComparison>]
+type Gathered<'Argument> = {
+    Arguments: 'Argument list
+    /// Of the flags that a file gives, where in it.
+    Places: Map<string, string>
+}
+
+/// What is given over what a file gives: a flag replaces the same flag in the file, lists included.
+let over (parser: ArgumentParser<'Argument>) (file: ConfigFile.Given<'Argument> list) (given: Gathered<'Argument>) =
+    let overridden = given.Arguments |> List.map parser.GetTag |> Set.ofList
+    let isReplaced argument = overridden.Contains(parser.GetTag argument)
+    let kept = file |> List.filter (fun setting -> not (List.exists isReplaced setting.Arguments))
+
+    {
+        Arguments = (kept |> List.collect _.Arguments) @ given.Arguments
+        Places = (given.Places, kept) ||> List.fold (fun places setting -> places.Add(setting.Flag, setting.Place))
+    }
+
+/// A mistake in what a file gives is told with its place there; it begins with the flag.
+let private located (places: Map<string, string>) (mistake: LegatoException) =
+    match places.TryFind(mistake.What.Split(' ', 2)[0]) with
+    | Some place -> LegatoException(mistake.What, place, mistake.Remedy, mistake)
+    | None -> mistake
+
+/// The options if no check finds a mistake in what is given, else all mistakes.
+let hold where checks (given: Gathered<'Argument>) options =
+    Limits.hold where checks options |> Result.mapError (List.map (located given.Places))
+
+/// What the command line gives, over what the config file gives that it names.
+let gather where (given: ParseResults<'Argument>) : Result<Gathered<'Argument>, LegatoException list> =
     let parser = given.Parser
     let fromLine = given.GetAllResults()
-    let overridden = fromLine |> List.map parser.GetTag |> Set.ofList
 
     result {
         do!
@@ -69,9 +96,7 @@ let gather where (given: ParseResults<'Argument>) : Result<'Argument list, Legat
             |> Option.map (ConfigFile.load parser)
             |> Option.defaultValue (Ok [])
 
-        return
-            (fromFile |> List.filter (fun argument -> not (overridden.Contains(parser.GetTag argument))))
-            @ fromLine
+        return over parser fromFile { Arguments = fromLine; Places = Map.empty }
     }
 
 /// A verb's options, folded from its arguments; or everything that is wrong with them.
@@ -83,9 +108,9 @@ let options
     (given: ParseResults<'Argument>)
     : Result<'Options, LegatoException list> =
     result {
-        let! arguments = gather where given
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks arguments options) options
+        let! gathered = gather where given
+        let options = List.fold apply defaults gathered.Arguments
+        return! hold where (checks gathered.Arguments options) gathered options
     }
 
 /// "layers=4" as a field and its value; either is empty where the text lacks it.

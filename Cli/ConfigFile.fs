@@ -1,22 +1,41 @@
 /// A run's settings from a JSON file: one object whose keys are a verb's flags without their dashes.
-/// A switch takes true or false, a flag that takes several values an array, `set` also an object.
+/// A switch takes true or false, a flag that may be given several times also an array, `set` an object too.
 module Legato.Cli.ConfigFile
 
 open System
 open System.IO
+open System.Text
 open System.Text.Json
 open Argu
+open FSharp.Reflection
 open FsToolkit.ErrorHandling
 open Legato.Runtime
+open Legato.Runtime.Data
 
 /// One setting: the key, the line it stands on, and its value.
 [<NoComparison>]
 type private Setting = { Key: string; Line: int; Value: JsonElement }
 
+/// What a file says of one flag.
+[<NoComparison>]
+type Given<'Argument> = {
+    Flag: string
+    /// The file, the line and the key.
+    Place: string
+    Arguments: 'Argument list
+}
+
+/// Bytes of the longest config.
+let private longest = 1 <<< 24
+
+/// A file's bytes, but for a byte order mark before them.
 let private read path =
     try
-        Ok(File.ReadAllBytes path)
+        match EndlessFile.ReadWithin(path, longest) with
+        | null -> Error [ Mistake.at path "write flags and their values" $"a config has at most {longest} bytes" ]
+        | bytes -> Ok(bytes.AsSpan().TrimStart(ReadOnlySpan<byte>.op_Implicit(Encoding.UTF8.GetPreamble())).ToArray())
     with
+    | :? LegatoException as error -> Error [ error ]
     | :? IOException
     | :? UnauthorizedAccessException as error ->
         Error [
@@ -59,62 +78,104 @@ let private keyOf (case: ArgumentCaseInfo) =
     else
         case.CommandLineNames.Value.Head.TrimStart '-'
 
-let private scalar (value: JsonElement) =
+let private text (value: JsonElement) =
     match value.ValueKind with
     | JsonValueKind.String -> Some(value.GetString())
-    | JsonValueKind.Number -> Some(value.GetRawText())
     | _ -> None
 
 let private assignment (property: JsonProperty) =
-    scalar property.Value |> Option.map (fun text -> $"{property.Name}={text}")
+    match property.Value.ValueKind with
+    | JsonValueKind.Number
+    | JsonValueKind.True
+    | JsonValueKind.False -> Some(property.Value.GetRawText())
+    | _ -> text property.Value
+    |> Option.map (fun value -> $"{property.Name}={value}")
 
 /// All the values, or None if one of them is missing.
 let private all values = if List.forall Option.isSome values then Some(List.choose id values) else None
 
-/// The value as the words that would follow the flag on a command line; None where no word can say it.
-let private words (value: JsonElement) =
-    match value.ValueKind with
-    | JsonValueKind.Array -> value.EnumerateArray() |> Seq.map scalar |> List.ofSeq |> all
-    | JsonValueKind.Object -> value.EnumerateObject() |> Seq.map assignment |> List.ofSeq |> all
-    | _ -> scalar value |> Option.map List.singleton
+/// What a key takes, by its flag.
+[<RequireQualifiedAccess>]
+type private Kind =
+    | Switch
+    /// Up to a bound.
+    | Whole of most: string
+    | Decimal
+    | Choice of names: string list
+    | Text
+    | Texts
+    /// Keys of a model's config and their values.
+    | Assignments
 
-/// Whether what the flag takes is a number, which JSON writes without quotes.
-let private takesNumber (case: ArgumentCaseInfo) =
-    case.UnionCaseInfo.GetFields()
-    |> Array.exists (fun field -> field.PropertyType.IsPrimitive && field.PropertyType <> typeof<bool>)
+let private kindOf (case: ArgumentCaseInfo) =
+    match case.UnionCaseInfo.GetFields() |> Array.map _.PropertyType with
+    | [||] -> Kind.Switch
+    | [| kind |] when kind = typeof<int> -> Kind.Whole(string Int32.MaxValue)
+    | [| kind |] when kind = typeof<uint64> -> Kind.Whole(string UInt64.MaxValue)
+    | [| kind |] when kind = typeof<float> -> Kind.Decimal
+    | [| kind |] when kind <> typeof<string> && FSharpType.IsUnion kind && not kind.IsGenericType ->
+        Kind.Choice [ for name in FSharpType.GetUnionCases kind -> name.Name.ToLowerInvariant() ]
+    | _ when case.UnionCaseInfo.Name = "Set" -> Kind.Assignments
+    | _ when Repeatable.takesSeveral case -> Kind.Texts
+    | _ -> Kind.Text
+
+/// The value as the words that would follow the flag on a command line; None where no word can say it.
+let private words kind (value: JsonElement) =
+    match kind, value.ValueKind with
+    | (Kind.Whole _ | Kind.Decimal), JsonValueKind.Number -> Some [ value.GetRawText() ]
+    | (Kind.Texts | Kind.Assignments), JsonValueKind.Array ->
+        value.EnumerateArray() |> Seq.map text |> List.ofSeq |> all
+    | Kind.Assignments, JsonValueKind.Object -> value.EnumerateObject() |> Seq.map assignment |> List.ofSeq |> all
+    | (Kind.Choice _ | Kind.Text | Kind.Texts | Kind.Assignments), _ -> text value |> Option.map List.singleton
+    | _ -> None
 
 /// The command line that would say the same as the setting.
 let private tokens (case: ArgumentCaseInfo) setting =
-    let isSwitch = case.UnionCaseInfo.GetFields().Length = 0
+    match kindOf case, setting.Value.ValueKind with
+    | Kind.Switch, JsonValueKind.True -> Some [ flagOf setting.Key ]
+    | Kind.Switch, JsonValueKind.False -> Some []
+    | kind, _ when case.IsMainCommand -> words kind setting.Value
+    | kind, _ -> words kind setting.Value |> Option.map (List.collect (fun value -> [ flagOf setting.Key; value ]))
 
-    match isSwitch, setting.Value.ValueKind with
-    | true, JsonValueKind.True -> Some [ flagOf setting.Key ]
-    | true, JsonValueKind.False -> Some []
-    | true, _ -> None
-    | false, kind when takesNumber case && kind <> JsonValueKind.Number -> None
-    | false, JsonValueKind.Array when case.IsMainCommand && not (Repeatable.takesSeveral case) -> None
-    | false, _ when case.IsMainCommand -> words setting.Value
-    | false, _ when Repeatable.isRepeatable case ->
-        words setting.Value |> Option.map (List.collect (fun value -> [ flagOf setting.Key; value ]))
-    | false, _ -> words setting.Value |> Option.map (fun values -> flagOf setting.Key :: values)
+/// Characters of a wrong value that are shown.
+let private shown = 60
+
+let private unfit where (case: ArgumentCaseInfo) setting =
+    let raw = setting.Value.GetRawText()
+    let value = if raw.Length > shown then raw[.. shown - 1] + "…" else raw
+
+    let takes, remedy =
+        match kindOf case with
+        | Kind.Switch -> "true or false", "write one of them, without quotes"
+        | Kind.Whole most -> $"a whole number of up to {most}", "write digits alone, without quotes, as in 100"
+        | Kind.Decimal -> "a number", "write it without quotes, as in 0.5 or 1e-4"
+        | Kind.Choice names ->
+            let meant = text setting.Value |> Option.bind (ErrorReport.meantAmong names)
+            let remedy = meant |> Option.map (fun name -> $"did you mean \"{name}\"?")
+            "one of " + String.concat ", " names, Option.defaultValue "write one of them, in quotes" remedy
+        | Kind.Text when setting.Value.ValueKind = JsonValueKind.String -> "a text that is no flag", "choose another"
+        | Kind.Text -> "one text", "write it in quotes"
+        | Kind.Texts -> "a text or an array of texts", "write each in quotes"
+        | Kind.Assignments ->
+            "an object, or an array of texts", "write keys of the model's config and their values: { \"KEY\": VALUE }"
+
+    Mistake.at where remedy $"'{setting.Key}' takes {takes}, and {value} is none"
 
 let private parse (parser: ArgumentParser<'Argument>) path (cases: Map<string, ArgumentCaseInfo>) setting =
     let where = $"{path}, line {setting.Line}, key '{setting.Key}'"
 
-    let unfit () =
-        Error [ Mistake.at where "see the flag's help" $"{setting.Value.GetRawText()} is no value for this key" ]
-
-    match cases.TryFind setting.Key |> Option.map (fun case -> tokens case setting) with
+    match cases.TryFind setting.Key |> Option.map (fun case -> case, tokens case setting) with
     | None ->
         let known = cases |> Map.toSeq |> Seq.map fst
 
         Error [ Mistake.at where (Mistake.chooseAmong known setting.Key) $"unknown config key '{setting.Key}'" ]
-    | Some None -> unfit ()
-    | Some(Some line) ->
+    | Some(case, None) -> Error [ unfit where case setting ]
+    | Some(case, Some line) ->
         try
-            Ok(parser.Parse(Array.ofList line, raiseOnUsage = false, ignoreMissing = true).GetAllResults())
+            let parsed = parser.Parse(Array.ofList line, raiseOnUsage = false, ignoreMissing = true)
+            Ok { Flag = flagOf setting.Key; Place = where; Arguments = parsed.GetAllResults() }
         with :? ArguParseException ->
-            unfit ()
+            Error [ unfit where case setting ]
 
 let private unique path (settings: Setting list) =
     settings
@@ -125,8 +186,8 @@ let private unique path (settings: Setting list) =
         | [] -> Ok settings
         | mistakes -> Error mistakes
 
-/// The arguments that a config file gives, for the flags of this parser; a config can't name another config.
-let load (parser: ArgumentParser<'Argument>) path : Result<'Argument list, LegatoException list> =
+/// What a config file gives, for the flags of this parser; a config can't name another config.
+let load (parser: ArgumentParser<'Argument>) path : Result<Given<'Argument> list, LegatoException list> =
     let cases =
         parser.GetArgumentCases()
         |> List.map (fun case -> keyOf case, case)
@@ -138,8 +199,5 @@ let load (parser: ArgumentParser<'Argument>) path : Result<'Argument list, Legat
         let! settings = settings path bytes
         let! settings = unique path settings
 
-        let! arguments =
-            settings |> List.traverseResultA (parse parser path cases) |> Result.mapError List.concat
-
-        return List.concat arguments
+        return! settings |> List.traverseResultA (parse parser path cases) |> Result.mapError List.concat
     }

@@ -4,6 +4,7 @@ module Legato.Cli.ErrorReport
 open System
 open System.Globalization
 open System.IO
+open System.Text.RegularExpressions
 open Argu
 open Legato.Runtime
 
@@ -13,9 +14,28 @@ let userMistake = 2
 /// The user can't: a defect of Legato.
 let defect = 70
 
+let private callOfVerb = Regex @"(?<![\w./\\-])legato(?<verb>( [a-z]+)*)(?<flag> --help)?(?=`|\s|$)"
+
+/// A text with the program's own calls, `legato train`, as calls of a script that has the program's verbs. Behind -- F# Interactive
+/// leaves --help to the script.
+let calledBy (script: string) (text: string) =
+    callOfVerb.Replace(
+        text,
+        fun (call: Match) ->
+            let separator = if call.Groups["flag"].Success then " --" else ""
+            $"""{script}{separator}{call.Groups["verb"].Value}{call.Groups["flag"].Value}"""
+    )
+
+// The script whose model the verbs work on.
+let mutable private script: string option = None
+
+/// From here on mistakes are told as the script's.
+let ofScript call = script <- Some call
+
 /// what, where and remedy, one a line, on the error stream.
 let print (mistake: LegatoException) =
-    eprintfn "error: %s" mistake.Message
+    let told text = text |> Option.ofObj |> Option.map (Option.foldBack calledBy script) |> Option.toObj
+    eprintfn "error: %s" (LegatoException(mistake.What, told mistake.Where, told mistake.Remedy).Message)
     userMistake
 
 let printAll (mistakes: LegatoException list) =
@@ -66,17 +86,17 @@ let private otherNames =
         "gpu", "cuda"
     ]
 
-/// A word that is none of those that a flag takes: `what` tells them as <a|b|c>.
-let private notAmong where (what: string) (word: string) =
-    let choices = what.Split('<').[1].Split('>').[0].Split('|')
+/// The one of several names that a word most likely means.
+let meantAmong (names: string seq) (word: string) =
     let word = word.ToLowerInvariant()
 
-    let meant =
-        otherNames.TryFind word
-        |> Option.filter (fun name -> Array.contains name choices)
-        |> Option.orElse (Mistake.nearest choices word)
+    otherNames.TryFind word
+    |> Option.filter (fun name -> Seq.contains name names)
+    |> Option.orElse (Mistake.nearest names word)
 
-    match meant with
+/// A word that is none of those that a flag takes: `what` tells them as <a|b|c>.
+let private notAmong where (what: string) (word: string) =
+    match meantAmong (what.Split('<').[1].Split('>').[0].Split('|')) word with
     | Some meant -> Mistake.at where $"did you mean {meant}?" what
     | None -> Mistake.at where $"`{where} --help` lists what it takes" what
 

@@ -1,6 +1,9 @@
 /// Bounds on what a flag may carry. Each check gives the mistake, or nothing.
 module Legato.Cli.Limits
 
+open System
+open Legato.Runtime.Cpu
+
 let private unless holds what remedy where = if holds then None else Some(Mistake.at where remedy what)
 
 let atLeast (least: int) flag (value: int) =
@@ -12,6 +15,15 @@ let upTo (most: int) flag (value: int) =
         (value >= 1 && value <= most)
         $"{flag} must lie between 1 and {most}, not {value}"
         $"give {flag} a number in that range"
+
+/// Workers, of which no more work at once than there are processors: others would only take turns, and every step waits for all.
+let threads flag (value: int) =
+    let most = min CpuDeviceOptions.MostThreads Environment.ProcessorCount
+
+    unless
+        (value >= 1 && value <= most)
+        $"{flag} must lie between 1 and {most}, the processors that Legato may use here, not {value}"
+        $"give {flag} a number in that range, or leave it out: then there is one thread a core"
 
 /// No more than another flag's number.
 let atMost (other, most: int) flag (value: int) =
@@ -39,12 +51,9 @@ let private roundsTo isFit flag (value: float) =
 
 /// What plans hold as a float32: neither so large that it becomes infinite there, nor so small that it becomes 0.
 let single flag (value: float) =
-    let isFit (rounded: float32) = value = 0.0 || System.Single.IsFinite rounded && System.Single.IsNormal rounded
+    let isFit (rounded: float32) = value = 0.0 || Single.IsFinite rounded && Single.IsNormal rounded
 
-    if System.Double.IsFinite value then
-        roundsTo isFit flag value
-    else
-        unless true "" ""
+    if Double.IsFinite value then roundsTo isFit flag value else unless true "" ""
 
 /// The same for a share that is less than 1.
 let singleBelowOne flag (value: float) where =
@@ -110,19 +119,28 @@ let optional check flag value where = value |> Option.bind (fun given -> check f
 let notBoth (first, isFirst) (second, isSecond) =
     unless (not (isFirst && isSecond)) $"{first} and {second} contradict each other" $"give one of {first} and {second}"
 
-/// A flag that only some choices read.
-let readBy isRead flag isGiven choice (readers: string list) =
+let private readOrElse remedy isRead flag isGiven choice (readers: string list) =
     let others =
         match readers with
         | [ one ] -> $"choose {one}"
         | several -> "choose among: " + String.concat ", " several
 
-    unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"leave it out, or {others}"
+    unless (isRead || not isGiven) $"{flag} means nothing with {choice}" $"{remedy}, or {others}"
+
+/// A flag that only some choices read.
+let readBy isRead flag isGiven choice readers = readOrElse "leave it out" isRead flag isGiven choice readers
 
 /// A check a flag that some choices don't read: its name, the choices that do, and how it is told among the arguments.
-let readers (nameOf: 'Choice -> string) choice (arguments: 'Argument list) flags = [
+/// <param name="instead">The flag that says the same to a choice that doesn't read this one, if any does.</param>
+let readers (nameOf: 'Choice -> string) instead choice (arguments: 'Argument list) flags = [
     for flag, by, isGiven in flags ->
-        readBy (List.contains choice by) flag (List.exists isGiven arguments) (nameOf choice) (List.map nameOf by)
+        let remedy =
+            match instead flag choice with
+            | Some other -> $"give {other} instead"
+            | None -> "leave it out"
+
+        let isRead, isGiven = List.contains choice by, List.exists isGiven arguments
+        readOrElse remedy isRead flag isGiven (nameOf choice) (List.map nameOf by)
 ]
 
 /// The options if no check finds a mistake, else all mistakes.

@@ -100,6 +100,8 @@ type Script private () =
             printfn "%s" (usage name call)
             exit (if words.IsEmpty then ErrorReport.userMistake else 0)
 
+        ErrorReport.ofScript call
+
         let verbs: Program.ModelVerbs = {
             Train = train call name fit
             Generate = generate name fit

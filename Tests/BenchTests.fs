@@ -36,6 +36,12 @@ let ``a suite gives its figures`` (words: string list) (count: int) =
         Assert.That(median, Is.GreaterThan 0.0)
         Assert.That(best, Is.GreaterThanOrEqualTo median)
 
+[<TestCase("train gpt2-tiny", 128); TestCase("prefill llama-tiny", 128); TestCase("decode llama-tiny --context 100", 28)>]
+[<Category "Heavy">]
+let ``a size that isn't given fits the model's context`` (words: string) (tokens: int) =
+    let sizes = (measured (List.ofArray (words.Split ' '))).GetProperty "sizes"
+    Assert.That(sizes.GetProperty("tokens").GetString(), Is.EqualTo(string tokens))
+
 [<TestCase("train gpt2-124m --seq 64");
   TestCase("train demo --batch 8 --seq 128");
   TestCase("train demo --batch 2 --seq 128 --precision bf16");

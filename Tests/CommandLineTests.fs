@@ -8,6 +8,7 @@ open Argu
 open NUnit.Framework
 open Legato.Cli
 open Legato.Runtime
+open Legato.Runtime.Cpu
 
 let private topics () =
     Program.helpTopics ()
@@ -184,9 +185,15 @@ let private mistakes =
         "a number beyond 64 bits",
         [ "generate"; "m"; "--seed"; "99999999999999999999" ],
         [ "--seed must be at most 18446744073709551615" ]
-        "more threads than a team has",
-        [ "generate"; "m"; "--threads"; "100000" ],
-        [ "--threads must lie between 1 and 1024" ]
+        "more threads than processors",
+        [ "generate"; "m"; "--threads"; string (Environment.ProcessorCount + 1) ],
+        [
+            $"--threads must lie between 1 and {min CpuDeviceOptions.MostThreads Environment.ProcessorCount}, the processors"
+        ]
+        "the flag of another suite", [ "bench"; "prefill"; "llama-100m"; "--seq"; "512" ], [ "give --tokens instead" ]
+        "the flag of other suites", [ "bench"; "train"; "--tokens"; "512" ], [ "give --seq instead" ]
+        "the flag of another purpose", [ "plan"; "gpt2-tiny"; "--decode"; "--seq"; "64" ], [ "give --context instead" ]
+        "more tokens than the context", [ "bench"; "prefill"; "llama-tiny"; "--tokens"; "512" ], [ "at most 128" ]
         "attention by the interpreter",
         [ "bench"; "attention"; "--device"; "interpreter" ],
         [ "--device interpreter means nothing with attention"; "cpu, cuda" ]
@@ -197,6 +204,19 @@ let private mistakes =
         "no action", [ "tokenize" ], [ "subcommand" ]
         "no tokenizer", [ "tokenize"; "encode" ], [ "--tokenizer is not given" ]
         "a config that isn't there", [ "train"; "--config"; "nowhere.json" ], [ "nowhere.json" ]
+        "a folder without records",
+        [ "verify"; Path.Combine(Repository.root, "Models") ],
+        [ "expected.safetensors (logits"; "expected.json (a recorded training run)"; "--round-trip" ]
+        if OperatingSystem.IsLinux() then
+            for words in
+                [
+                    [ "train"; "--config"; "/dev/zero" ]
+                    [ "train"; "--tokenizer"; "/dev/zero" ]
+                    [ "train"; "--data"; "/dev/zero" ]
+                    [ "tokenize"; "train"; "/dev/zero"; "--out"; "nowhere" ]
+                    [ "tokenize"; "chat"; "--template"; "/dev/zero" ]
+                ] do
+                "no end: " + String.concat " " words, words, [ "doesn't say where it ends"; "where: /dev/zero" ]
     ]
     |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
 
@@ -210,24 +230,17 @@ let ``a mistake ends with 2 and says what and where`` (words: string list) (part
     for part in parts do
         Assert.That(outcome.Errors, Does.Contain part)
 
-let private trainOptions words = Train.options (ArgumentParser.Create<Train.TrainArgument>().Parse(Array.ofList words))
+/// What these words ask `legato train` for.
+let trainOptions words = Train.options (ArgumentParser.Create<Train.TrainArgument>().Parse(Array.ofList words))
 
-/// A config file of this text, and the options of a command line that starts with it.
-let private withConfig (text: string) words =
-    let path = Path.GetTempFileName()
-
-    try
-        File.WriteAllText(path, text)
-        trainOptions ([ "--config"; path ] @ words)
-    finally
-        File.Delete path
-
-let private ok result =
+/// The options, or a failure that tells what was wrong.
+let ok result =
     match result with
     | Ok options -> options
     | Error(mistakes: LegatoException list) -> failwith $"%A{mistakes |> List.map _.Message}"
 
-let private errors result =
+/// What was wrong, if anything.
+let errors result =
     match result with
     | Ok _ -> []
     | Error(mistakes: LegatoException list) -> mistakes |> List.map _.Message
@@ -257,55 +270,6 @@ let ``flags become options`` () =
     }
 
     Assert.That(options, Is.EqualTo expected)
-
-let private config =
-    """{ "model": "llama-1b", "steps": 10, "lr": 1e-2, "data": ["a", "b"],
-  "set": { "layers": 4 }, "no-pin": true, "quiet": false, "schedule": "linear" }"""
-
-let private configured = {
-    TrainOptions.defaults with
-        Model = "llama-1b"
-        Steps = 10
-        LearningRate = 1e-2
-        Data = [ "a"; "b" ]
-        Overrides = [ "layers", "4" ]
-        Pin = false
-        Schedule = Schedule.Linear
-}
-
-[<Test>]
-let ``a config's keys are the flags' names`` () = Assert.That(ok (withConfig config []), Is.EqualTo configured)
-
-[<Test>]
-let ``flags go on top of the config, lists as a whole`` () =
-    let options = ok (withConfig config [ "--steps"; "20"; "--data"; "c" ])
-
-    Assert.That(options, Is.EqualTo { configured with Steps = 20; Data = [ "c" ] })
-
-let private badConfigs =
-    [
-        "an unknown key", "{\n \"stpes\": 3 }", [ "unknown config key 'stpes'"; "line 2"; "did you mean steps" ]
-        "a key twice", "{ \"steps\": 3, \"steps\": 4 }", [ "'steps' more than once" ]
-        "a value of the wrong type", "{ \"steps\": \"many\" }", [ "\"many\" is no value"; "key 'steps'" ]
-        "a number in quotes", "{ \"steps\": \"3\" }", [ "\"3\" is no value"; "key 'steps'" ]
-        "a comma in quotes", "{ \"lr\": \"0,003\" }", [ "\"0,003\" is no value"; "key 'lr'" ]
-        "numbers for one", "{ \"steps\": [3] }", [ "[3] is no value" ]
-        "a number for a switch", "{ \"no-pin\": 1 }", [ "1 is no value"; "key 'no-pin'" ]
-        "nothing for a number", "{ \"steps\": null }", [ "null is no value" ]
-        "a value out of range", "{ \"steps\": 0 }", [ "--steps must be at least 1" ]
-        "a config in a config", "{ \"config\": \"x\" }", [ "unknown config key 'config'" ]
-        "broken JSON", "{\n \"steps\": \n", [ "isn't valid JSON"; "line " ]
-        "a list", "[1]", [ "one JSON object" ]
-    ]
-    |> List.map (fun (name, text, parts) -> TestCaseData(text, parts).SetArgDisplayNames name)
-
-[<TestCaseSource(nameof badConfigs)>]
-let ``a mistake in a config says which key, where and what to do`` (text: string) (parts: string list) =
-    let message = String.concat "\n" (errors (withConfig text []))
-    Assert.That(message, Does.Contain "where: ")
-
-    for part in parts do
-        Assert.That(message, Does.Contain part)
 
 [<Test>]
 let ``doctor tells programs what it tells people`` () =
@@ -407,11 +371,3 @@ let ``mistakes of several threads are the user's as one thread's is`` () =
         Console.SetError output
 
     Assert.That(printed.ToString().Split("error: ").Length, Is.EqualTo 3)
-
-[<Test>]
-let ``a config names one model`` () =
-    TrainFixture.inFolder (fun folder ->
-        let config = TrainFixture.write folder "c.json" """{ "model": ["gpt2-tiny", "llama-tiny"] }"""
-        let outcome = Invocation.legato [ "train"; "--config"; config ]
-        Assert.That(outcome.ExitCode, Is.EqualTo 2)
-        Assert.That(outcome.Errors, Does.Contain "key 'model'"))

@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.Text.Json
 open NUnit.Framework
+open Legato.Cli
 
 /// What a script printed, and its exit code.
 let private script (words: string list) =
@@ -60,6 +61,18 @@ let ``a script's mistakes are reported like the program's`` () =
     let code, _, errors = script [ "train"; "llama-tiny" ]
     Assert.That(code, Is.EqualTo 2)
     Assert.That(errors, Does.Contain("MODEL is of no use here").And.Contain "remedy: ")
+    let code, _, errors = script [ "train"; "--steps"; "0" ]
+    Assert.That(code, Is.EqualTo 2)
+    Assert.That(errors, Does.Contain("shakespeare.fsx train").And.Not.Contain "legato")
+
+[<TestCase("legato train", "dotnet fsi m.fsx train")>]
+[<TestCase("`legato train --help` lists", "`dotnet fsi m.fsx -- train --help` lists")>]
+[<TestCase("`legato --help` lists", "`dotnet fsi m.fsx -- --help` lists")>]
+[<TestCase("legato", "dotnet fsi m.fsx")>]
+[<TestCase("with `legato plan --save`", "with `dotnet fsi m.fsx plan --save`")>]
+[<TestCase("/home/legato/train", "/home/legato/train")>]
+let ``a script's mistakes name the script's commands`` (text: string) (told: string) =
+    Assert.That(ErrorReport.calledBy "dotnet fsi m.fsx" text, Is.EqualTo told)
 
 [<Test; Category "Heavy">]
 let ``a script tells the verbs that its model has`` () =

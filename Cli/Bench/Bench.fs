@@ -5,7 +5,6 @@ open Argu
 open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Runtime
-open Legato.Runtime.Cpu
 
 type BenchArgument =
     | [<MainCommand>] Suite of suite: string list
@@ -33,9 +32,9 @@ type BenchArgument =
             | Suite _ ->
                 "machine, gemm, attention, norm, moe, train, prefill, decode, tokenize or vocabulary; after it a preset or a folder"
             | Batch _ -> "sequences a batch (train, prefill, decode; default: 1)"
-            | Seq _ -> "positions a sequence (train; default: 256)"
+            | Seq _ -> "positions a sequence (train; default: 256, or the model's context where that is shorter)"
             | Tokens _ ->
-                "tokens to prefill, decode, send to experts or learn (vocabulary), rows to norm (default: 512, 128, 8192, 32000, 16384)"
+                "tokens to prefill, decode, send to experts or learn (vocabulary), rows to norm (default: 512, 128, 8192, 32000, 16384; no more than the model's context holds)"
             | Context _ -> "tokens of a sequence that are in the cache before (decode; default: 0)"
             | Text _ -> "a text file to encode (tokenize; default: the built-in corpus)"
             | Size _ -> "rows, columns and depth of the matrix product (gemm), features of a row (norm); default: 2048"
@@ -72,7 +71,8 @@ type BenchOptions = {
     /// None: the suite's own.
     Model: string option
     Batch: int
-    Sequence: int
+    /// None: the suite's own.
+    Sequence: int option
     /// None: the suite's own.
     Tokens: int option
     /// In the cache before.
@@ -100,7 +100,7 @@ let private defaults = {
     Suite = Suite.Machine
     Model = None
     Batch = 1
-    Sequence = 256
+    Sequence = None
     Tokens = None
     Context = 0
     Text = None
@@ -135,7 +135,7 @@ let private suites = [
 let private apply options argument =
     match argument with
     | Batch sequences -> { options with Batch = sequences }
-    | Seq positions -> { options with Sequence = positions }
+    | Seq positions -> { options with Sequence = Some positions }
     | Tokens tokens -> { options with Tokens = Some tokens }
     | Context tokens -> { options with Context = tokens }
     | Text file -> { options with Text = Some file }
@@ -192,6 +192,14 @@ let private readers =
         "--set", ofModels, _.IsSet
     ]
 
+/// The flag that says to a suite what one that it doesn't read says to others.
+let private instead flag suite =
+    match flag, suite with
+    | "--seq", (Suite.Norm | Suite.Moe | Suite.Prefill | Suite.Decode)
+    | "--context", Suite.Prefill -> Some "--tokens"
+    | ("--tokens" | "--context"), Suite.Train -> Some "--seq"
+    | _ -> None
+
 let private withModel = ofModels @ [ Suite.Tokenize ]
 
 let private checks arguments options = [
@@ -201,7 +209,7 @@ let private checks arguments options = [
         options.Model.IsSome
         (nameOf options.Suite)
         (List.map nameOf withModel)
-    yield! Limits.readers nameOf options.Suite arguments readers
+    yield! Limits.readers nameOf instead options.Suite arguments readers
     Limits.readBy
         (options.Suite <> Suite.Attention)
         "--device interpreter"
@@ -209,7 +217,7 @@ let private checks arguments options = [
         "attention, whose sizes take it minutes"
         [ "cpu"; "cuda" ]
     Limits.atLeast 1 "--batch" options.Batch
-    Limits.atLeast 1 "--seq" options.Sequence
+    Limits.optional (Limits.atLeast 1) "--seq" options.Sequence
     Limits.optional (Limits.atLeast 1) "--tokens" options.Tokens
     Limits.atLeast 0 "--context" options.Context
     Limits.atLeast 1 "--size" options.Size
@@ -218,7 +226,7 @@ let private checks arguments options = [
     Limits.atMost ("--experts", options.Experts) "--top" options.Chosen
     Limits.atLeast 1 "--embed" options.Embed
     Limits.atLeast 1 "--mlp" options.Mlp
-    Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
+    Limits.optional Limits.threads "--threads" options.Threads
     Limits.atLeast 1 "--rounds" options.Rounds
     Limits.assignments "--set" options.Overrides
 ]
@@ -226,14 +234,14 @@ let private checks arguments options = [
 /// The measurement that a command line asks for; or everything that is wrong with it.
 let options (given: ParseResults<BenchArgument>) : Result<BenchOptions, LegatoException list> =
     result {
-        let! arguments = Arguments.gather where given
+        let! gathered = Arguments.gather where given
 
         let words =
-            arguments
+            gathered.Arguments
             |> List.collect (function
                 | Suite words -> words
                 | _ -> [])
 
-        let! options = List.fold apply defaults arguments |> subject words
-        return! Limits.hold where (checks arguments options) options
+        let! options = List.fold apply defaults gathered.Arguments |> subject words
+        return! Arguments.hold where (checks gathered.Arguments options) gathered options
     }

@@ -6,7 +6,17 @@ open Legato.Cli.BenchPage
 open Legato.Runtime
 open Legato.Runtime.Cuda
 
-let private ofModel options model tokens run =
+/// `usual`: the tokens of a sequence unless told, where the model has room for so many.
+let private ofModel options model given usual run =
+    let name = options.Model |> Option.defaultValue model
+    let source = ModelSource.find name |> ModelSource.withOverrides options.Overrides
+
+    let tokens =
+        given
+        |> Option.defaultWith (fun () ->
+            let room = (ModelSource.definition source).Context - options.Context
+            min usual room |> max 1)
+
     let sizes: BenchModel.Sizes = {
         Batch = options.Batch
         Tokens = tokens
@@ -15,8 +25,6 @@ let private ofModel options model tokens run =
         Device = DeviceChoice.chosen options.Device
     }
 
-    let name = options.Model |> Option.defaultValue model
-    let source = ModelSource.find name |> ModelSource.withOverrides options.Overrides
     let result: BenchModel.Result = run options.Threads options.Rounds source sizes
 
     {
@@ -131,9 +139,9 @@ let private measure options =
         BenchNorm.measure options.Threads options.Rounds sizes
         |> plain [ "rows", string sizes.Rows; "features", string sizes.Features; "precision", sizes.Precision ]
     | Suite.Moe -> mixture options
-    | Suite.Train -> ofModel options "gpt2-124m" options.Sequence BenchModel.train
-    | Suite.Prefill -> ofModel options "llama-100m" (tokens options 512) BenchModel.prefill
-    | Suite.Decode -> ofModel options "llama-100m" (tokens options 128) BenchModel.decode
+    | Suite.Train -> ofModel options "gpt2-124m" options.Sequence 256 BenchModel.train
+    | Suite.Prefill -> ofModel options "llama-100m" options.Tokens 512 BenchModel.prefill
+    | Suite.Decode -> ofModel options "llama-100m" options.Tokens 128 BenchModel.decode
     | Suite.Tokenize ->
         let name = options.Model |> Option.defaultValue "byte-level BPE trained on the built-in corpus"
 

@@ -4,7 +4,6 @@ module Legato.Cli.Generate
 open Argu
 open Legato.Cli.Repeatable
 open Legato.Runtime
-open Legato.Runtime.Cpu
 
 type GenerateArgument =
     | [<MainCommand>] Model of model: string
@@ -139,7 +138,7 @@ let private checks (arguments: GenerateArgument list) options =
         Limits.single "--top-p" options.TopP
         stops options.Stop
         Limits.upTo mostSamples "--samples" options.Samples
-        Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
+        Limits.optional Limits.threads "--threads" options.Threads
     ]
 
 /// The generation that a command line asks for; or everything that is wrong with it.

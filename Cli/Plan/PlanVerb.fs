@@ -161,9 +161,16 @@ let private readers = [
     "--remat", [ Purpose.Train ], _.IsRemat
 ]
 
+/// How long a sequence is, said by the flag that a purpose reads.
+let private instead flag purpose =
+    match flag, purpose with
+    | "--seq", Purpose.Decode -> Some "--context"
+    | "--context", (Purpose.Train | Purpose.Evaluate) -> Some "--seq"
+    | _ -> None
+
 let private checks arguments options = [
     onePurpose arguments
-    yield! Limits.readers flagOf options.Purpose arguments readers
+    yield! Limits.readers flagOf instead options.Purpose arguments readers
     Limits.notBoth ("--json", options.Json) ("--graph", options.Graph)
     Limits.notBoth ("--json", options.Json) ("--kernels", options.Kernels)
     Limits.notBoth ("--device", options.Device.IsSome) ("--gpu", options.Gpu.IsSome)

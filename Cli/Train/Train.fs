@@ -7,7 +7,6 @@ open FsToolkit.ErrorHandling
 open Legato.Cli.Repeatable
 open Legato.Cli.TrainOptions
 open Legato.Runtime
-open Legato.Runtime.Cpu
 open Legato.Runtime.Data
 open Legato.Runtime.Training
 
@@ -228,7 +227,7 @@ let private checks (given: TrainArgument list) options = [
     Limits.atLeast 1 "--eval-batches" options.EvaluateBatches
     Limits.atLeast 0 "--checkpoint-every" options.CheckpointEvery
     Limits.atLeast 1 "--keep" options.Keep
-    Limits.optional (Limits.upTo CpuDeviceOptions.MostThreads) "--threads" options.Threads
+    Limits.optional Limits.threads "--threads" options.Threads
     Limits.assignments "--set" options.Overrides
 ]
 
@@ -284,11 +283,12 @@ let private changed (folder: string) before arguments argument =
     | _ -> None
 
 // The defaults must not stand for what a run was begun with.
-let private withoutSettings settings (arguments: TrainArgument list) =
+let private withoutSettings settings (now: Arguments.Gathered<TrainArgument>) =
+    let arguments = now.Arguments
     let readsFiles = File.Exists(Runs.tokensFile (Path.GetDirectoryName(settings: string)))
 
     if arguments |> List.exists _.IsData || not readsFiles && arguments |> List.exists _.IsModel then
-        Ok arguments
+        Ok now
     else
         let flags =
             if readsFiles then
@@ -305,10 +305,11 @@ let private withoutSettings settings (arguments: TrainArgument list) =
 let private hasCheckpoint folder = Runs.isRun folder && not (isNull (RunFolder.Open(folder).Latest))
 
 /// What the run that is resumed was begun with, under the arguments given now.
-let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
+let private withSettings (parser: ArgumentParser<TrainArgument>) (now: Arguments.Gathered<TrainArgument>) =
+    let arguments = now.Arguments
+
     match List.tryPick settingsOf arguments with
     | Some settings when File.Exists settings ->
-        let now = arguments |> List.map parser.GetTag |> Set.ofList
         let folder = Path.GetDirectoryName settings
 
         let refused before = [
@@ -319,20 +320,19 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) arguments =
 
         ConfigFile.load parser settings
         |> Result.bind (fun before ->
-            match refused before with
-            | [] ->
-                Ok((before |> List.filter (fun argument -> not (now.Contains(parser.GetTag argument)))) @ arguments)
+            match before |> List.collect _.Arguments |> refused with
+            | [] -> Ok(Arguments.over parser before now)
             | mistakes -> Error mistakes)
-    | Some settings when hasCheckpoint (Path.GetDirectoryName settings) -> withoutSettings settings arguments
-    | _ -> Ok arguments
+    | Some settings when hasCheckpoint (Path.GetDirectoryName settings) -> withoutSettings settings now
+    | _ -> Ok now
 
 /// The run that a command line, the config file that it names, and the run that it resumes ask for; or everything that
 /// is wrong with them.
 let options (given: ParseResults<TrainArgument>) : Result<TrainOptions, LegatoException list> =
     result {
         let! now = Arguments.gather where given
-        let! now = Limits.hold where (paths now) now
-        let! arguments = withSettings given.Parser now
-        let options = List.fold apply defaults arguments
-        return! Limits.hold where (checks now options) options
+        let! now = Arguments.hold where (paths now.Arguments) now now
+        let! all = withSettings given.Parser now
+        let options = List.fold apply defaults all.Arguments
+        return! Arguments.hold where (checks now.Arguments options) all options
     }

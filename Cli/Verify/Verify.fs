@@ -91,7 +91,7 @@ let private comparisons options device =
         raise (
             Mistake.at
                 options.Folder
-                $"give a folder with {VerifyInference.recordFile}, or with {VerifyTraining.recordFile} and its weights"
+                $"give a folder with {VerifyInference.recordFile} (logits and tokens that were recorded), or with {VerifyTraining.recordFile} (a recorded training run) and its weights; a run or a model without records can be verified with --round-trip"
                 "the folder records nothing that could be verified"
         )
 
