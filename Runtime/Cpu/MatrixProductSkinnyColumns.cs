@@ -56,18 +56,19 @@ internal static unsafe class MatrixProductSkinnyColumns
 
     private static void Row(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c)
     {
-        if (StretchFetch.InStreams) Row<FetchInStreams>(args, m, times, b, fetch, c);
-        else Row<FetchFrontToBack>(args, m, times, b, fetch, c);
+        bool isFloat = args.BElement == MatrixElement.Float32;
+        if (isFloat && StretchFetch.InStreams) Row<ColumnWordsFloat32, FetchInStreams>(args, m, times, b, fetch, c);
+        else if (isFloat) Row<ColumnWordsFloat32, FetchFrontToBack>(args, m, times, b, fetch, c);
+        else if (StretchFetch.InStreams) Row<ColumnWordsBFloat16, FetchFarInStreams>(args, m, times, b, fetch, c);
+        else Row<ColumnWordsBFloat16, FetchFrontToBack>(args, m, times, b, fetch, c);
     }
 
-    private static void Row<TFetch>(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c) where TFetch : struct, IStretchFetch
+    private static void Row<TElement, TFetch>(in MatrixProductArgs args, int m, int times, byte* b, in ColumnFetch fetch, float* c)
+        where TElement : struct, IColumnWords where TFetch : struct, IStretchFetch
     {
         nint bStride = (nint)args.BColumnStride * args.BElementSize;
         float* a = (float*)args.A + m * args.ARowStride;
-        if (args.BElement == MatrixElement.Float32)
-            MatrixProductRowColumns512.Products<ColumnWordsFloat32, TFetch>(times, args.K, a, b, bStride, fetch, c, args.Accumulate);
-        else
-            MatrixProductRowColumns512.Products<ColumnWordsBFloat16, TFetch>(times, args.K, a, b, bStride, fetch, c, args.Accumulate);
+        MatrixProductRowColumns512.Products<TElement, TFetch>(times, args.K, a, b, bStride, fetch, c, args.Accumulate);
     }
 
     /// <summary>Where the 16 columns from n on begin; at the end of B the last 16.</summary>

@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics.X86;
 namespace Legato.Runtime.Cpu;
 
 /// <summary>
-/// In which order one row's product asks for the stretch of weights that it reads next. Into all caches: a fetch into the L2 cache
-/// alone isn't followed by the processor's own fetches of what lies behind it, and is dropped sooner.
+/// In which order one row's product asks for the stretch of weights that it reads next. Unless said otherwise into all caches: a fetch
+/// into the L2 cache alone isn't followed by the processor's own fetches of what lies behind it, and is dropped sooner.
 /// </summary>
 internal unsafe interface IStretchFetch
 {
@@ -67,6 +67,27 @@ internal readonly unsafe struct FetchInStreams : IStretchFetch
     /// <summary>Where a stream is; two lines from there on are asked for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static byte* Stream(byte* first, byte* second, int stream) => first + stream * (second - first);
+}
+
+/// <summary>
+/// The same into the L2 cache alone, for words of bf16, which take longer to compute. As measured on two cores of an Emerald Rapids:
+/// LLaMA 100M reads 86 % of what memory gives, 83 % with fetches into all caches.
+/// </summary>
+internal readonly unsafe struct FetchFarInStreams : IStretchFetch
+{
+    private const int Line = MatrixProductColumns512.Line, Lines = MatrixProductColumns512.Columns / FetchInStreams.Streams;
+
+    public static nint Move(nint bytes) => FetchInStreams.Move(bytes);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(byte* first, byte* second, int part)
+    {
+        for (int line = 0; line < Lines; line++)
+        {
+            Sse.Prefetch1(FetchInStreams.Stream(first, second, 2 * part) + line * Line);
+            Sse.Prefetch1(FetchInStreams.Stream(first, second, 2 * part + 1) + line * Line);
+        }
+    }
 }
 
 /// <summary>Which order suits this processor.</summary>
