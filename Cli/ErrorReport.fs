@@ -68,6 +68,8 @@ let private notThatNumber where flag (word: string) number =
     | Number.Whole most, (true, value) when value > most ->
         Mistake.at where $"give {flag} a smaller number" $"{flag} must be at most {most}, not {value}"
     | Number.Whole most, _ -> Mistake.at where (inDigits word most) $"{flag} takes a whole number, and '{word}' is none"
+    | Number.Decimal, _ when (word.TrimStart('+', '-').ToLowerInvariant()).StartsWith "inf" ->
+        Mistake.at where "write digits, as in 0.5 or 1e-4" $"{flag} must be a finite number, not {word}"
     | Number.Decimal, _ ->
         Mistake.at where "write digits, as in 0.5 or 1e-4" $"{flag} takes a number, and '{word}' is none"
 
@@ -94,11 +96,16 @@ let meantAmong (names: string seq) (word: string) =
     |> Option.filter (fun name -> Seq.contains name names)
     |> Option.orElse (Mistake.nearest names word)
 
-/// A word that is none of those that a flag takes: `what` tells them as <a|b|c>.
-let private notAmong where (what: string) (word: string) =
-    match meantAmong (what.Split('<').[1].Split('>').[0].Split('|')) word with
-    | Some meant -> Mistake.at where $"did you mean {meant}?" what
-    | None -> Mistake.at where $"`{where} --help` lists what it takes" what
+/// A word that is none of those that a flag takes, which Argu tells as <a|b|c>.
+let private notAmong where flag (choices: string) (word: string) =
+    let names = choices.Split('<').[1].Split('>').[0].Split '|'
+
+    let remedy =
+        match meantAmong names word with
+        | Some meant -> $"did you mean {meant}?"
+        | None -> $"write one of them behind {flag}"
+
+    Mistake.at where remedy $"""{flag} takes one of {String.concat ", " names}, and '{word}' is none"""
 
 /// The remedy for a word that a command line shouldn't have.
 let remedy where known word =
@@ -116,7 +123,7 @@ let ofCommandLine where (known: string seq) (numberOf: string -> Number option) 
     match what.Split '\'' with
     | [| start; word; _ |] when start.StartsWith "unrecognized" -> Mistake.at where (remedy where known word) what
     | [| _; flag; _; word; _ |] when (numberOf flag).IsSome -> notThatNumber where flag word (numberOf flag).Value
-    | [| _; _; choices; word; _ |] when choices.Contains '|' -> notAmong where what word
+    | [| _; flag; choices; word; _ |] when choices.Contains '|' -> notAmong where flag choices word
     | _ -> Mistake.at where (remedy where known "") what
 
 let private printDefect (error: exn) =

@@ -2,6 +2,7 @@
 module Legato.Cli.Limits
 
 open System
+open System.IO
 open Legato.Runtime.Cpu
 
 let private unless holds what remedy where = if holds then None else Some(Mistake.at where remedy what)
@@ -33,13 +34,16 @@ let atMost (other, most: int) flag (value: int) =
         $"give {flag} {most} or less, or a larger {other}"
 
 let notNegative flag (value: float) =
-    unless (value >= 0.0 && value < infinity) $"{flag} must be 0 or more, not {value}" $"give {flag} 0 or more"
+    unless
+        (value >= 0.0 && value < infinity)
+        $"{flag} must be a finite number of 0 or more, not {value}"
+        $"give {flag} 0 or more"
 
 let above (bound: float) flag (value: float) =
-    if value > bound then
-        unless (value < infinity) $"{flag} is too large for a number" $"give {flag} a smaller number"
-    else
-        unless false $"{flag} must be greater than {bound}, not {value}" $"give {flag} a greater number"
+    unless
+        (value > bound && value < infinity)
+        $"{flag} must be a finite number greater than {bound}, not {value}"
+        $"write digits that make a number greater than {bound}"
 
 let private roundsTo isFit flag (value: float) =
     let rounded = float32 value
@@ -112,6 +116,18 @@ let namedPlace flag isGiven (text: string) =
         unless (text <> "") $"{flag} is given an empty text" $"name what {flag} is to write"
     else
         given flag text
+
+/// Extensions of files that hold a model, or a part of one, in formats that are none of a folder's name.
+let private filesOfModels = [ ".safetensors"; ".bin"; ".pt"; ".pth"; ".ckpt"; ".onnx"; ".json"; ".h5"; ".npz"; ".zip" ]
+
+/// A folder to write, whose name isn't one that files have.
+let folderName remedy flag (path: string) =
+    let extension = Path.GetExtension(path).ToLowerInvariant()
+
+    unless
+        (not (List.contains extension filesOfModels))
+        $"{flag} names a {extension} file, and a folder is written"
+        remedy
 
 /// A check on a flag that may be absent.
 let optional check flag value where = value |> Option.bind (fun given -> check flag given where)

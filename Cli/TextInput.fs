@@ -14,7 +14,7 @@ open Legato.Runtime.Text
 type Source = { Name: string; Open: unit -> Stream }
 
 /// The path that stands for the standard input.
-let private dash = "-"
+let dash = "-"
 
 let private standardInput = { Name = "standard input"; Open = Console.OpenStandardInput }
 

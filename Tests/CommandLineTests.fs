@@ -40,6 +40,9 @@ let private mistakes =
         "a word for a decimal", [ "train"; "--lr"; "fast" ], [ "--lr takes a number, and 'fast' is none" ]
         "a seed below zero", [ "generate"; "m"; "--seed"; "-1" ], [ "--seed must be at least 0, not -1" ]
         "another name of a precision", [ "train"; "--precision"; "float32" ], [ "'float32'"; "did you mean fp32?" ]
+        "a precision that there isn't",
+        [ "train"; "--precision"; "fp8" ],
+        [ "--precision takes one of fp32, tf32, bf16, fp16, and 'fp8' is none"; "where: legato train" ]
         "a misspelt choice", [ "train"; "--schedule"; "cosin" ], [ "did you mean cosine?" ]
         "a folder to export to without a name",
         [ "export"; "m"; "--out"; "" ],
@@ -47,6 +50,12 @@ let private mistakes =
         "a place to convert to without a name",
         [ "convert"; "m"; "--out"; "" ],
         [ "--out is given an empty text"; "legato convert" ]
+        "a file's name for a folder to convert to",
+        [ "convert"; "m"; "--out"; "d/m.safetensors" ],
+        [ "--out names a .safetensors file"; "ends in .gguf" ]
+        "a file's name for a folder to export to",
+        [ "export"; "m"; "--out"; "M.BIN" ],
+        [ "--out names a .bin file"; "name a folder" ]
         "no place to convert to", [ "convert"; "m" ], [ "--out is not given" ]
         "nothing to set", [ "train"; "--set"; "" ], [ "--set is given an empty text"; "--set KEY=VALUE" ]
         "two spellings of a key",
@@ -54,7 +63,9 @@ let private mistakes =
         [ "num_hidden_layers and n_layer are spellings of one key"; "set num_hidden_layers alone" ]
         "a number out of range", [ "train"; "--steps"; "0" ], [ "--steps must be at least 1, not 0"; "legato train" ]
         "two mistakes at once", [ "train"; "--lr"; "0"; "--beta1"; "1" ], [ "--lr"; "--beta1" ]
-        "an infinite number", [ "train"; "--lr"; "1e400" ], [ "--lr is too large"; "smaller" ]
+        "an infinite number",
+        [ "train"; "--lr"; "1e400" ],
+        [ "--lr must be a finite number greater than 0"; "write digits" ]
         "an epsilon that float32 takes for 0", [ "train"; "--eps"; "1e-300" ], [ "--eps is 1E-300"; "float32" ]
         "a decay that float32 takes for infinity",
         [ "train"; "--weight-decay"; "1e300" ],
@@ -75,14 +86,15 @@ let private mistakes =
         [ "2147483647 and 1 steps" ]
         "two models", [ "generate"; "a"; "b" ], [ "MODEL is given more than once" ]
         "two models to plan", [ "plan"; "gpt2-tiny"; "llama-tiny" ], [ "MODEL is given more than once" ]
-        "no share at all", [ "generate"; "m"; "--top-p"; "0" ], [ "--top-p must be greater than 0" ]
+        "no share at all", [ "generate"; "m"; "--top-p"; "0" ], [ "--top-p must be a finite number greater than 0" ]
         "more than the whole", [ "generate"; "m"; "--top-p"; "2" ], [ "--top-p must lie between" ]
         "a stop text of nothing", [ "generate"; "m"; "--stop"; "" ], [ "--stop is given an empty text" ]
         "a tolerance for equality",
         [ "verify"; "m"; "--round-trip"; "--tolerance"; "5" ],
         [ "--tolerance means nothing with --round-trip" ]
         "a GGUF file from export", [ "export"; "m"; "--out"; "d.gguf" ], [ "names a GGUF file"; "legato convert" ]
-        "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr" ]
+        "no number at all", [ "train"; "--lr"; "nan" ], [ "--lr must be a finite number greater than 0, not NaN" ]
+        "a word for infinity", [ "train"; "--lr"; "inf" ], [ "--lr must be a finite number, not inf"; "write digits" ]
         "a flag given twice", [ "train"; "--steps"; "1"; "--steps"; "2" ], [ "--steps is given more than once" ]
         "a comma for a point",
         [ "train"; "--lr"; "0,003" ],
@@ -113,7 +125,10 @@ let private mistakes =
         [ "--seq must be at most what --context is, 10, not 20"; "where: legato plan" ]
         "a plan for the interpreter",
         [ "plan"; "llama-tiny"; "--device"; "interpreter" ],
-        [ "--device"; "cpu|cuda"; "interpreter" ]
+        [
+            "--device takes one of cpu, cuda, and 'interpreter' is none"
+            "write one of them behind --device"
+        ]
         "a benchmark of a model that reads a source",
         [ "bench"; "decode"; "t5-tiny" ],
         [ "t5-tiny reads a source"; "where: legato bench decode"; "choose a model" ]
@@ -203,6 +218,9 @@ let private mistakes =
         "a file for a folder of records", [ "verify"; Path.Combine(Repository.root, "README.md") ], [ "this is a file" ]
         "no action", [ "tokenize" ], [ "subcommand" ]
         "no tokenizer", [ "tokenize"; "encode" ], [ "--tokenizer is not given" ]
+        "a text for a file",
+        [ "tokenize"; "encode"; "--tokenizer"; "t"; "hello world" ],
+        [ "no such file or folder as 'hello world'"; "the standard input: echo TEXT | legato tokenize encode" ]
         "a config that isn't there", [ "train"; "--config"; "nowhere.json" ], [ "nowhere.json" ]
         "a folder without records",
         [ "verify"; Path.Combine(Repository.root, "Models") ],

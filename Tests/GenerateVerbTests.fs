@@ -73,6 +73,19 @@ let ``without a number of tokens the context is the end`` () =
     let tokens = JsonDocument.Parse(output).RootElement.GetProperty("samples").[0].GetProperty("tokens")
     Assert.That(tokens.GetArrayLength(), Is.EqualTo 127)
 
+[<Test>]
+let ``a seed is told where one is used, as readers of JSON can hold it`` () =
+    let seed flags =
+        JsonDocument.Parse(generate ([ "--max-tokens"; "2"; "--json" ] @ flags)).RootElement.GetProperty "seed"
+
+    for _ in 1..3 do
+        Assert.That((seed []).GetUInt64(), Is.LessThan(1UL <<< 53))
+
+    Assert.That((seed [ "--greedy" ]).ValueKind, Is.EqualTo JsonValueKind.Null)
+    let told flags = (Invocation.legato ([ "generate"; run (); "--max-tokens"; "2" ] @ flags)).Errors
+    Assert.That(told [], Does.Contain "seed")
+    Assert.That(told [ "--greedy" ], Does.Not.Contain "seed")
+
 [<TestCase "bf16">]
 [<TestCase "fp16">]
 let ``half of the bits still speak`` (precision: string) =

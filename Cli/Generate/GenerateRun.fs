@@ -37,7 +37,8 @@ type Generation = {
     Model: string
     Prompt: string
     PromptTokens: int
-    Seed: uint64
+    /// None: greedy, where nothing is drawn.
+    Seed: uint64 option
     Samples: Sample list
     /// Until the first token.
     PrefillSeconds: float
@@ -167,6 +168,9 @@ let private sampling (options: GenerateOptions) =
 /// The text as it comes, where there is one; several would run into each other.
 let private streams (options: GenerateOptions) = options.Samples = 1 && not options.Json
 
+/// Seeds of one's own choice lie below: readers of JSON hold numbers as doubles.
+let private seeds = 1L <<< 53
+
 /// Texts from that index on.
 let private printed (options: GenerateOptions) prompt start (rows: GeneratedRow[]) =
     if streams options then
@@ -193,7 +197,8 @@ let private speak
     =
     // What a source becomes is a text of its own.
     let begun = if readsSource then "" else prompt
-    let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64()))
+    let seed = options.Seed |> Option.defaultWith (fun () -> uint64 (Random.Shared.NextInt64 seeds))
+    let toldSeed = if options.Temperature > 0.0 then Some seed else None
 
     let watch = Stopwatch.StartNew()
     let first = ref TimeSpan.Zero
@@ -245,7 +250,7 @@ let private speak
             Model = choice.Name
             Prompt = prompt
             PromptTokens = ids.Length
-            Seed = seed
+            Seed = toldSeed
             Samples = List.ofArray samples
             PrefillSeconds = Math.Round(first.TotalSeconds, 4)
             DecodeSeconds = Math.Round(decode, 4)
@@ -253,8 +258,8 @@ let private speak
         }
     else
         let thenAt = if decoded > 0 then $", then {speed:F0} tokens/s" else ""
-
-        eprintfn "%s, the first after %.0f ms%s; seed %d" (Units.tokens tokens) first.TotalMilliseconds thenAt seed
+        let from = toldSeed |> Option.map (sprintf "; seed %d") |> Option.defaultValue ""
+        eprintfn "%s, the first after %.0f ms%s%s" (Units.tokens tokens) first.TotalMilliseconds thenAt from
 
     if cancellation.IsCancellationRequested then Interrupt.exitCode else 0
 

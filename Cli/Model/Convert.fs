@@ -36,6 +36,7 @@ let private apply options argument =
 let private checks (arguments: ConvertArgument list) options = [
     Limits.given "MODEL" options.Model
     Limits.namedPlace "--out" (arguments |> List.exists _.IsOut) options.Out
+    Limits.folderName "name a folder, or a file that ends in .gguf" "--out" options.Out
 ]
 
 let options (given: ParseResults<ConvertArgument>) : Result<ConvertOptions, LegatoException list> =

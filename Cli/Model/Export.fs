@@ -50,6 +50,7 @@ let private checks (arguments: ExportArgument list) options = [
     Limits.given "MODEL" options.Model
     Limits.namedPlace "--out" (arguments |> List.exists _.IsOut) options.Out
     notGguf options.Out
+    Limits.folderName "name a folder; its model.safetensors holds the weights" "--out" options.Out
     Limits.above 0.0 "--shard-size" (float options.ShardBytes)
 ]
 

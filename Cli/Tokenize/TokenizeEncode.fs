@@ -2,6 +2,7 @@
 module Legato.Cli.TokenizeEncode
 
 open System
+open System.IO
 open Argu
 open Legato.Runtime
 open Legato.Runtime.Text
@@ -61,11 +62,24 @@ let private apply options argument =
     | Forbid_Special -> { options with AllowSpecial = Some false }
     | Jsonl -> { options with JsonLines = true }
 
+// A text in the place of a file is a common slip, and "no such file" doesn't say where text comes from.
+let private requireThere path where =
+    if path = TextInput.dash || Path.Exists path then
+        None
+    else
+        $"there is no such file or folder as '{path}'"
+        |> Mistake.at
+            where
+            $"give a file with the text, or the text itself on the standard input: echo TEXT | {where} …"
+        |> Some
+
 let private checks arguments options = [
     Limits.given "--tokenizer" options.Tokenizer
     Limits.notBoth
         ("--allow-special", List.contains Allow_Special arguments)
         ("--forbid-special", List.contains Forbid_Special arguments)
+    for path in options.Inputs do
+        requireThere path
 ]
 
 let options (given: ParseResults<TokenizeEncodeArgument>) : Result<TokenizeEncodeOptions, LegatoException list> =
