@@ -43,7 +43,7 @@ let above (bound: float) flag (value: float) =
     unless
         (value > bound && value < infinity)
         $"{flag} must be a finite number greater than {bound}, not {value}"
-        $"write digits that make a number greater than {bound}"
+        $"give {flag} a number greater than {bound}, in digits"
 
 let private roundsTo isFit flag (value: float) =
     let rounded = float32 value

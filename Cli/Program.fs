@@ -133,6 +133,24 @@ type ModelVerbs = {
     Help: string list -> string -> string
 }
 
+/// What a script calls by those verbs.
+let private verbsOfScripts = [ "train"; "generate"; "plan" ]
+
+/// The mistake of a script's words that name none of its verbs: one of the program's, or a misspelt one.
+/// <param name="call">How the script is called.</param>
+let notOfScript call words : LegatoException option =
+    verbOf words
+    |> Option.filter (fun word -> not (List.contains word verbsOfScripts))
+    |> Option.map (fun word ->
+        let remedy =
+            if List.contains word (namesOf parser.Value) then
+                $"use legato {word}"
+            else
+                ErrorReport.calledBy call (ErrorReport.remedy "legato" verbsOfScripts word)
+
+        $"""a script is for {String.concat ", " verbsOfScripts}, and '{word}' is none of them"""
+        |> Mistake.at call remedy)
+
 let private dispatch verbs (given: ParseResults<LegatoArgument>) =
     match given.GetAllResults() with
     | Train flags :: _ -> runOn verbs.Train (Train.options flags)

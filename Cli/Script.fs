@@ -100,6 +100,8 @@ type Script private () =
             printfn "%s" (usage name call)
             exit (if words.IsEmpty then ErrorReport.userMistake else 0)
 
+        Program.notOfScript call words |> Option.iter (ErrorReport.print >> exit)
+
         ErrorReport.ofScript call
 
         let verbs: Program.ModelVerbs = {

@@ -65,7 +65,7 @@ let private mistakes =
         "two mistakes at once", [ "train"; "--lr"; "0"; "--beta1"; "1" ], [ "--lr"; "--beta1" ]
         "an infinite number",
         [ "train"; "--lr"; "1e400" ],
-        [ "--lr must be a finite number greater than 0"; "write digits" ]
+        [ "--lr must be a finite number greater than 0"; "in digits" ]
         "an epsilon that float32 takes for 0", [ "train"; "--eps"; "1e-300" ], [ "--eps is 1E-300"; "float32" ]
         "a decay that float32 takes for infinity",
         [ "train"; "--weight-decay"; "1e300" ],
@@ -220,7 +220,10 @@ let private mistakes =
         "no tokenizer", [ "tokenize"; "encode" ], [ "--tokenizer is not given" ]
         "a text for a file",
         [ "tokenize"; "encode"; "--tokenizer"; "t"; "hello world" ],
-        [ "no such file or folder as 'hello world'"; "the standard input: echo TEXT | legato tokenize encode" ]
+        [
+            "no such file or folder as 'hello world'"
+            "the standard input: echo TEXT | legato tokenize encode"
+        ]
         "a config that isn't there", [ "train"; "--config"; "nowhere.json" ], [ "nowhere.json" ]
         "a folder without records",
         [ "verify"; Path.Combine(Repository.root, "Models") ],

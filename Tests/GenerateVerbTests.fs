@@ -201,6 +201,11 @@ let private mistakes =
     [
         "a preset", [ "llama-tiny" ], [ "has no weights"; "legato train" ]
         "no such folder", [ "nowhere/model" ], [ "no such folder" ]
+        "a name of nothing", [ "nowhere" ], [ "no folder or file of that name"; "GGUF"; "run's" ]
+        "a text", [ Path.Combine(Repository.root, "README.md") ], [ "this is a file, and no model"; "ends in .gguf" ]
+        "a checkpoint's file",
+        [ Path.Combine(Repository.root, "global.json") ],
+        [ "a checkpoint is a folder"; "give the folder that it lies in" ]
     ]
     |> List.map (fun (name, words, parts) -> TestCaseData(words, parts).SetArgDisplayNames name)
 
@@ -214,6 +219,71 @@ let private refused words parts =
 
 [<TestCaseSource(nameof mistakes)>]
 let ``a model that can't speak is refused`` (words: string list) (parts: string list) = refused words parts
+
+[<Test>]
+let ``a folder of runs is told as one`` () = refused [ folder ] [ "holds runs"; $"give one of them: {run ()}" ]
+
+let rec private copy (from: string) (place: string) =
+    Directory.CreateDirectory place |> ignore
+
+    for file in Directory.GetFiles from do
+        File.Copy(file, Path.Combine(place, Path.GetFileName file))
+
+    for inner in Directory.GetDirectories from do
+        copy inner (Path.Combine(place, Path.GetFileName inner))
+
+[<TestCase("config.json", "generate")>]
+[<TestCase("model.safetensors", "generate")>]
+[<TestCase("model.safetensors", "inspect")>]
+[<TestCase("model.safetensors", "export")>]
+let ``of a run whose newest checkpoint is damaged the whole one before it is named`` (name: string) (verb: string) =
+    let home = Directory.CreateTempSubdirectory "legato-generate-"
+
+    try
+        let place = Path.Combine(home.FullName, "run")
+        copy (run ()) place
+        let checkpoint step = Path.Combine(place, "checkpoints", step)
+        copy (checkpoint "step-000003") (checkpoint "step-000004")
+        File.WriteAllText(Path.Combine(place, "latest"), "step-000004")
+        let file = Path.Combine(checkpoint "step-000004", name)
+        File.WriteAllBytes(file, File.ReadAllBytes(file)[..40])
+        let out = if verb = "export" then [ "--out"; Path.Combine(home.FullName, "out") ] else []
+        let outcome = Invocation.legato ([ verb; place ] @ out)
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain file)
+        let remedy = $"""give {checkpoint "step-000003"}, the checkpoint before, which is whole"""
+        Assert.That(outcome.Errors, Does.Contain remedy)
+    finally
+        home.Delete true
+
+[<Test>]
+let ``a run's folder names its tokenizer`` () =
+    let text = Path.Combine(folder, "text.txt")
+    let encoded path = Invocation.legato [ "tokenize"; "encode"; text; "--tokenizer"; path ]
+    let own = encoded (run ())
+    Assert.That(own.ExitCode, Is.Zero, own.Errors)
+    Assert.That(own.Output, Is.EqualTo (encoded (Path.Combine(run (), "checkpoints", "step-000003"))).Output)
+
+    let flags = [
+        "--steps"
+        "1"
+        "--batch"
+        "1"
+        "--seq"
+        "16"
+        "--eval-every"
+        "0"
+        "--quiet"
+        "--tokenizer"
+        run ()
+    ]
+
+    let trained =
+        Invocation.legato (
+            [ "train"; "llama-tiny"; "--data"; text; "--out"; Path.Combine(folder, "other", "run") ] @ flags
+        )
+
+    Assert.That(trained.ExitCode, Is.Zero, trained.Errors)
 
 [<Test>]
 let ``a text longer than the context is refused`` () =

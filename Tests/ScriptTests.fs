@@ -74,6 +74,15 @@ let ``a script's mistakes are reported like the program's`` () =
 let ``a script's mistakes name the script's commands`` (text: string) (told: string) =
     Assert.That(ErrorReport.calledBy "dotnet fsi m.fsx" text, Is.EqualTo told)
 
+[<TestCase("trian", "did you mean train? `dotnet fsi m.fsx -- --help` lists")>]
+[<TestCase("tokenize", "use legato tokenize")>]
+let ``a verb that a script doesn't have is told with those that it has`` (word: string) (remedy: string) =
+    let mistake = Program.notOfScript "dotnet fsi m.fsx" [ word; "--json" ] |> Option.get
+    Assert.That(mistake.What, Does.Contain("train, generate, plan").And.Contain $"'{word}'")
+    Assert.That(mistake.Where, Is.EqualTo "dotnet fsi m.fsx")
+    Assert.That(mistake.Remedy, Does.StartWith remedy)
+    Assert.That(Program.notOfScript "dotnet fsi m.fsx" [ "plan"; "--json" ], Is.EqualTo None)
+
 [<Test; Category "Heavy">]
 let ``a script tells the verbs that its model has`` () =
     let code, printed, _ = script []

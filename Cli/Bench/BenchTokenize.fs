@@ -30,7 +30,8 @@ let private megabyte = 1_000_000
 /// By the tokenizer of that path, or by one trained on the built-in corpus; on the text of a file, or on other text of the
 /// corpus.
 let measure (threads: int) (rounds: int) (path: string option) (file: string option) =
-    let tokenizer = path |> Option.map Tokenizer.Load |> Option.defaultWith trained
+    let tokenizer =
+        path |> Option.map (ModelSource.tokenizerOf >> Tokenizer.Load) |> Option.defaultWith trained
 
     let text =
         match file with

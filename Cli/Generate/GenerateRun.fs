@@ -281,8 +281,7 @@ let private inFolder folder (work: unit -> 'T) =
     with :? LegatoException as mistake when isNull mistake.Where ->
         raise (LegatoException(mistake.What, folder, mistake.Remedy, mistake))
 
-/// Lets a model speak, whatever declares it.
-let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
+let private speakOf (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
     use opening = DeviceChoice.opening options.Device options.Threads options.Pin
     let choice = choose options
     let folder = weightsOf choice
@@ -320,10 +319,14 @@ let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int
 
     inFolder folder (fun () -> speak options choice generator sizes.Batch ids prompt readsSource tokens)
 
+/// Lets a model speak, whatever declares it.
+let runWith (choose: GenerateOptions -> Choice) (options: GenerateOptions) : int =
+    tellingWhole options.Model (fun () -> speakOf choose options)
+
 /// Lets the model of a checkpoint's or a run's folder speak.
 let run (options: GenerateOptions) : int =
     let choice (options: GenerateOptions) =
-        let source = find options.Model
+        let source = findWeights options.Model
         LaterLayers.note source
         choose source
 

@@ -43,12 +43,13 @@ let options (given: ParseResults<ConvertArgument>) : Result<ConvertOptions, Lega
     Arguments.options where apply { Model = ""; Out = ""; Precision = None } checks given
 
 let run (options: ConvertOptions) =
-    let source = ModelSource.find options.Model
+    ModelSource.tellingWhole options.Model (fun () ->
+        let source = ModelSource.findWeights options.Model
 
-    if GgufFile.IsNamed options.Out then
-        Conversion.toGguf source options.Precision options.Out
-    else
-        Conversion.toFolder source options.Precision HubCheckpoint.ShardBytes options.Out
+        if GgufFile.IsNamed options.Out then
+            Conversion.toGguf source options.Precision options.Out
+        else
+            Conversion.toFolder source options.Precision HubCheckpoint.ShardBytes options.Out)
 
     printfn "%s" options.Out
     0

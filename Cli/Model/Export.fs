@@ -65,6 +65,10 @@ let private stored precision =
 
 let run (options: ExportOptions) =
     let precision = Option.map stored options.Precision
-    Conversion.toFolder (ModelSource.find options.Model) precision options.ShardBytes options.Out
+
+    ModelSource.tellingWhole options.Model (fun () ->
+        let source = ModelSource.findWeights options.Model
+        Conversion.toFolder source precision options.ShardBytes options.Out)
+
     printfn "%s" options.Out
     0

@@ -128,7 +128,7 @@ let private print (model: ModelDescription) family parts stored =
             kind.Type
             (Units.bytes kind.Bytes)
 
-let run (options: InspectOptions) =
+let private show (options: InspectOptions) =
     let source = find options.Model
     let model = (CompiledModel(definition source) :> IPlanSource).Model
     let family = Families.modelType source.Config
@@ -151,3 +151,5 @@ let run (options: InspectOptions) =
     // What the config counts and what lies there are both of use where they differ.
     source.Folder |> Option.iter (fun path -> HubCheckpoint.RequireFit(path, model))
     0
+
+let run (options: InspectOptions) = tellingWhole options.Model (fun () -> show options)

@@ -1,6 +1,7 @@
 /// What MODEL names: a preset, a checkpoint folder, a run's folder, which stands for its latest checkpoint, or a GGUF file.
 module Legato.Cli.ModelSource
 
+open System
 open System.IO
 open Legato.Dsl
 open Legato.Models
@@ -49,22 +50,85 @@ let guardedIn (folder: string option) (work: unit -> 'T) =
 
         raise (LegatoException(what, place, remedy, mistake))
 
+/// What a verb without presets takes.
+let private takesWeights =
+    "give a run's or a checkpoint's folder, or a GGUF file, whose name ends in .gguf"
+
+/// Extensions of the files that a checkpoint's folder has.
+let private filesOfCheckpoints = [ ".safetensors"; ".json" ]
+
+let private refuseFile (file: string) =
+    let what, remedy =
+        if List.contains (Path.GetExtension(file).ToLowerInvariant()) filesOfCheckpoints then
+            "this is a file, and a checkpoint is a folder", "give the folder that it lies in"
+        else
+            "this is a file, and no model", takesWeights
+
+    raise (LegatoException(what, file, remedy))
+
+/// Runs of a folder that a mistake names.
+let private mostNamed = 3
+
+/// A folder of runs is none itself.
+let private refuseRuns folder =
+    if not (File.Exists(Path.Combine(folder, CheckpointFolder.ConfigFile))) then
+        match Runs.newestFirst folder with
+        | [] -> ()
+        | runs ->
+            let named = runs |> List.truncate mostNamed |> String.concat ", "
+
+            let which =
+                if runs.Length > mostNamed then
+                    "give one of them, the newest are"
+                else
+                    "give one of them:"
+
+            raise (LegatoException("the folder holds runs, and is none itself", folder, $"{which} {named}"))
+
 /// The checkpoint that a folder stands for: its own, or the latest of the run in it.
 let checkpointOf folder =
     if File.Exists folder then
-        raise (
-            LegatoException("this is a file, and a checkpoint is a folder", folder, "give the folder that it lies in")
-        )
+        refuseFile folder
 
     if not (Directory.Exists folder) then
         raise (LegatoException("there is no such folder", folder, "check the path"))
 
-    if not (Directory.Exists(Path.Combine(folder, "checkpoints"))) then
+    if not (Runs.isRun folder) then
+        refuseRuns folder
         folder
     else
         match RunFolder.Open(folder).Latest with
         | null -> raise (LegatoException("the run has no checkpoint yet", folder, "let it train on, or start it anew"))
         | latest -> latest
+
+/// The path of the tokenizer that is named: a run's folder stands for its latest checkpoint.
+let tokenizerOf path = if Runs.isRun path && not (Tokenizer.IsIn path) then checkpointOf path else path
+
+/// Says of a mistake in the newest checkpoint of a run's folder which one before it is whole.
+let tellingWhole (model: string) (work: unit -> 'T) =
+    let wholeBeside (place: string) =
+        if isNull place || not (Runs.isRun model) then
+            None
+        else
+            let run = RunFolder.Open model
+
+            match run.Latest with
+            | null -> None
+            | latest when not (place.Contains latest) || run.IsLatestWhole -> None
+            | _ -> Option.ofObj (run.WholeBeforeLatest())
+
+    try
+        work ()
+    with :? LegatoException as mistake ->
+        match wholeBeside mistake.Where with
+        | None -> reraise ()
+        | Some whole ->
+            let own = mistake.Remedy |> Option.ofObj |> Option.map (fun remedy -> remedy + "; or ")
+
+            let remedy =
+                $"{Option.defaultValue String.Empty own}give {whole}, the checkpoint before, which is whole"
+
+            raise (LegatoException(mistake.What, mistake.Where, remedy, mistake))
 
 let private isPath (model: string) = Path.Exists model || Path.GetFileName model <> model
 
@@ -93,6 +157,15 @@ let find (model: string) : Source =
     else
         let preset = preset model
         { Name = preset.Name; Config = preset.Config; Folder = None }
+
+/// As `find`, for verbs that need weights, which no preset has.
+let findWeights (model: string) : Source =
+    let isPreset = Presets.all |> List.exists (fun preset -> preset.Name = model)
+
+    if GgufFile.IsNamed model || isPath model || isPreset then
+        find model
+    else
+        raise (LegatoException("there is no folder or file of that name", model, takesWeights))
 
 /// The model of a source's config, under the names that its weights have there.
 let private ofConfig read (source: Source) config =

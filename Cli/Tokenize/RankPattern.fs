@@ -1,6 +1,7 @@
 /// The flag `--pattern` of verbs that read tokenizers: a rank file of one's own doesn't say how its text is cut.
 module Legato.Cli.RankPattern
 
+open Legato.Cli
 open Legato.Runtime.Text
 
 /// How text is cut into words before bytes are merged.
@@ -24,6 +25,8 @@ let ofName pattern =
 
 /// The tokenizer of a path; with a pattern, that of a rank file.
 let load (pattern: Pattern option) path =
+    let path = ModelSource.tokenizerOf path
+
     match pattern with
     | Some pattern -> Tokenizer.LoadRanks(path, ofName pattern)
     | None -> Tokenizer.Load path

@@ -57,7 +57,7 @@ let private render (templates: ChatTemplates) source =
     TextInput.within source (fun () -> templates.Render(ChatRequest.FromJson chat.RootElement).Text)
 
 let run options =
-    let templates = ChatTemplates.Load options.Template
+    let templates = ChatTemplates.Load(ModelSource.tokenizerOf options.Template)
 
     if options.JsonLines then
         JsonLines.answer options.Inputs (fun lines output -> TokenizerLines.Chat(templates, lines, output))

@@ -21,15 +21,18 @@ let lasting (path: string) =
 
 let isRun folder = Directory.Exists(Path.Combine(folder, "checkpoints"))
 
-/// The run that was worked on last.
-let newest () : string option =
-    if not (Directory.Exists home) then
-        None
+/// The runs whose folders lie in this one, that which was worked on last before the others.
+let newestFirst folder : string list =
+    if not (Directory.Exists folder) then
+        []
     else
-        Directory.GetDirectories home
+        Directory.GetDirectories folder
         |> Array.filter isRun
-        |> Array.sortBy (fun folder -> Directory.GetLastWriteTimeUtc folder, folder)
-        |> Array.tryLast
+        |> Array.sortByDescending (fun folder -> Directory.GetLastWriteTimeUtc folder, folder)
+        |> List.ofArray
+
+/// The run that was worked on last.
+let newest () = List.tryHead (newestFirst home)
 
 /// Folders for a new run of that name, of which it takes the first that is free.
 let fresh (name: string) =

@@ -112,7 +112,7 @@ let tokenizer (options: TrainOptions) (checkpoint: string option) (text: unit ->
     | TokenizerSource.Characters -> characters options (text ())
     | TokenizerSource.Bytes -> learn TokenizerKind.Byte options (text ())
     | TokenizerSource.BytePairs -> learn TokenizerKind.BytePair options (text ())
-    | TokenizerSource.Saved path -> Tokenizer.Load path
+    | TokenizerSource.Saved path -> Tokenizer.Load(ModelSource.tokenizerOf path)
 
 /// The tokens that end a document beside those of a file's end; None: documents aren't told apart.
 let private ends (options: TrainOptions) (tokenizer: Tokenizer) : int[] option =
