@@ -2,6 +2,7 @@
 module Legato.Cli.ErrorReport
 
 open System
+open System.Diagnostics
 open System.Globalization
 open System.IO
 open System.Text.RegularExpressions
@@ -126,15 +127,44 @@ let ofCommandLine where (known: string seq) (numberOf: string -> Number option) 
     | [| _; flag; choices; word; _ |] when choices.Contains '|' -> notAmong where flag choices word
     | _ -> Mistake.at where (remedy where known "") what
 
+let private isDebugged () = not (String.IsNullOrEmpty(Environment.GetEnvironmentVariable "LEGATO_DEBUG"))
+
+let private isOurs (frame: StackFrame) =
+    match frame.GetMethod() |> Option.ofObj |> Option.bind (fun called -> Option.ofObj called.DeclaringType) with
+    | Some kind -> kind.Assembly.GetName().Name.StartsWith("legato", StringComparison.OrdinalIgnoreCase)
+    | None -> false
+
+/// Where the script threw, or called what did, unless that is Legato.
+let private placeInScript (error: exn) =
+    StackTrace(error, true).GetFrames()
+    |> Seq.takeWhile (isOurs >> not)
+    |> Seq.tryFind (fun frame -> not (isNull (frame.GetFileName())) && frame.GetFileName().EndsWith ".fsx")
+    |> Option.map (fun frame -> $"{frame.GetFileName()}, line {frame.GetFileLineNumber()}")
+
 let private printDefect (error: exn) =
     eprintfn "error: a defect of Legato: %s: %s" (error.GetType().Name) error.Message
 
-    if String.IsNullOrEmpty(Environment.GetEnvironmentVariable "LEGATO_DEBUG") then
-        eprintfn "  remedy: run again with LEGATO_DEBUG=1 and report what it prints"
-    else
+    if isDebugged () then
         eprintfn "%O" error
+    else
+        eprintfn "  remedy: run again with LEGATO_DEBUG=1 and report what it prints"
 
     defect
+
+/// What neither the user nor a file is to blame for is the script's mistake or ours.
+let private printOther (error: exn) =
+    match script |> Option.bind (fun _ -> placeInScript error) with
+    | Some place ->
+        $"the script's model threw: {error.Message}"
+        |> Mistake.at place "correct the script there; with LEGATO_DEBUG=1 it is told what called it"
+        |> print
+        |> ignore
+
+        if isDebugged () then
+            eprintfn "%O" error
+
+        userMistake
+    | None -> printDefect error
 
 /// The exit code for an error that left a verb.
 let rec ofException (error: exn) =
@@ -142,7 +172,7 @@ let rec ofException (error: exn) =
     | :? LegatoException as mistake -> print mistake
     | :? OperationCanceledException ->
         eprintfn "interrupted"
-        Interrupt.exitCode
+        Interrupt.exitCode ()
     | :? IOException
     | :? UnauthorizedAccessException ->
         let what, where = FileHindrance.Of error, FileHindrance.Place error
@@ -154,4 +184,4 @@ let rec ofException (error: exn) =
         | all when all |> List.forall (fun error -> error :? LegatoException) ->
             printAll (all |> List.map (fun error -> error :?> LegatoException))
         | _ -> printDefect several
-    | other -> printDefect other
+    | other -> printOther other

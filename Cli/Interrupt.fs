@@ -10,15 +10,18 @@ open System.Runtime.InteropServices
 open System.Threading
 open Legato.Runtime.Checkpoints
 
-/// 128 + SIGINT, as shells count it.
-let exitCode = 130
-
 let private source = new CancellationTokenSource()
 
 // Whether somebody hears the request to stop.
 let mutable private isHeard = false
 
 let private numbers = [ PosixSignal.SIGINT, 2; PosixSignal.SIGTERM, 15; PosixSignal.SIGHUP, 1 ]
+
+// The first signal that asked, by its number.
+let mutable private asked = 2
+
+/// 128 and the signal that asked for the end, as shells count it.
+let exitCode () = 128 + asked
 
 /// The signals that the program was started to ignore, as under nohup. The runtime tells of them nonetheless.
 let private ignored =
@@ -48,6 +51,10 @@ let private ask (signal: PosixSignalContext) =
     if isHeard && sinceAsked.Elapsed < oneWish then
         signal.Cancel <- true
         sinceAsked.Start()
+
+        if not source.IsCancellationRequested then
+            asked <- numbers |> List.find (fun (each, _) -> each = signal.Signal) |> snd
+
         source.Cancel()
     elif not (List.contains signal.Signal ignored.Value) then
         Unfinished.TakeBack()

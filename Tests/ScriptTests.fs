@@ -8,10 +8,10 @@ open System.Text.Json
 open NUnit.Framework
 open Legato.Cli
 
-/// What a script printed, and its exit code.
-let private script (words: string list) =
-    let path = Path.Combine(Repository.root, "Models", "shakespeare.fsx")
+let private shakespeare = Path.Combine(Repository.root, "Models", "shakespeare.fsx")
 
+/// What a script printed, and its exit code.
+let private scriptAt (path: string) (words: string list) =
     let info =
         ProcessStartInfo("dotnet", "fsi" :: path :: words, RedirectStandardOutput = true, RedirectStandardError = true)
 
@@ -20,6 +20,8 @@ let private script (words: string list) =
     let output = child.StandardOutput.ReadToEnd()
     child.WaitForExit()
     child.ExitCode, output, errors.Result
+
+let private script words = scriptAt shakespeare words
 
 let private succeed words =
     match script words with
@@ -104,19 +106,32 @@ let ``a script's model is planned from its declaration alone`` () =
     Assert.That(code, Is.EqualTo 2)
     Assert.That(errors, Does.Contain "--vocab N")
 
+[<TestCase("let c = {"); TestCase("let k, v ="); Category "Heavy">]
+let ``what a script throws is the script's mistake`` (before: string) =
+    TrainFixture.inFolder (fun folder ->
+        let sound = File.ReadAllText(shakespeare).Replace("../Cli", Path.Combine(Repository.root, "Cli"))
+        let indented = sound.Split '\n' |> Array.find _.Contains(before)
+        let throwing = indented[.. indented.IndexOf before - 1] + "if true then failwith \"boom\"\n"
+        let copy = TrainFixture.write folder "mine.fsx" (sound.Replace(indented, throwing + indented))
+        let line = 1 + (File.ReadAllLines copy |> Array.findIndex _.Contains("boom"))
+        let code, _, errors = scriptAt copy [ "plan"; "--train"; "--vocab"; "65" ]
+        Assert.That(code, Is.EqualTo 2, errors)
+        Assert.That(errors, Does.Contain("the script's model threw: boom").And.Contain $"mine.fsx, line {line}")
+        Assert.That(errors, Does.Contain("remedy: ").And.Not.Contain "defect"))
+
 /// A stop signal reaches a terminal's whole group, and F# Interactive passes it on to the script besides.
-[<TestCase("INT"); TestCase("TERM"); TestCase("HUP"); Category "Heavy">]
-let ``a script that is told to stop keeps a checkpoint`` (signal: string) =
+[<TestCase("INT", 130); TestCase("TERM", 143); TestCase("HUP", 129); Category "Heavy">]
+let ``a script that is told to stop keeps a checkpoint`` (signal: string) (exitCode: int) =
     if not (OperatingSystem.IsLinux()) then
         Assert.Ignore "setsid makes the script and F# Interactive a group of processes"
 
     TrainFixture.inFolder (fun folder ->
         let run = Path.Combine(folder, "run")
-        let path = Path.Combine(Repository.root, "Models", "shakespeare.fsx")
         let data = TrainFixture.write folder "text.txt" TrainFixture.text
         let words = [ "train"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ TrainFixture.small
 
-        let info = ProcessStartInfo("setsid", [ "dotnet"; "fsi"; path ] @ words, RedirectStandardError = true)
+        let info =
+            ProcessStartInfo("setsid", [ "dotnet"; "fsi"; shakespeare ] @ words, RedirectStandardError = true)
 
         use child = Process.Start info
         let metrics = Path.Combine(run, "metrics.jsonl")
@@ -131,5 +146,4 @@ let ``a script that is told to stop keeps a checkpoint`` (signal: string) =
         let errors = child.StandardError.ReadToEnd()
         child.WaitForExit()
         Assert.That(errors, Does.Contain("is kept").And.Contain $"train --resume {run}")
-        // `dotnet`, which is all that waits for F# Interactive, doesn't outlive the end of its terminal.
-        Assert.That(child.ExitCode, Is.EqualTo(if signal = "HUP" then 129 else 130), errors))
+        Assert.That(child.ExitCode, Is.EqualTo exitCode, errors))

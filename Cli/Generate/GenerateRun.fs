@@ -261,7 +261,7 @@ let private speak
         let from = toldSeed |> Option.map (sprintf "; seed %d") |> Option.defaultValue ""
         eprintfn "%s, the first after %.0f ms%s%s" (Units.tokens tokens) first.TotalMilliseconds thenAt from
 
-    if cancellation.IsCancellationRequested then Interrupt.exitCode else 0
+    if cancellation.IsCancellationRequested then Interrupt.exitCode () else 0
 
 let private weightsOf (choice: Choice) =
     choice.Folder

@@ -65,7 +65,7 @@ let private report (job: Job) (run: RunFolder) (outcome: TrainingOutcome) =
             outcome.Checkpoint
 
         eprintfn "  go on with: %s train --resume %s" job.Call run.Path
-        Interrupt.exitCode
+        Interrupt.exitCode ()
     else
         if not job.Options.Json then
             let heldOut =
