@@ -67,7 +67,7 @@ let private settings path (bytes: byte[]) =
     with :? JsonException as error ->
         let line = error.LineNumber.GetValueOrDefault() + 1L
 
-        Error [ Mistake.at $"{path}, line {line}" "correct the JSON there" "the config isn't valid JSON" ]
+        Error [ Mistake.at $"{path}, line {line}" "correct the JSON there" "the file isn't valid JSON" ]
 
 let private flagOf key = "--" + key
 

@@ -129,6 +129,76 @@ let ``a run without its settings doesn't go on with the defaults`` () =
         File.WriteAllText(settings, written)
         resume [ "--steps"; "3" ] |> succeed |> ignore)
 
+[<Test>]
+let ``a run whose settings are cut short goes on without them, as is told`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+        let settings = Path.Combine(run, "settings.json")
+        cut settings
+        let resume flags = Invocation.legato ([ "train" ] @ flags @ [ "--resume"; run; "--steps"; "2" ])
+        let refused = resume []
+        Assert.That(refused.ExitCode, Is.EqualTo 2)
+
+        Assert.That(
+            refused.Errors,
+            Does.Contain("the run's settings can't be read").And.Contain $"where: {settings}, line"
+        )
+
+        Assert.That(refused.Errors, Does.Contain "or remove the file and give MODEL, --data and the other flags")
+        File.Delete settings
+        resume ([ "llama-tiny"; "--data"; Path.Combine(folder, "text.txt") ] @ small) |> succeed |> ignore)
+
+[<Test>]
+let ``a run whose checkpoints are gone must be started anew`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run = Path.Combine(folder, "run")
+
+        let refuses () =
+            for refused in [ Invocation.legato [ "train"; "--resume"; run ]; train folder "run" [ "--steps"; "1" ] ] do
+                Assert.That(refused.ExitCode, Is.EqualTo 2)
+                Assert.That(refused.Errors, Does.Contain("checkpoints are gone").And.Contain "anew in another folder")
+
+        Directory.Delete(Path.Combine(run, "checkpoints", "step-000001"), true)
+        refuses ()
+        Directory.Delete(Path.Combine(run, "checkpoints"))
+        refuses ())
+
+/// The only checkpoint of a run of one step, without a file, and what resuming it says.
+let private withoutFile folder name =
+    train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+    let run = Path.Combine(folder, "run")
+    let checkpoint = Path.Combine(run, "checkpoints", "step-000001")
+    File.Delete(Path.Combine(checkpoint, name))
+    let resume () = Invocation.legato [ "train"; "--resume"; run; "--steps"; "2"; "--lr"; "0.5" ]
+    let refused = resume ()
+    Assert.That(refused.ExitCode, Is.EqualTo 2)
+    // Nothing is told of training that doesn't come to pass.
+    Assert.That(refused.Errors, Does.Not.Contain("parameters").And.Not.Contain "learning rate")
+    checkpoint, refused.Errors, resume
+
+[<Test>]
+let ``without the optimizer's file the weights begin a new run`` () =
+    inFolder (fun folder ->
+        let checkpoint, told, _ = withoutFile folder "optimizer.safetensors"
+        Assert.That(told, Does.Contain $"its weights can begin a new run: legato train {checkpoint}")
+        let data, out = Path.Combine(folder, "text.txt"), Path.Combine(folder, "next")
+
+        Invocation.legato ([ "train"; checkpoint; "--data"; data; "--out"; out; "--steps"; "1" ] @ small)
+        |> succeed
+        |> ignore)
+
+[<Test>]
+let ``a config that is gone is had from a new run of one step`` () =
+    inFolder (fun folder ->
+        let checkpoint, told, resume = withoutFile folder "config.json"
+        Assert.That(told, Does.Contain "a run of one step, begun anew")
+        train folder "anew" [ "--steps"; "1" ] |> succeed |> ignore
+        let config = Path.Combine(folder, "anew", "checkpoints", "step-000001", "config.json")
+        File.Copy(config, Path.Combine(checkpoint, "config.json"))
+        resume () |> succeed |> ignore)
+
 let private stateOf checkpoint = Path.Combine(checkpoint, "training_state.json")
 
 /// As a Legato wrote it that recorded no checksums.

@@ -282,22 +282,31 @@ let private changed (folder: string) before arguments argument =
     | Out out -> if Path.GetFullPath out = Path.GetFullPath folder then None else Some "--out"
     | _ -> None
 
+let private readsFiles settings = File.Exists(Runs.tokensFile (Path.GetDirectoryName(settings: string)))
+
+/// What stands in for a run's settings.
+let private begunWith settings =
+    let flags =
+        if readsFiles settings then
+            "MODEL, --data and the other flags"
+        else
+            "MODEL and the flags"
+
+    $"give {flags} that it was begun with beside --resume"
+
+let private unreadable settings (mistake: LegatoException) =
+    $"the run's settings can't be read: {mistake.What}"
+    |> Mistake.at mistake.Where $"{mistake.Remedy}; or remove the file and {begunWith settings}"
+
 // The defaults must not stand for what a run was begun with.
 let private withoutSettings settings (now: Arguments.Gathered<TrainArgument>) =
     let arguments = now.Arguments
-    let readsFiles = File.Exists(Runs.tokensFile (Path.GetDirectoryName(settings: string)))
 
-    if arguments |> List.exists _.IsData || not readsFiles && arguments |> List.exists _.IsModel then
+    if arguments |> List.exists _.IsData || not (readsFiles settings) && arguments |> List.exists _.IsModel then
         Ok now
     else
-        let flags =
-            if readsFiles then
-                "MODEL, --data and the other flags"
-            else
-                "MODEL and the flags"
-
         let remedy =
-            $"give {flags} that it was begun with beside --resume, or write them there, as in "
+            $"{begunWith settings}, or write them there, as in "
             + """{ "model": "llama-tiny", "data": ["text.txt"] }"""
 
         Error [ Mistake.at settings remedy "the run's settings are missing: nothing says what it was begun with" ]
@@ -319,6 +328,7 @@ let private withSettings (parser: ArgumentParser<TrainArgument>) (now: Arguments
         ]
 
         ConfigFile.load parser settings
+        |> Result.mapError (List.map (unreadable settings))
         |> Result.bind (fun before ->
             match before |> List.collect _.Arguments |> refused with
             | [] -> Ok(Arguments.over parser before now)

@@ -48,8 +48,17 @@ let private isDamageOf (run: RunFolder) (place: string) =
         place.StartsWith(folder + string Path.DirectorySeparatorChar)
         || place = folder && not run.IsLatestWhole
 
-/// Says of a mistake in the newest checkpoint's files how the run goes on from the one before.
-let tellingWhole place (work: unit -> 'T) =
+// A script's model begins with no other weights than its own.
+let private withoutFile (options: TrainOptions) (latest: string) (file: string) =
+    match Path.GetFileName file with
+    | "optimizer.safetensors" when options.Model <> "" ->
+        $"; its weights can begin a new run: legato train {latest}, with --data and the other flags, without --resume"
+    | "config.json" ->
+        "; a run of one step, begun anew with the same MODEL, --set, --tokenizer and --data, writes the same file, to be copied there"
+    | _ -> ""
+
+/// Says of a mistake in the newest checkpoint's files how the run goes on from the one before, or what else still works.
+let tellingWhole options place (work: unit -> 'T) =
     match place with
     | New _ -> work ()
     | Resumed run ->
@@ -58,7 +67,7 @@ let tellingWhole place (work: unit -> 'T) =
         with :? LegatoException as mistake when isDamageOf run mistake.Where ->
             let otherwise =
                 match run.WholeBeforeLatest() with
-                | null -> "the run has no whole checkpoint before it"
+                | null -> "the run has no whole checkpoint before it" + withoutFile options run.Latest mistake.Where
                 | whole -> $"or write {Path.GetFileName whole}, which is whole, into {run.LatestFile} and resume again"
 
             let remedy = mistake.Remedy |> Option.ofObj |> Option.toList |> fun own -> own @ [ otherwise ]

@@ -110,7 +110,67 @@ let private stepsTaken (job: Job) =
     | New _ -> 0L
     | Resumed run -> TrainingState.Read(run.Latest).Step
 
-let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenData) =
+// A checkpoint's vectors belong to the ids of its own tokenizer.
+let private noteOtherTokenizer say (job: Job) =
+    match job.Place, job.Start with
+    | New _, Some folder ->
+        // One that can't be read can't be compared either, and isn't what is trained with.
+        let own =
+            try
+                TrainData.own folder
+            with :? LegatoException ->
+                None
+
+        match own with
+        | Some own when own.Hash <> job.Tokenizer.Hash ->
+            say
+            <| sprintf
+                "note: this is another tokenizer than the checkpoint's own in %s: what its token vectors have learned is of no use; leave --tokenizer out to keep it"
+                folder
+        | _ -> ()
+    | _ -> ()
+
+// The rate may change on the way, unlike what the optimizer's state depends on.
+let private noteOtherRate say (job: Job) =
+    match job.Place, job.Start with
+    | Resumed _, Some folder ->
+        let before = TrainingState.Read(folder).Options.Rate
+
+        if before <> job.Training.Rate then
+            say
+            <| sprintf
+                "note: the learning rate goes on otherwise than the run began: then %s; now %s"
+                before.Description
+                job.Training.Rate.Description
+    | _ -> ()
+
+// Of a run that goes on it is told once nothing stands against that: its files are sound, and it is the same model.
+let private announce (say: string -> unit) (need: MemoryNeed.Need) (job: Job) =
+    noteOtherTokenizer say job
+    noteOtherRate say job
+
+    if not (job.Options.Quiet || job.Options.Json) then
+        let model = job.Plans.Model
+        let parameters = model.Parameters |> Seq.sumBy _.Elements
+
+        say
+        <| sprintf
+            "%s: %s parameters, %s in the vocabulary, %s of memory"
+            model.Name
+            (parameters.ToString "#,0")
+            (Units.tokens model.Vocabulary)
+            (Units.bytes need.Bytes)
+
+        if job.Options.Dropout = 0.0 then
+            for key, share in ConfigDropout.asked model.Config do
+                say
+                <| sprintf
+                    "note: %s is %g in the model's config; training goes without, unless --dropout %g"
+                    key
+                    share
+                    share
+
+let private train (job: Job) (run: RunFolder) (device: IDevice) need (tokens: TokenData) =
     let options = job.Options
 
     let struct (kept, heldOut) =
@@ -118,6 +178,9 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
 
     if options.EvaluateEvery > 0 && heldOut.Length = 0L && not options.Quiet then
         eprintfn "note: the text is too short to hold a part of it back; there are no evaluations"
+
+    if job.Place.IsNew then
+        announce (eprintfn "%s") need job
 
     let cancellation = Interrupt.token ()
     let trainer: Trainer option ref = ref None
@@ -131,14 +194,16 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
         |> Option.map (fun prompt ->
             fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
 
-    let work observer tellPlace =
+    let work observer say tellPlace =
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
         trainer.Value <- Some made
         start job made
 
         // What it goes on with from here: had it been refused, the settings that it began with would still hold.
         match job.Place with
-        | Resumed _ -> TrainSettings.write run.Path options
+        | Resumed _ ->
+            announce say need job
+            TrainSettings.write run.Path options
         | New _ -> ()
 
         tellPlace ()
@@ -147,10 +212,13 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
     try
         let outcome =
             if options.Json then
-                work (TrainProgress.forPrograms ()) ignore
+                work (TrainProgress.forPrograms ()) (eprintfn "%s") ignore
             else
                 Progress.displaying options.Quiet "training" (stepsTaken job) job.Training.Steps (fun display ->
-                    work (TrainProgress.forPeople display sample) (fun () -> display.Note $"the run is in {run.Path}"))
+                    let say = if options.Quiet then eprintfn "%s" else display.Note
+
+                    work (TrainProgress.forPeople display sample) say (fun () ->
+                        display.Note $"the run is in {run.Path}"))
 
         let exitCode = report job run outcome
 
@@ -163,61 +231,6 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) (tokens: TokenDa
             speaker.Value.Dispose()
 
         trainer.Value |> Option.iter _.Dispose()
-
-// A checkpoint's vectors belong to the ids of its own tokenizer.
-let private noteOtherTokenizer (job: Job) =
-    match job.Place, job.Start with
-    | New _, Some folder ->
-        // One that can't be read can't be compared either, and isn't what is trained with.
-        let own =
-            try
-                TrainData.own folder
-            with :? LegatoException ->
-                None
-
-        match own with
-        | Some own when own.Hash <> job.Tokenizer.Hash ->
-            eprintfn
-                "note: this is another tokenizer than the checkpoint's own in %s: what its token vectors have learned is of no use; leave --tokenizer out to keep it"
-                folder
-        | _ -> ()
-    | _ -> ()
-
-// The rate may change on the way, unlike what the optimizer's state depends on.
-let private noteOtherRate (job: Job) =
-    match job.Place, job.Start with
-    | Resumed _, Some folder ->
-        let before = TrainingState.Read(folder).Options.Rate
-
-        if before <> job.Training.Rate then
-            eprintfn
-                "note: the learning rate goes on otherwise than the run began: then %s; now %s"
-                before.Description
-                job.Training.Rate.Description
-    | _ -> ()
-
-let private announce (need: MemoryNeed.Need) (job: Job) =
-    noteOtherTokenizer job
-    noteOtherRate job
-
-    if not (job.Options.Quiet || job.Options.Json) then
-        let model = job.Plans.Model
-        let parameters = model.Parameters |> Seq.sumBy _.Elements
-
-        eprintfn
-            "%s: %s parameters, %s in the vocabulary, %s of memory"
-            model.Name
-            (parameters.ToString "#,0")
-            (Units.tokens model.Vocabulary)
-            (Units.bytes need.Bytes)
-
-        if job.Options.Dropout = 0.0 then
-            for key, share in ConfigDropout.asked model.Config do
-                eprintfn
-                    "note: %s is %g in the model's config; training goes without, unless --dropout %g"
-                    key
-                    share
-                    share
 
 /// Refused before the first step, not at the first evaluation.
 let private requirePrompt (tokenizer: Tokenizer) (model: ModelDescription) (options: TrainOptions) =
@@ -278,8 +291,7 @@ let private trainAt call (options: TrainOptions) (opening: DeviceChoice.Opening)
         let device = opening.Device
         let need = requireMemory device plans objective options rows sequence
         Timeline.Mark "memory checked"
-        announce need job
-        train job run device tokens.Made)
+        train job run device need tokens.Made)
 
 /// Trains the model, whatever declares it.
 /// <param name="call">How the program was called, to say how the run goes on.</param>
@@ -288,7 +300,7 @@ let runWith (call: string) (choose: TrainOptions -> Choice) (options: TrainOptio
     let choice = choose options
     use ahead = TrainAhead.start opening choice options
     let place = place options (Path.GetFileName choice.Name)
-    tellingWhole place (fun () -> trainAt call options opening choice ahead.PlansOf place)
+    tellingWhole options place (fun () -> trainAt call options opening choice ahead.PlansOf place)
 
 /// Trains a preset or a checkpoint folder's model.
 let run (options: TrainOptions) : int =

@@ -101,6 +101,7 @@ public sealed class RunFolder
 
     private void RequireNew(IReadOnlyList<string> others)
     {
+        RequireCheckpointsKept();
         bool isRun = Directory.Exists(CheckpointsFolder);
         if (isRun && HasBegun)
             throw Latest is not null
@@ -116,13 +117,21 @@ public sealed class RunFolder
     }
 
     /// <summary>Opens the folder of a run that has been started.</summary>
-    /// <exception cref="LegatoException">There is no run in it.</exception>
+    /// <exception cref="LegatoException">There is no run in it, or its checkpoints are gone.</exception>
     public static RunFolder Open(string path)
     {
         var run = new RunFolder(path);
+        run.RequireCheckpointsKept();
         return Directory.Exists(run.CheckpointsFolder)
             ? run
             : throw new LegatoException("there is no training run in this folder", path, "give the folder that `legato train` wrote to");
+    }
+
+    // Of a checkpoint that was written the file with its name tells; others' folders may have a file of that name too, but no metrics.
+    private void RequireCheckpointsKept()
+    {
+        if (File.Exists(LatestFile) && File.Exists(MetricsFile) && (!Directory.Exists(CheckpointsFolder) || Steps().Length == 0))
+            throw new LegatoException("the run's checkpoints are gone, and nothing to go on from is left", Path, "start it anew in another folder, or remove this one");
     }
 
     /// <summary>Keeps the run to this process until it is disposed.</summary>
