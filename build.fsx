@@ -82,6 +82,7 @@ let canPrecompile () =
 /// Builds everything, and gives the properties that it was built with.
 let buildWith () =
     restore ()
+    printfn "building…"
     let properties = if canPrecompile () then [ "-p:Precompile=true" ] else []
     dotnet ([ "build"; solution; "-c"; "Release"; "-v"; "quiet"; "-nologo" ] @ properties)
     properties
