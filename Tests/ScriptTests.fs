@@ -131,7 +131,11 @@ let ``a script that is told to stop keeps a checkpoint`` (signal: string) (exitC
         let words = [ "train"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ TrainFixture.small
 
         let info =
-            ProcessStartInfo("setsid", [ "dotnet"; "fsi"; shakespeare ] @ words, RedirectStandardError = true)
+            ProcessStartInfo(
+                "setsid",
+                TrainFixture.heeding ([ "dotnet"; "fsi"; shakespeare ] @ words),
+                RedirectStandardError = true
+            )
 
         use child = Process.Start info
         let metrics = Path.Combine(run, "metrics.jsonl")

@@ -1,6 +1,7 @@
 /// Runs of `legato train` on a short text, for the length of a test.
 module Legato.Tests.TrainFixture
 
+open System
 open System.IO
 open NUnit.Framework
 
@@ -21,6 +22,13 @@ let write folder name (content: string) =
     path
 
 let small = [ "--batch"; "2"; "--seq"; "16"; "--eval-every"; "0"; "--seed"; "3"; "--warmup"; "1"; "--quiet" ]
+
+/// A command as one that heeds signals which the tests themselves were started to ignore, as under nohup.
+let heeding (command: string list) =
+    if OperatingSystem.IsLinux() then
+        "env" :: "--default-signal" :: command
+    else
+        command
 
 /// Trains `llama-tiny` on a short text into the folder, with flags beside the usual ones.
 let train folder name flags =

@@ -173,10 +173,12 @@ let ``Ctrl-C or a terminal that closes keeps a checkpoint and says how to go on`
     inFolder (fun folder ->
         let data, run = write folder "text.txt" text, Path.Combine(folder, "run")
 
-        let words =
-            [ program; "train"; "llama-tiny"; "--data"; data; "--out"; run; "--steps"; "1000000" ] @ small
+        let command =
+            [ "dotnet"; program; "train"; "llama-tiny"; "--data"; data; "--out"; run; "--steps"; "1000000" ]
+            @ small
+            |> heeding
 
-        use child = Process.Start(ProcessStartInfo("dotnet", words, RedirectStandardError = true))
+        use child = Process.Start(ProcessStartInfo(command.Head, command.Tail, RedirectStandardError = true))
         waitFor (Path.Combine(run, "metrics.jsonl")) 3 60
         // Twice at once: a group of processes is told, and a parent among them passes it on.
         use kill =
