@@ -210,7 +210,7 @@ let ``a plan that a card has no memory for says so`` () =
 
 [<TestCase("--gpu GTX", "no GPU is known");
   TestCase("--gpu H100 --device cuda", "contradict");
-  TestCase("--device interpreter", "cpu|cuda")>]
+  TestCase("--device interpreter", "cpu, cuda")>]
 let ``a card must be known`` (flags: string) (what: string) =
     let outcome = Invocation.legato (tinyPlan @ List.ofArray (flags.Split ' '))
     Assert.That(outcome.ExitCode, Is.EqualTo 2)

@@ -65,7 +65,8 @@ let ``a script's mistakes are reported like the program's`` () =
     Assert.That(errors, Does.Contain("MODEL is of no use here").And.Contain "remedy: ")
     let code, _, errors = script [ "train"; "--steps"; "0" ]
     Assert.That(code, Is.EqualTo 2)
-    Assert.That(errors, Does.Contain("shakespeare.fsx train").And.Not.Contain "legato")
+    Assert.That(errors, Does.Contain("shakespeare.fsx train"))
+    Assert.That(errors.Replace(Repository.root, ""), Does.Not.Contain "legato")
 
 [<TestCase("legato train", "dotnet fsi m.fsx train")>]
 [<TestCase("`legato train --help` lists", "`dotnet fsi m.fsx -- train --help` lists")>]
