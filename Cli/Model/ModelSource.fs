@@ -107,15 +107,11 @@ let tokenizerOf path = if Runs.isRun path && not (Tokenizer.IsIn path) then chec
 /// Says of a mistake in the newest checkpoint of a run's folder which one before it is whole.
 let tellingWhole (model: string) (work: unit -> 'T) =
     let wholeBeside (place: string) =
-        if isNull place || not (Runs.isRun model) then
-            None
-        else
-            let run = RunFolder.Open model
+        let run = if Runs.isRun model then Some(RunFolder.Open model) else None
 
-            match run.Latest with
-            | null -> None
-            | latest when not (place.Contains latest) || run.IsLatestWhole -> None
-            | _ -> Option.ofObj (run.WholeBeforeLatest())
+        run
+        |> Option.filter (fun run -> run.IsInLatest place && not run.IsLatestWhole)
+        |> Option.bind (fun run -> Option.ofObj (run.WholeBeforeLatest()))
 
     try
         work ()

@@ -39,14 +39,8 @@ let checkpoint place (choice: Choice) =
 
 // Of a checkpoint that lacks a file the folder is told, as it is of one that is whole and another run's.
 let private isDamageOf (run: RunFolder) (place: string) =
-    match run.Latest, place with
-    | null, _
-    | _, (null | "") -> false
-    | latest, place ->
-        let folder, place = Path.GetFullPath latest, Path.GetFullPath place
-
-        place.StartsWith(folder + string Path.DirectorySeparatorChar)
-        || place = folder && not run.IsLatestWhole
+    run.IsInLatest place
+    && (Path.GetFullPath place <> Path.GetFullPath run.Latest || not run.IsLatestWhole)
 
 // A script's model begins with no other weights than its own.
 let private withoutFile (options: TrainOptions) (latest: string) (file: string) =

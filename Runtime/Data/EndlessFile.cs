@@ -27,7 +27,7 @@ public static class EndlessFile
     public static byte[]? ReadWithin(string path, int most)
     {
         using FileStream file = Open(path);
-        using var content = new MemoryStream();
+        using var content = new MemoryStream(file.CanSeek ? (int)Math.Min(file.Length, most) : 0);
         byte[] piece = new byte[1 << 16];
         while (file.Read(piece) is > 0 and int count)
         {

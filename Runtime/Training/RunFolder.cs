@@ -213,6 +213,15 @@ public sealed class RunFolder
             ? Steps().Select(Checkpoint).TakeWhile(folder => folder != latest).LastOrDefault(TrainingCheckpoint.IsWhole)
             : null;
 
+    /// <summary>Whether a mistake's place is the folder of <see cref="Latest"/>, or lies in it.</summary>
+    public bool IsInLatest(string? place)
+    {
+        if (Latest is not { } latest || string.IsNullOrEmpty(place))
+            return false;
+        string folder = System.IO.Path.GetFullPath(latest), full = System.IO.Path.GetFullPath(place);
+        return full == folder || full.StartsWith(folder + System.IO.Path.DirectorySeparatorChar, StringComparison.Ordinal);
+    }
+
     /// <summary>Whether <see cref="Latest"/> is a checkpoint that can be gone on from.</summary>
     public bool IsLatestWhole => Latest is { } latest && TrainingCheckpoint.IsWhole(latest);
 
