@@ -31,8 +31,8 @@ expect 0 "with nothing wrong" -- $norm
 expect 2 "no GPU is visible" "error:" "CUDA_VISIBLE_DEVICES" "--device cpu" -- env CUDA_VISIBLE_DEVICES= $norm
 expect 2 "a GPU of an index that doesn't exist" "error:" "CUDA_VISIBLE_DEVICES" -- env CUDA_VISIBLE_DEVICES=99 $norm
 expect 0 "no GPU is visible and none was asked for" -- env CUDA_VISIBLE_DEVICES= $legato bench norm --tokens 64 --size 1024 --rounds 1
-expect 2 "a plan that doesn't fit" "are free; the largest:" "would fit" -- $train --batch 16384
 
+# Before anything else than the norm has kept kernels: what it doesn't need it wouldn't mend.
 i=0
 for file in "$LEGATO_CACHE"/cuda/*; do
     size=$(stat -c %s "$file")
@@ -45,8 +45,9 @@ for file in "$LEGATO_CACHE"/cuda/*; do
 done > "$work/damaged"
 [ -s "$work/damaged" ] || { echo "FAILED  nothing was kept in $LEGATO_CACHE"; failed=1; }
 expect 0 "a damaged cache" -- $norm
-sha256sum -c "$work/damaged" 2> /dev/null | grep ': OK' && { echo "FAILED  a damaged file was kept"; failed=1; }
+sha256sum -c "$work/damaged" 2> /dev/null | grep -m 3 ': OK' && { echo "FAILED  a damaged file was kept"; failed=1; }
 expect 0 "a cache folder that can't be written" -- env LEGATO_CACHE=/proc/none $norm
+expect 2 "a plan that doesn't fit" "are free; the largest:" "would fit" -- $train --batch 16384
 
 # Another process takes all but 1 GiB.
 python3 - "$work/held" <<'P' &

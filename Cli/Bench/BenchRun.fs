@@ -149,22 +149,22 @@ let private measure options =
         |> plain [ "tokenizer", name; "text", options.Text |> Option.defaultValue "of the built-in corpus" ]
     | Suite.Vocabulary -> measureVocabulary options
 
-/// What is too large names no place itself: it is the suite's, and its flags say how large.
+/// The flags that say how large a suite's subject is.
+let private flagsOfSize suite = [
+    for flag, by, _ in sizing do
+        if List.contains suite by then
+            flag
+]
+
+/// A mistake that names no place is the suite's; what is too large is made smaller by its flags.
 let private measured options =
     try
         measure options
     with :? LegatoException as error when isNull error.Where ->
-        let flags = [
-            for flag, by, _ in sizing do
-                if List.contains options.Suite by then
-                    flag
-        ]
-
         let remedy =
-            if flags.IsEmpty then
-                error.Remedy
-            else
-                "choose a smaller " + String.concat " or " flags
+            match error, flagsOfSize options.Suite with
+            | :? TooLargeException, (_ :: _ as flags) -> "choose a smaller " + String.concat " or " flags
+            | _ -> error.Remedy
 
         raise (LegatoException(error.What, $"{where} {nameOf options.Suite}", remedy, error))
 

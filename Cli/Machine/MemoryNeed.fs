@@ -96,7 +96,7 @@ let private largest available (smaller: Smaller) =
     largestThat (fun n -> (smaller.Need n).Bytes <= available) smaller.Most
 
 /// Refuses what doesn't fit. `smaller` are switches to use instead, the least loss first.
-/// <exception cref="LegatoException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>
+/// <exception cref="TooLargeException">It doesn't fit; the largest buffers are named, and the first switch that helps.</exception>
 let require where (available: int64) (smaller: Smaller seq) (need: Need) =
     if need.Bytes > available then
         let buffers =
@@ -108,7 +108,7 @@ let require where (available: int64) (smaller: Smaller seq) (need: Need) =
             | None -> "choose a smaller model, or a machine with more memory"
 
         raise (
-            LegatoException(
+            TooLargeException(
                 $"this takes {Units.bytes need.Bytes} of memory, and {Units.bytes available} are free; the largest: {buffers}",
                 where,
                 remedy

@@ -44,7 +44,7 @@ module Compile =
 
         if rows > bigint Int32.MaxValue then
             raise (
-                LegatoException(
+                TooLargeException(
                     $"one matrix product would have {rows} rows, {request.Batch} times {sequence}; it takes up to {Int32.MaxValue}",
                     name,
                     "choose a smaller batch or sequence"

@@ -25,10 +25,10 @@ internal sealed class CpuExtent
     }
 
     /// <summary>The value as a size of a matrix or an attention.</summary>
-    /// <exception cref="LegatoException">It is beyond what one product takes.</exception>
+    /// <exception cref="TooLargeException">It is beyond what one product takes.</exception>
     public int Size(ReadOnlySpan<long> dimensions) => Evaluate(dimensions) is var size && size <= int.MaxValue
         ? (int)size
-        : throw new LegatoException($"one matrix product would have {size} rows or columns; it takes up to {int.MaxValue}", remedy: "choose a smaller batch or sequence");
+        : throw new TooLargeException($"one matrix product would have {size} rows or columns; it takes up to {int.MaxValue}", remedy: "choose a smaller batch or sequence");
 
     private static int Find(Plan plan, string name)
     {

@@ -41,11 +41,11 @@ internal static class LaunchLimits
 {
     private const long MostBlocks = int.MaxValue, MostRows = 65535, MostThreads = 1024;
 
-    /// <exception cref="LegatoException">The launch would fail: it is larger than any GPU takes.</exception>
+    /// <exception cref="TooLargeException">The launch would fail: it is larger than any GPU takes.</exception>
     public static void Require(string name, long x, long y, long z, int threads)
     {
         if (x is < 1 or > MostBlocks || y is < 1 or > MostRows || z is < 1 or > MostRows || threads is < 1 or > (int)MostThreads)
-            throw new LegatoException($"no GPU takes {x} × {y} × {z} blocks of {threads} threads", name, "choose a smaller batch, or --device cpu");
+            throw new TooLargeException($"no GPU takes {x} × {y} × {z} blocks of {threads} threads", name, "choose a smaller batch, or --device cpu");
     }
 }
 

@@ -40,15 +40,15 @@ public sealed class Extent : IEquatable<Extent>
     public IEnumerable<(long Coefficient, IReadOnlyList<string> Factors)> Terms =>
         terms.Select(t => (t.Coefficient, (IReadOnlyList<string>)t.Monomial.Split('*', StringSplitOptions.RemoveEmptyEntries)));
 
-    /// <exception cref="LegatoException">A coefficient is beyond 64 bits.</exception>
+    /// <exception cref="TooLargeException">A coefficient is beyond 64 bits.</exception>
     public static Extent operator +(Extent a, Extent b) => Counted(() => Merge(a.terms.Concat(b.terms)));
 
-    /// <exception cref="LegatoException">A coefficient is beyond 64 bits.</exception>
+    /// <exception cref="TooLargeException">A coefficient is beyond 64 bits.</exception>
     public static Extent operator *(Extent a, Extent b) => Counted(() =>
         Merge(from x in a.terms from y in b.terms select (Join(x.Monomial, y.Monomial), checked(x.Coefficient * y.Coefficient))));
 
     /// <summary>The value with every dynamic dimension bound by <paramref name="dimension"/>.</summary>
-    /// <exception cref="LegatoException">It is beyond 64 bits.</exception>
+    /// <exception cref="TooLargeException">It is beyond 64 bits.</exception>
     public long Evaluate(Func<string, long> dimension) => Counted(() => Sum(dimension));
 
     private long Sum(Func<string, long> dimension)
@@ -149,7 +149,7 @@ public sealed class Extent : IEquatable<Extent>
         }
         catch (OverflowException e)
         {
-            throw new LegatoException("a size is beyond what 64 bits count", remedy: "choose smaller sizes", inner: e);
+            throw new TooLargeException("a size is beyond what 64 bits count", remedy: "choose smaller sizes", inner: e);
         }
     }
 
