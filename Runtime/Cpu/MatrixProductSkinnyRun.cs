@@ -40,6 +40,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
                 while (TryTake(worker, member, out ColumnWork work))
                     lead = Compute(worker, work, sums, new WeightOrder(whole, own, first, lead));
             }
+        weights?.LeaveLead(first, lead);
     }
 
     /// <summary>Does some of what others have left, or have in hand; false where there is nothing that could be begun.</summary>

@@ -4,8 +4,9 @@ using System.Runtime.Intrinsics;
 namespace Legato.Runtime.Cpu;
 
 /// <summary>
-/// The weights that one worker reads in a run of a program, in order. While the worker waits for others it reads ahead what comes
-/// next, so that it lies in the L2 cache: with loads, as the processor drops software prefetches when many are under way.
+/// The weights that one worker reads in a run of a program, in order, and how far beyond the last product's they are in its L2 cache:
+/// what that product has fetched, and what the worker has read ahead since, while it waited for others: with loads, as the processor
+/// drops software prefetches when many are under way.
 /// </summary>
 internal sealed unsafe class OwnWeights : IIdleWork
 {
@@ -31,12 +32,29 @@ internal sealed unsafe class OwnWeights : IIdleWork
 
     public void Add(WeightPiece piece) => pieces.Add(piece);
 
-    /// <summary>How many bytes from the start of a piece on have been read ahead; they are read now.</summary>
+    /// <summary>How many bytes from the start of a piece on are in the cache; they are read now.</summary>
     public nint TakeLead(int piece)
     {
         nint lead = piece == next ? ahead : 0;
         next = -1;
         return lead;
+    }
+
+    /// <summary>
+    /// Says that so many bytes from the start of a piece on are in the cache: reading ahead goes on behind them. Behind the last piece
+    /// is the first, of the next run.
+    /// </summary>
+    public void LeaveLead(int piece, nint lead)
+    {
+        if (pieces.Count == 0)
+            return;
+        next = at = piece % pieces.Count;
+        offset = ahead = lead;
+        for (int passed = 0; passed < pieces.Count && offset >= pieces[at].Bytes; passed++)
+        {
+            offset -= pieces[at].Bytes;
+            at = (at + 1) % pieces.Count;
+        }
     }
 
     /// <summary>Reads ahead from that piece on, going on where it has begun to.</summary>

@@ -55,6 +55,30 @@ public unsafe class OwnWeightsTests
         Assert.That((long)weights.TakeLead(1), Is.Zero);
     }
 
+    [TestCase(0, 5000)]
+    [TestCase(0, Piece + 100)]
+    [TestCase(1, 5000)]
+    public void ReadingAheadGoesOnBehindWhatAProductHasFetched(int piece, int fetched)
+    {
+        weights.LeaveLead(piece, fetched);
+        Assert.That(weights.ReadAhead(piece).Step());
+        Assert.That((long)weights.TakeLead(piece), Is.EqualTo(fetched + 1024));
+    }
+
+    [Test]
+    public void BehindTheLastPieceIsTheFirst()
+    {
+        weights.LeaveLead(2, 5000);
+        Assert.That((long)weights.TakeLead(0), Is.EqualTo(5000));
+    }
+
+    [Test]
+    public void MoreThanThereIsIsNoEndlessLead()
+    {
+        weights.LeaveLead(0, 3 * Piece);
+        Assert.That(weights.ReadAhead(0).Step(), Is.False);
+    }
+
     [Test]
     public void ThereIsNothingToReadWithoutWeights() => Assert.That(new OwnWeights().ReadAhead(0).Step(), Is.False);
 }
