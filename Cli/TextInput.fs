@@ -4,6 +4,7 @@ module Legato.Cli.TextInput
 
 open System
 open System.IO
+open System.Runtime.InteropServices
 open System.Text
 open Legato.Runtime
 open Legato.Runtime.Data
@@ -16,7 +17,22 @@ type Source = { Name: string; Open: unit -> Stream }
 /// The path that stands for the standard input.
 let dash = "-"
 
-let private standardInput = { Name = "standard input"; Open = Console.OpenStandardInput }
+[<DllImport("libc")>]
+extern int private fcntl(int descriptor, int command)
+
+/// fcntl's command that reads a descriptor's flags, of which there is one: it closes where a program begins.
+let private readFlags = 1
+
+// The program was begun without one: there is none, or the runtime has taken its number for a pipe of its own, which never ends.
+let private isStandardInputClosed () = not (OperatingSystem.IsWindows()) && fcntl (0, readFlags) <> 0
+
+let private openStandardInput () =
+    if isStandardInputClosed () then
+        raise (LegatoException("the standard input is closed", "the standard input", "give a file or text"))
+
+    Console.OpenStandardInput()
+
+let private standardInput = { Name = "standard input"; Open = openStandardInput }
 
 let private sayLeftOut path extension (files: TextFiles) =
     if files.LeftOut > 0 then

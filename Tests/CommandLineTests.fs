@@ -320,14 +320,19 @@ let ``a debug level that is none is told before anything else`` (level: string) 
 [<TestCase("plan nothing 2>/dev/full", "")>]
 [<TestCase("--version >/dev/full", "can't write: the disk is full")>]
 [<TestCase("--version >&-", "can't write: it is closed")>]
-let ``output that can't be written ends with 2`` (words: string) (part: string) =
+[<TestCase("tokenize train --out nowhere <&-", "the standard input is closed")>]
+let ``streams that can't be used end with 2`` (words: string) (part: string) =
     if not (OperatingSystem.IsLinux()) then
         Assert.Ignore "only Linux has a device that is always full"
 
     let program = Path.ChangeExtension(typeof<Program.LegatoArgument>.Assembly.Location, ".dll")
 
     let info =
-        Diagnostics.ProcessStartInfo("sh", [ "-c"; $"dotnet '{program}' {words}" ], RedirectStandardError = true)
+        Diagnostics.ProcessStartInfo(
+            "sh",
+            [ "-c"; $"timeout 60 dotnet '{program}' {words}" ],
+            RedirectStandardError = true
+        )
 
     use child = Diagnostics.Process.Start info
     let errors = child.StandardError.ReadToEnd()
@@ -392,3 +397,12 @@ let ``mistakes of several threads are the user's as one thread's is`` () =
         Console.SetError output
 
     Assert.That(printed.ToString().Split("error: ").Length, Is.EqualTo 3)
+
+[<TestCase(2L, 1.0, 97L, "…"); TestCase(3L, 1.5, 90L, "0:00:45"); TestCase(1L, 0.5, 0L, "0:00:00")>]
+let ``what is left is foretold once a few units tell the speed``
+    (units: int64)
+    (seconds: float)
+    (rest: int64)
+    (text: string)
+    =
+    Assert.That(Progress.left units seconds rest, Is.EqualTo text)
