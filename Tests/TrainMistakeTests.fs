@@ -21,12 +21,30 @@ let private mistakes: (string * (string -> string list) * string list) list =
         File.WriteAllBytes(path, content)
         [ "llama-tiny"; "--data"; path ]
 
+    let tokenizer folder =
+        let path = Path.Combine(folder, "tokenizer")
+
+        Invocation.legato [ "tokenize"; "train"; data folder; "--kind"; "bytes"; "--out"; path ]
+        |> succeed
+        |> ignore
+
+        path
+
     [
         "a file that isn't there", (fun folder -> [ "--data"; Path.Combine(folder, "nowhere.txt") ]), [ "nowhere.txt" ]
         "an empty file", (fun folder -> bytes folder [||]), [ "the file is empty" ]
         "a binary file", (fun folder -> bytes folder [| 65uy; 0uy; 66uy |]), [ "the file is binary"; "byte 1" ]
         "no UTF-8", (fun folder -> bytes folder [| 65uy; 0xFFuy |]), [ "no UTF-8"; "0xFF" ]
         "a folder without text", (fun folder -> [ "llama-tiny"; "--data"; folder ]), [ "no .txt file" ]
+        "conversations without a template",
+        (fun folder -> [
+            "llama-tiny"
+            "--data"
+            write folder "chats.jsonl" """{"messages": [{"role": "user", "content": "a"}]}"""
+            "--tokenizer"
+            tokenizer folder
+        ]),
+        [ "no chat template"; $"tokenizer{Environment.NewLine}"; "--chat-template PATH" ]
         "too little text", (fun folder -> bytes folder "ab"B), [ "need 17 tokens"; "has 2"; "data.txt" ]
         "a batch beyond all sizes",
         (fun folder -> onText folder [ "--device"; "cpu"; "--batch"; "1000000000" ]),

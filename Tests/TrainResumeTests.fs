@@ -38,7 +38,7 @@ let ``a run goes on only with what it began with`` () =
 
 [<TestCase("--tokenizer", "bytes")>]
 [<TestCase("--vocab", "77")>]
-[<TestCase("--data", "elsewhere.txt")>]
+[<TestCase("--data", "elsewhere.jsonl")>]
 [<TestCase("--out", "elsewhere")>]
 [<TestCase("--set", "hidden_size=64")>]
 let ``a resumed run keeps its data, its tokenizer and its folder`` (flag: string) (value: string) =
@@ -155,6 +155,31 @@ let ``a run doesn't go on with tokens that have changed`` () =
         File.Delete tokens
         resume () |> succeed |> ignore
         Assert.That((File.ReadAllBytes tokens = sound), Is.True))
+
+[<Test>]
+let ``a run goes on with its text where that lies now, and with no other`` () =
+    inFolder (fun folder ->
+        train folder "run" [ "--steps"; "1" ] |> succeed |> ignore
+        let run, data = Path.Combine(folder, "run"), Path.Combine(folder, "text.txt")
+        let moved = Path.Combine(folder, "moved.txt")
+        let resume steps flags = Invocation.legato ([ "train"; "--resume"; run; "--steps"; steps; "--quiet" ] @ flags)
+
+        let refused steps flags (part: string) =
+            let outcome = resume steps flags
+            Assert.That(outcome.ExitCode, Is.EqualTo 2)
+            Assert.That(outcome.Errors, Does.Contain part)
+
+        File.Move(data, moved)
+        refused "2" [] "give --data with where it lies now"
+        resume "2" [ "--data"; moved ] |> succeed |> ignore
+        // From here on it is known where it lies.
+        resume "3" [] |> succeed |> ignore
+
+        File.AppendAllText(moved, "the end.\n")
+        refused "4" [] "the text isn't the one that the run's tokens were made of"
+        refused "4" [ "--data"; write folder "other.txt" "other text" ] "other.txt"
+        write folder "moved.txt" text |> ignore
+        resume "4" [] |> succeed |> ignore)
 
 let private program = Path.Combine(Repository.root, "Cli", "bin", "Release", "net10.0", "legato.dll")
 

@@ -248,11 +248,15 @@ let private settingsOf argument =
     | Resume None -> Runs.newest () |> Option.map Runs.settingsFile
     | _ -> None
 
-let private data arguments =
-    arguments
-    |> List.choose (function
-        | Data path -> Some(Path.GetFullPath path)
-        | _ -> None)
+/// Whether arguments give data, and whether those are conversations.
+let private kindOfData arguments =
+    let paths =
+        arguments
+        |> List.choose (function
+            | Data path -> Some path
+            | _ -> None)
+
+    paths.IsEmpty, List.exists Conversations.IsNamed paths
 
 let private overrides arguments =
     arguments
@@ -273,7 +277,8 @@ let private changed (folder: string) before arguments argument =
         | Some model when model <> Model(Runs.lasting name) -> Some "MODEL"
         | _ -> None
     | Set _ -> if overrides arguments = overrides before then None else Some "--set"
-    | Data _ -> if data arguments = data before then None else Some "--data"
+    // The text may lie elsewhere now: whether it is the same is seen once it is read.
+    | Data _ -> if kindOfData arguments = kindOfData before then None else Some "--data"
     | Tokenizer word -> unlessBefore "--tokenizer" (Tokenizer(Runs.lasting word))
     | Vocab _ -> if sameAsBefore then None else Some "--vocab"
     | Pack -> if sameAsBefore then None else Some "--pack"

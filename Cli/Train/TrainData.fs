@@ -26,17 +26,25 @@ let private corpusLength = 4_000_000
 /// Of all tokens, the share that evaluations read and training doesn't.
 let private heldOutShare = 0.02
 
+// The text of a run that goes on may have moved meanwhile.
+let private whereItLies (options: TrainOptions) (find: string list -> 'T) =
+    try
+        find options.Data
+    with :? LegatoException as mistake when not options.Start.IsFresh ->
+        let remedy = $"{mistake.Remedy}; if it has moved, give --data with where it lies now"
+        raise (LegatoException(mistake.What, mistake.Where, remedy, mistake))
+
 /// Finds the text and reads it through once, so that a file that is no text is refused before anything is written.
 /// <exception cref="LegatoException">A file is missing, empty, no text, or no conversations.</exception>
 let find (options: TrainOptions) : Text =
     if options.Data.IsEmpty then
         Text.BuiltIn(Corpus.Write(int64 options.Seed, corpusLength))
     elif List.exists Conversations.IsNamed options.Data then
-        let chats = Conversations.Find options.Data
+        let chats = whereItLies options Conversations.Find
         chats.ForEach ignore
         Text.Chats chats
     else
-        let files = TextFiles.Find options.Data
+        let files = whereItLies options TextFiles.Find
 
         for path in files.Paths do
             TextFiles.ForEachPiece(path, TextFiles.PieceReader(fun _ -> ()))
@@ -150,9 +158,23 @@ let private builtIn options (corpus: string) (tokenizer: Tokenizer) =
 
     TokenData.Of(tokens, tokenizer.VocabularySize, tokenizer.Hash)
 
+let private requireTemplate options (tokenizer: Tokenizer) =
+    if options.ChatTemplate.IsNone && tokenizer.ChatTemplates.Count = 0 then
+        let place =
+            match options.Tokenizer with
+            | TokenizerSource.Saved path -> path
+            | _ -> options.Model
+
+        let remedy =
+            "say how conversations are written: --chat-template PATH, of a Jinja file or of a folder that holds one"
+
+        raise (LegatoException("the tokenizer has no chat template", place, remedy))
+
 let private write options (path: string) (tokenizer: Tokenizer) text cancellation =
     match text with
-    | Text.Chats chats -> TokenFile.Write(path, chats, tokenizer, templates options, cancellation) |> requireAnswers
+    | Text.Chats chats ->
+        requireTemplate options tokenizer
+        TokenFile.Write(path, chats, tokenizer, templates options, cancellation) |> requireAnswers
     | Text.Files files ->
         let ends = ends options tokenizer
         let documents = TokenFile.Write(path, files, tokenizer, Option.toObj ends, cancellation)
@@ -173,17 +195,19 @@ let private named (paths: string list) =
         first
 
 let private make options (run: RunFolder) (tokenizer: Tokenizer) text cancellation =
-    match text with
-    | Text.BuiltIn corpus -> builtIn options corpus tokenizer
-    | Text.Files _
-    | Text.Chats _ ->
+    let ofFiles paths =
         let path, source = Runs.tokensFile run.Path, named options.Data
 
         if File.Exists path then
-            TokenData.OpenVerified(path, source)
+            TokenData.OpenVerified(path, paths, source)
         else
             write options path tokenizer text cancellation
             TokenData.Open(path, source)
+
+    match text with
+    | Text.BuiltIn corpus -> builtIn options corpus tokenizer
+    | Text.Files files -> ofFiles files.Paths
+    | Text.Chats chats -> ofFiles chats.Paths
 
 /// The tokens of a text, made in the background. Disposing of them ends that, and waits until nothing is written any more.
 type Tokens internal (make: CancellationToken -> TokenData) =

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Legato.Runtime.Checkpoints;
 
@@ -23,4 +24,9 @@ internal static class FileChecksum
         });
         return Convert.ToHexStringLower(SHA256.HashData(hashes));
     }
+
+    /// <summary>Of several files in their order, wherever they lie.</summary>
+    /// <exception cref="LegatoException">A file is missing or can't be read.</exception>
+    public static string Of(IEnumerable<string> paths) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.ASCII.GetBytes(string.Concat(paths.Select(path => Of(path))))));
 }

@@ -50,15 +50,17 @@ public sealed class TokenData : IDisposable
         }
     }
 
-    /// <summary>Opens a token file that was written a while ago, after all of it was read and its checksum compared.</summary>
+    /// <summary>Opens a token file that was written a while ago, after all of it and of its text was read and their checksums compared.</summary>
+    /// <param name="documents">The files of its text, wherever they lie now.</param>
     /// <param name="text">As of <see cref="Open"/>.</param>
-    /// <exception cref="LegatoException">It is missing, no sound token file, or not what was written.</exception>
-    public static TokenData OpenVerified(string path, string? text = null)
+    /// <exception cref="LegatoException">It is missing, no sound token file, not what was written, or of another text.</exception>
+    public static TokenData OpenVerified(string path, IEnumerable<string> documents, string? text = null)
     {
         TokenData data = Open(path, text);
         try
         {
             data.Verify(data.file!);
+            data.RequireText(data.file!, documents);
             return data;
         }
         catch
@@ -81,7 +83,7 @@ public sealed class TokenData : IDisposable
     public static TokenData Of(ReadOnlySpan<int> tokens, long vocabulary, string tokenizerHash)
     {
         string checksum = Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes(tokens)));
-        return new TokenData(null, tokens.ToArray(), new TokenFileHeader(4, vocabulary, tokens.Length, tokenizerHash, checksum));
+        return new TokenData(null, tokens.ToArray(), new TokenFileHeader(4, vocabulary, tokens.Length, tokenizerHash, checksum, null));
     }
 
     /// <summary>Copies the tokens from <paramref name="start"/> on.</summary>
@@ -111,6 +113,14 @@ public sealed class TokenData : IDisposable
             hash.AppendData(file.Span(start, (int)Math.Min(piece, file.Length - start)));
         if (Convert.ToHexStringLower(hash.GetHashAndReset()) != header.Checksum)
             throw new LegatoException("the token file is damaged: its checksum differs", file.Path, "remove it: training makes the tokens of its text anew");
+    }
+
+    private void RequireText(MappedFile file, IEnumerable<string> documents)
+    {
+        if (header.TextChecksum is { } then && then != FileChecksum.Of(documents))
+            throw new LegatoException(
+                "the text isn't the one that the run's tokens were made of", Text,
+                $"put it back as it was, or begin a new run; should it be as it was, remove {file.Path}: training makes the tokens of its text anew");
     }
 
     public void Dispose() => file?.Dispose();

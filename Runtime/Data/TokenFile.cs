@@ -25,7 +25,7 @@ public static class TokenFile
     {
         int[] known = [.. ends ?? [], .. End(tokenizer)];
         long marked = 0;
-        Write(path, tokenizer, ends is not null, file =>
+        Write(path, documents.Paths, tokenizer, ends is not null, file =>
         {
             foreach (string document in documents.Paths)
             {
@@ -59,7 +59,7 @@ public static class TokenFile
     {
         var encoder = new ChatEncoder(tokenizer, templates);
         long told = 0;
-        Write(path, tokenizer, isMarked: true, file => conversations.ForEach(request =>
+        Write(path, conversations.Paths, tokenizer, isMarked: true, file => conversations.ForEach(request =>
         {
             cancellation.ThrowIfCancellationRequested();
             ChatTokens chat = encoder.EncodeForTraining(request);
@@ -76,13 +76,15 @@ public static class TokenFile
 
     private static int[] End(Tokenizer tokenizer) => tokenizer.EndOfSequenceId is { } end ? [end] : [];
 
-    private static void Write(string path, Tokenizer tokenizer, bool isMarked, Action<Contents> fill) => AtomicWrite.File(path, stream =>
+    private static void Write(string path, IEnumerable<string> documents, Tokenizer tokenizer, bool isMarked, Action<Contents> fill) => AtomicWrite.File(path, stream =>
     {
+        // Before they are read for their tokens: what changes meanwhile is another text to a resumed run.
+        string text = FileChecksum.Of(documents);
         int width = tokenizer.VocabularySize <= 1 << 16 && !isMarked ? 2 : 4;
         using var contents = new Contents(stream, width);
         stream.Write(new byte[TokenFileHeader.Size]);
         fill(contents);
-        var header = new TokenFileHeader(width, tokenizer.VocabularySize, contents.Count, tokenizer.Hash, contents.Checksum());
+        var header = new TokenFileHeader(width, tokenizer.VocabularySize, contents.Count, tokenizer.Hash, contents.Checksum(), text);
         Span<byte> bytes = stackalloc byte[TokenFileHeader.Size];
         header.Write(bytes);
         stream.Position = 0;

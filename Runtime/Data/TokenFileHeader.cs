@@ -4,9 +4,10 @@ namespace Legato.Runtime.Data;
 
 /// <summary>
 /// The first 128 bytes of a token file, little-endian: magic (8 bytes), version, bytes a token (4 each), vocabulary size,
-/// tokens (8 each), SHA-256 of the tokenizer and of the tokens (32 each), zeros. Tokens of two or four bytes follow.
+/// tokens (8 each), SHA-256 of the tokenizer and of the tokens, checksum of the text (32 each; zeros in older files). Tokens of two or
+/// four bytes follow.
 /// </summary>
-internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long Count, string TokenizerHash, string Checksum)
+internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long Count, string TokenizerHash, string Checksum, string? TextChecksum)
 {
     public const int Size = 128;
 
@@ -24,6 +25,7 @@ internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long
         BinaryPrimitives.WriteInt64LittleEndian(target[24..], Count);
         Convert.FromHexString(TokenizerHash).CopyTo(target[32..]);
         Convert.FromHexString(Checksum).CopyTo(target[64..]);
+        Convert.FromHexString(TextChecksum ?? "").CopyTo(target[96..]);
     }
 
     /// <exception cref="LegatoException">These are no token file's first bytes, or the file's length doesn't fit.</exception>
@@ -39,7 +41,8 @@ internal readonly record struct TokenFileHeader(int Width, long Vocabulary, long
             BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]),
             BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]),
             Convert.ToHexStringLower(bytes.Slice(32, 32)),
-            Convert.ToHexStringLower(bytes.Slice(64, 32)));
+            Convert.ToHexStringLower(bytes.Slice(64, 32)),
+            bytes.Slice(96, 32).ContainsAnyExcept((byte)0) ? Convert.ToHexStringLower(bytes.Slice(96, 32)) : null);
         bool fits = header.Width is 2 or 4 && header.Count >= 0 && header.Count == (fileLength - Size) / header.Width
             && (fileLength - Size) % header.Width == 0;
         return fits ? header : throw new LegatoException(

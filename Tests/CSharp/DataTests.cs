@@ -29,7 +29,7 @@ public sealed class DataTests
 
         TokenFile.Write(path, TextFiles.Find(folder.File("texts")), Bytes);
 
-        using TokenData data = TokenData.OpenVerified(path);
+        using TokenData data = TokenData.OpenVerified(path, TextFiles.Find(folder.File("texts")).Paths);
         var tokens = new int[data.Count];
         data.Read(0, tokens);
         string text = Bytes.Decode(tokens);
@@ -56,10 +56,10 @@ public sealed class DataTests
         Assert.That(() => TokenData.Open(path), Throws.TypeOf<LegatoException>().With.Message.Contains("no token file"));
         sound[^1] ^= 1;
         File.WriteAllBytes(path, sound);
-        Assert.That(() => TokenData.OpenVerified(path), Throws.TypeOf<LegatoException>().With.Message.Contains("checksum"));
+        Assert.That(() => TokenData.OpenVerified(path, [text]), Throws.TypeOf<LegatoException>().With.Message.Contains("checksum"));
         sound[^1] ^= 1;
         File.WriteAllBytes(path, sound);
-        using TokenData data = TokenData.OpenVerified(path);
+        using TokenData data = TokenData.OpenVerified(path, [text]);
         Assert.That(data.Count, Is.GreaterThan(0));
     }
 
