@@ -137,7 +137,6 @@ let ``a saved plan reads back as the plan that was made`` () =
     finally
         folder.Delete true
 
-/// The folder that tests without the compiler run from.
 [<Test>]
 let ``plans of two models don't share a folder`` () =
     let folder = Directory.CreateTempSubdirectory "legato-plans-"
@@ -151,6 +150,20 @@ let ``plans of two models don't share a folder`` () =
     finally
         folder.Delete true
 
+[<Test>]
+let ``plans aren't saved among what isn't theirs`` () =
+    let folder = Directory.CreateTempSubdirectory "legato-plans-"
+
+    try
+        File.WriteAllText(Path.Combine(folder.FullName, "settings.json"), "{}")
+        let outcome = Invocation.legato (tinyPlan @ [ "--save"; folder.FullName ])
+        Assert.That(outcome.ExitCode, Is.EqualTo 2)
+        Assert.That(outcome.Errors, Does.Contain "what it holds are no saved plans")
+        Assert.That(folder.GetFiles(), Has.Length.EqualTo 1)
+    finally
+        folder.Delete true
+
+/// The folder that tests without the compiler run from.
 [<Test>]
 let ``saved plans are held`` () =
     let folder = Directory.CreateTempSubdirectory "legato-plan-"

@@ -28,6 +28,8 @@ public sealed class SavedPlans : IPlanSource
         string modelFile = Path.Combine(folder, ModelFile), model = PlanFile.Write(source.Model);
         if (File.Exists(modelFile) && File.ReadAllText(modelFile) != model)
             throw new LegatoException("the folder holds the plans of another model", folder, "choose another folder, or empty this one");
+        if (!File.Exists(modelFile) && Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any())
+            throw new LegatoException("the folder isn't empty, and what it holds are no saved plans", folder, "choose a folder that is empty, or not there yet");
         // All are made before the first is written.
         (string File, Plan Plan)[] plans = [.. requests.Select(request => (FileName(request), source.Plan(request)))];
         AtomicWrite.Into(folder, place =>
