@@ -2,6 +2,8 @@
 module Legato.Tests.BenchTests
 
 open System.Text.Json
+open System.Threading
+open Legato.Cli
 open NUnit.Framework
 
 let private measured (words: string list) =
@@ -53,3 +55,42 @@ let ``the device allocates what the plan foretells`` (words: string) =
     let memory = (measured (List.ofArray (words.Split ' '))).GetProperty "memory"
     let predicted, allocated = number [ "predicted" ] memory, number [ "allocated" ] memory
     Assert.That(allocated / predicted, Is.EqualTo(1.0).Within 0.01)
+
+let private always rate : Rounds.Spread = { Median = rate; Best = rate }
+
+[<Test>]
+let ``what is slow at first lies behind when rounds begin`` () =
+    let limits: Rounds.Limits = {
+        Processor = ""
+        Threads = 1
+        Instructions = ""
+        FlopsOneThread = always 1.0
+        Flops = always 1.0
+        ReadOneThread = always 1.0
+        Read = always 1.0
+        Best = None
+    }
+
+    let mutable runs = 0
+
+    let run () =
+        runs <- runs + 1
+        Thread.Sleep(if runs <= 2 then 400 else 1)
+
+    let subject: Rounds.Subject = { Name = ""; Unit = "runs"; Units = 1.0; Bound = Rounds.Bound.None; Run = [ run ] }
+
+    let _, figures = Rounds.measureUnder limits 1 [ subject ]
+    Assert.That(figures.Head.PerSecond.Median, Is.GreaterThan 25.0)
+
+[<TestCase("B", 0.96, "96.0 %"); TestCase("B", 1.7, "from the cache"); TestCase("FLOP", 1.2, "120.0 %")>]
+let ``what is read faster than memory gives it comes from the cache`` (unit: string) (share: float) (told: string) =
+    let figure: Rounds.Figure = {
+        Name = ""
+        Unit = "rows"
+        PerSecond = always 1.0
+        WorkUnit = unit
+        Work = Some(always 1.0)
+        Share = Some(always share)
+    }
+
+    Assert.That(BenchPage.shareOf figure _.Median, Is.EqualTo told)

@@ -24,16 +24,25 @@ let private limitRows (limits: Rounds.Limits) =
         row $"reads, {Units.threads limits.Threads}" "B/s" limits.Read
     ]
 
+/// Of the reads that were measured beside it a subject has no such share, but for what it finds in the caches.
+let private mostShare = 1.1
+
+/// A figure's share of what the machine allows, as a person reads it.
+let shareOf (figure: Rounds.Figure) (choose: Rounds.Spread -> float) =
+    match figure.Share |> Option.map choose with
+    | Some share when figure.WorkUnit = "B" && share > mostShare -> "from the cache"
+    | Some share -> Units.percent share
+    | None -> ""
+
 let private figureRow (figure: Rounds.Figure) =
     let shown (choose: Rounds.Spread -> float) =
-        let share = figure.Share |> Option.map (choose >> Units.percent) |> Option.defaultValue ""
 
         let work =
             figure.Work
             |> Option.map (fun work -> $"{Units.rate (choose work)}{figure.WorkUnit}/s")
             |> Option.defaultValue ""
 
-        [ Units.rate (choose figure.PerSecond) + figure.Unit; work; share ]
+        [ Units.rate (choose figure.PerSecond) + figure.Unit; work; shareOf figure choose ]
 
     figure.Name :: shown _.Median @ shown _.Best
 
@@ -59,6 +68,9 @@ let print options (outcome: Outcome) =
         :: List.map figureRow outcome.Figures
         |> Units.table [ 0 ]
         |> printf "%s"
+
+    if limits.Best.IsSome && outcome.Figures |> List.exists (fun figure -> figure.WorkUnit = "B") then
+        printfn "shares of reads are of what memory gave just before and after, not of the limits above"
 
     outcome.Predicted
     |> Option.iter (fun (predicted, origin) ->

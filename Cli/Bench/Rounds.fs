@@ -89,6 +89,11 @@ let private runFor seconds (subject: Subject) =
 
     float runs * subject.Units, watch.Elapsed.TotalSeconds
 
+/// Runs whose first touches memory and compiles, and after which what has run often is compiled again, for speed.
+let private warmUp (subject: Subject) =
+    runWhole subject
+    runFor leastSeconds subject |> ignore
+
 /// What a round found of a subject: units a second, and of each slice its share of the reads around it.
 type private Round = { Rate: float; Shares: float list }
 
@@ -193,10 +198,10 @@ let private inTurns (random: Random) (subjects: Subject list) =
 
     subjects |> Array.map (fun _ -> 0.0, 0.0) |> takeTurns
 
-/// Each subject runs once before anything is measured, so that code is compiled and memory is there.
+/// Each subject is warmed up before anything is measured.
 let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limits * Figure list =
     use team = new Team(TeamOptions(threads |> Option.defaultValue 0))
-    subjects |> List.iter runWhole
+    subjects |> List.iter warmUp
 
     let round subject =
         match subject.Bound with
@@ -212,7 +217,7 @@ let measure (threads: int option) (rounds: int) (subjects: Subject list) : Limit
 
 /// The same under limits that are known.
 let measureUnder (limits: Limits) (rounds: int) (subjects: Subject list) : Limits * Figure list =
-    subjects |> List.iter runWhole
+    subjects |> List.iter warmUp
 
     let random = Random 1
     let rates = [ for _ in 1..rounds -> inTurns random subjects ] |> List.transpose
