@@ -115,14 +115,19 @@ let readResults (path: string) =
     let ns = document.Root.GetDefaultNamespace()
     let attribute name (element: XElement) = element.Attribute(XName.Get name).Value
 
+    let tell outcome (test: XElement) =
+        let reason = test.Descendants(ns + "Message") |> Seq.map _.Value |> String.concat " "
+        printfn "  %s %s: %s" outcome (attribute "testName" test) reason
+
     let count (test: XElement) =
         match attribute "outcome" test with
         | "Passed" -> { noTests with Passed = 1 }
         | "NotExecuted" ->
-            let reason = test.Descendants(ns + "Message") |> Seq.map _.Value |> String.concat " "
-            printfn "  skipped %s: %s" (attribute "testName" test) reason
+            tell "skipped" test
             { noTests with Skipped = 1 }
-        | _ -> { noTests with Failed = 1 }
+        | _ ->
+            tell "failed" test
+            { noTests with Failed = 1 }
 
     document.Root.Elements(ns + "Results")
     |> Seq.collect _.Elements(ns + "UnitTestResult")

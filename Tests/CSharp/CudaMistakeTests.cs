@@ -112,7 +112,7 @@ public class CudaMistakeTests
 
     private static void Says(Action work, params string[] parts)
     {
-        LegatoException mistake = Assert.Throws<LegatoException>(work)!;
+        LegatoException mistake = Assert.Catch<LegatoException>(() => work())!;
         Assert.That(mistake.Remedy, Is.Not.Null.And.Not.Empty);
         foreach (string part in parts)
             Assert.That(mistake.Message, Does.Contain(part));
