@@ -36,7 +36,6 @@ let shareOf (figure: Rounds.Figure) (choose: Rounds.Spread -> float) =
 
 let private figureRow (figure: Rounds.Figure) =
     let shown (choose: Rounds.Spread -> float) =
-
         let work =
             figure.Work
             |> Option.map (fun work -> $"{Units.rate (choose work)}{figure.WorkUnit}/s")
