@@ -35,7 +35,7 @@ let private settings = OptimizerSettings(0.9, 0.95, 1e-2, 0.1, 1.0)
 let private rows, length = 6L, 5L
 
 /// Loss, norm and all that one training step leaves behind.
-let private trainedWith dropout logits device precision (model: ModelDef) accumulate keeps =
+let private trainedFrom states dropout logits device precision (model: ModelDef) accumulate keeps =
     let request =
         PlanRequest(
             Purpose.Train,
@@ -64,9 +64,11 @@ let private trainedWith dropout logits device precision (model: ModelDef) accumu
         "correction1", [ 0.1 ]
         "correction2", [ 0.05 ]
         "seed", [ 12345.0 ]
+        yield! states
     ]
     |> Map.ofList
 
+let private trainedWith = trainedFrom []
 let private trainedOn = trainedWith 0.0 PlanRequest.DefaultMostLogits
 let private trained = trainedOn processor.Value "fp32"
 
@@ -160,6 +162,28 @@ let ``the interpreter trains narrow as the processor does``
         "cpu"
         (trainedOn oracle precision model 1L Rematerialisation.None)
         (trainedOn processor.Value precision model 1L Rematerialisation.None)
+
+[<TestCase(1024.0, true); TestCase(1.329227995784916e36, false)>]
+let ``gradients that overflow change no weight and halve the scale`` (scale: float) (learns: bool) =
+    let name = LossScale.Buffer
+    let model = modelOf "llama"
+
+    let step =
+        trainedFrom
+            [ name, [ scale ] ]
+            0.0
+            PlanRequest.DefaultMostLogits
+            processor.Value
+            "fp16"
+            model
+            1L
+            Rematerialisation.None
+
+    Assert.That(step[name].Head, Is.EqualTo(if learns then scale else scale / 2.0))
+
+    for path, before in parametersOf model do
+        let moved = List.map2 (fun a b -> abs (a - b)) before step[MasterWeights.Prefix + path] |> List.max
+        Assert.That(moved > 1e-5, Is.EqualTo learns, path)
 
 [<Test>]
 let ``the model reads the masters, rounded`` ([<ValueSource(nameof narrow)>] precision: string) =
