@@ -10,6 +10,7 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
     private readonly CpuMemory arena;
     private readonly CpuProgram program;
     private readonly CpuMemory[] persistentMemories;
+    private readonly bool[] boundPanels;
     private int boundVersion;
     private bool disposed;
 
@@ -21,6 +22,7 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
             if (buffer.IsPersistent)
                 resources.Memories[buffer.Id] = PersistentBuffers.Find<CpuMemory>(plan, buffer, persistent);
         persistentMemories = [.. resources.Memories.Values.Distinct()];
+        boundPanels = new bool[persistentMemories.Length];
         arena = new CpuMemory(device, plan.ArenaBytes);
         try
         {
@@ -53,11 +55,9 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
         ObjectDisposedException.ThrowIf(disposed, this);
         foreach (CpuMemory memory in persistentMemories)
             _ = memory.Address;
-        if (boundVersion != resources.Bindings.Version)
-        {
-            program.Bind(resources.Bindings.Values);
-            boundVersion = resources.Bindings.Version;
-        }
+        resources.PanelUses.Lay(resources.Memories);
+        if (boundVersion != resources.Bindings.Version || IsLaidOtherwise())
+            Bind(program);
         program.Run();
     }
 
@@ -74,8 +74,26 @@ internal sealed class CpuExecutable : IExecutable, IStepTimings
     private CpuProgram Prepare(IReadOnlyList<Step> steps, bool measures)
     {
         var prepared = new CpuProgram(resources.Device.Team, CpuLowering.Lower(resources, steps), measures);
-        prepared.Bind(resources.Bindings.Values);
+        resources.PanelUses.Lay(resources.Memories);
+        Bind(prepared);
         return prepared;
+    }
+
+    private void Bind(CpuProgram bound)
+    {
+        bound.Bind(resources.Bindings.Values);
+        boundVersion = resources.Bindings.Version;
+        for (int i = 0; i < boundPanels.Length; i++)
+            boundPanels[i] = persistentMemories[i].Panels is not null;
+    }
+
+    /// <summary>Whether a memory that outlives the plan has been laid otherwise since its addresses were bound.</summary>
+    private bool IsLaidOtherwise()
+    {
+        for (int i = 0; i < boundPanels.Length; i++)
+            if (boundPanels[i] != persistentMemories[i].Panels is not null)
+                return true;
+        return false;
     }
 
     private void Release()

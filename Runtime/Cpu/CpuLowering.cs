@@ -42,6 +42,7 @@ internal sealed class CpuLowering
     {
         var lowering = new CpuLowering(resources);
         IReadOnlyList<Step> wide = lowering.Widened(steps);
+        resources.PanelUses.Add(wide);
         lowering.CompileKernels(wide);
         lowering.Add(wide);
         return [.. lowering.launches];
@@ -51,7 +52,10 @@ internal sealed class CpuLowering
     public static void ReserveWorkingMemory(CpuResources resources, IReadOnlyList<Step> steps)
     {
         var lowering = new CpuLowering(resources);
-        lowering.Add(lowering.WithoutKernels(lowering.Widened(steps)));
+        IReadOnlyList<Step> wide = lowering.Widened(steps);
+        resources.PanelUses.Add(wide);
+        resources.PanelUses.Lay(resources.Memories);
+        lowering.Add(lowering.WithoutKernels(wide));
         foreach (CpuLaunch launch in lowering.launches)
             launch.Bind(resources.Bindings.Values);
     }
@@ -185,7 +189,7 @@ internal sealed class CpuLowering
         CpuView[] views = Views(step.Operands);
         if (Split(step.Kernel) is not { } split)
         {
-            launches.Add(new CpuFusedLaunch(step, step.Kernel, views, this));
+            launches.Add(new CpuFusedLaunch(step, step.Kernel, views, this, resources.PanelUses.Lookup(step)));
             return;
         }
         CpuView[] all = [.. views, .. Enumerable.Range(0, split.Accumulators).Select(_ => Workspace(split.Pieces))];

@@ -128,6 +128,7 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
             AColumnStride = leftStrides.Column.Evaluate(dimensions),
             B = right.Address(dimensions) + (nint)(b * right.Type.Size()),
             BElement = Element(right),
+            BInPanels = right.InPanels,
             BRowStride = rightStrides.Row.Evaluate(dimensions),
             BColumnStride = rightStrides.Column.Evaluate(dimensions),
             C = output.Address(dimensions) + (nint)(c * sizeof(float)),

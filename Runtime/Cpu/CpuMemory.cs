@@ -16,6 +16,7 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
     private readonly CpuDevice? owner;
     private readonly nint block;
     private nint address;
+    private bool written, staysInRows;
 
     /// <summary>An allocation of its own, counted by the device.</summary>
     /// <exception cref="LegatoException">The system has not so much memory.</exception>
@@ -39,6 +40,9 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
 
     public long Bytes { get; }
 
+    /// <summary>How the weights lie that this memory holds; null where their rows follow one another.</summary>
+    public WeightPanels? Panels { get; private set; }
+
     public nint Address => address != 0 ? address : throw new ObjectDisposedException(nameof(CpuMemory));
 
     /// <summary>A part of this memory; it is freed with the whole.</summary>
@@ -51,13 +55,40 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         Check(offset, source.Length);
-        source.CopyTo(new Span<byte>((void*)(Address + (nint)offset), source.Length));
+        written = true;
+        if (Panels is { } panels)
+            panels.Write((byte*)Address, offset, source);
+        else
+            source.CopyTo(new Span<byte>((void*)(Address + (nint)offset), source.Length));
     }
 
     public void Read(long offset, Span<byte> target)
     {
         Check(offset, target.Length);
-        new ReadOnlySpan<byte>((void*)(Address + (nint)offset), target.Length).CopyTo(target);
+        if (Panels is { } panels)
+            panels.Read((byte*)Address, offset, target);
+        else
+            new ReadOnlySpan<byte>((void*)(Address + (nint)offset), target.Length).CopyTo(target);
+    }
+
+    /// <summary>Lays weights into panels, unless something needs them in rows, or in panels of another kind.</summary>
+    public void LayInPanels(WeightPanels panels)
+    {
+        if (Panels is { } laid && laid != panels)
+            LayInRows();
+        if (staysInRows || Panels is not null)
+            return;
+        if (written)
+            panels.LayIn(owner!.Team, Address, Bytes);
+        Panels = panels;
+    }
+
+    /// <summary>Lays weights back into rows, where they stay: who needs them there will again.</summary>
+    public void LayInRows()
+    {
+        staysInRows = true;
+        Panels?.LayOut(owner!.Team, Address, Bytes);
+        Panels = null;
     }
 
     public void Dispose()

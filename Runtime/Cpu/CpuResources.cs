@@ -21,6 +21,9 @@ internal sealed class CpuResources(CpuDevice device, Plan plan, Func<long, CpuMe
 
     public DimensionBindings Bindings { get; } = new(plan);
 
+    /// <summary>How the plan's steps read its parameters.</summary>
+    public PanelUses PanelUses { get; } = new(plan);
+
     /// <summary>Working memory of all matrix products.</summary>
     public CpuScratch ProductScratch { get; } = new(allocate);
 

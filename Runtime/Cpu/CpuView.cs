@@ -12,6 +12,9 @@ internal sealed class CpuView(CpuMemory memory, PlanBuffer buffer, CpuRange rang
     /// <summary>What the view may touch at most: its whole buffer.</summary>
     public CpuRange Range => range;
 
+    /// <summary>Whether its buffer lies in <see cref="WeightPanels"/> now.</summary>
+    public bool InPanels => memory.Panels is not null;
+
     public nint Address(ReadOnlySpan<long> dimensions) => memory.Address + (nint)(offset.Evaluate(dimensions) * buffer.Type.Size());
 }
 

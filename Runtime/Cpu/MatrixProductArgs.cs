@@ -28,6 +28,12 @@ public readonly struct MatrixProductArgs
     public required long BColumnStride { get; init; }
     public MatrixElement BElement { get; init; }
 
+    /// <summary>
+    /// Whether B, stored [N,K], lies in <see cref="WeightPanels"/>, aligned to 64 bytes: its strides are then those that its rows had.
+    /// Only with AVX-512, for float32 and bf16.
+    /// </summary>
+    internal bool BInPanels { get; init; }
+
     /// <summary>float32 [M,N].</summary>
     public required nint C { get; init; }
     public required long CRowStride { get; init; }
@@ -49,6 +55,9 @@ public readonly struct MatrixProductArgs
 
     public MatrixProductEpilogue? Epilogue { get; init; }
 
+    /// <summary>Whether B lies as a tile reads it.</summary>
+    internal bool BInTilePanels => BInPanels && BElement == MatrixElement.Float32;
+
     internal int BatchCount => Batch == 0 ? 1 : Batch;
 
     internal int BElementSize => Size(BElement);
@@ -68,6 +77,11 @@ public readonly struct MatrixProductArgs
     internal unsafe void PackB(MatrixProductTile tile, int batch, int n0, int n1, int k0, int depth, float* target, nint panelStride)
     {
         int size = BElementSize;
+        if (BInPanels)
+        {
+            MatrixProductPack.FromWeightPanels(BElement, (byte*)B + n0 * BColumnStride * size, (nint)BColumnStride * size, n1 - n0, k0, depth, target, panelStride);
+            return;
+        }
         byte* source = (byte*)B + (batch * BBatchStride + n0 * BColumnStride + k0 * BRowStride) * size;
         MatrixProductPack.Panels(BElement, source, (nint)BColumnStride * size, (nint)BRowStride * size,
             n1 - n0, depth, target, tile.Columns, tile.Columns, panelStride);

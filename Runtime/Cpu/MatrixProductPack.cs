@@ -33,6 +33,31 @@ internal static unsafe class MatrixProductPack
         }
     }
 
+    /// <summary>Widens panels of weights (<see cref="WeightPanels"/>), from the depth k on, to those of a tile as wide.</summary>
+    /// <param name="source">The first panel at k = 0.</param>
+    /// <param name="rowBytes">Bytes of all K of one lane.</param>
+    public static void FromWeightPanels(MatrixElement element, byte* source, nint rowBytes, int lanes, int k, int depth, float* target, nint panelStride)
+    {
+        for (int lane = 0; lane < lanes; lane += WeightPanels.Rows, source += WeightPanels.Rows * rowBytes, target += panelStride)
+            if (element == MatrixElement.Float32)
+                new Span<float>((float*)source + k * WeightPanels.Rows, depth * WeightPanels.Rows).CopyTo(new Span<float>(target, depth * WeightPanels.Rows));
+            else
+                Widened((uint*)source + k / 2 * WeightPanels.Rows, depth / 2, target);
+    }
+
+    /// <summary>Words of two elements of bf16 each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Widened(uint* source, int words, float* target)
+    {
+        for (uint* end = source + words * WeightPanels.Rows; source < end; source += WeightPanels.Rows, target += 2 * WeightPanels.Rows)
+            for (int lane = 0; lane < WeightPanels.Rows; lane += Vector512<uint>.Count)
+            {
+                Vector512<uint> word = Vector512.Load(source + lane);
+                Vector512.ShiftLeft(word, 16).AsSingle().Store(target + lane);
+                (word & Vector512.Create(0xFFFF_0000u)).AsSingle().Store(target + WeightPanels.Rows + lane);
+            }
+    }
+
     private static void Panels<T>(byte* source, nint laneStride, nint depthStride, int lanes, int depth,
         float* target, int step, int width, nint panelStride) where T : struct, IStoredElement
     {

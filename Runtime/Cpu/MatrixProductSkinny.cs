@@ -1,19 +1,19 @@
 namespace Legato.Runtime.Cpu;
 
 /// <summary>
-/// The product of very few rows, as in decoding: B, the weights, is read once, at the speed of memory, and never packed.
+/// The product of few rows, as in decoding: B, the weights, is read from memory once, at its speed, and never packed.
 /// With AVX-512 only; what doesn't suit goes to <see cref="MatrixProductPrivate"/>, with the same bits.
 /// </summary>
 internal static unsafe class MatrixProductSkinny
 {
     internal const int Lanes = 16;
 
-    /// <summary>More rows than these are faster through panels.</summary>
-    private const int MaxRows = 16;
+    /// <summary>More rows than these are faster through tiles, those of weights in panels through tiles of many rows.</summary>
+    private const int MaxRows = 16, MaxRowsOfPanels = 192;
 
     public static bool Suits(in MatrixProductArgs args, CpuIsa isa) =>
-        isa == CpuIsa.Avx512 && args.BatchCount == 1 && args.M is > 0 and <= MaxRows && args.N >= Lanes && args.K > 0 && args.AColumnStride == 1
-        && args.AElement == MatrixElement.Float32
+        isa == CpuIsa.Avx512 && args.BatchCount == 1 && args.M > 0 && args.M <= (args.BInPanels ? MaxRowsOfPanels : MaxRows) && args.N >= Lanes
+        && args.K > 0 && args.AColumnStride == 1 && args.AElement == MatrixElement.Float32
         && (StoredByColumns(args) ? args.BElement != MatrixElement.Float16 : args.BColumnStride == 1);
 
     /// <summary>Whether the product may be a member of a <see cref="MatrixProductSkinnyRun"/>.</summary>
@@ -36,7 +36,7 @@ internal static unsafe class MatrixProductSkinny
     }
 
     /// <summary>Columns that stay together.</summary>
-    public static int Grain(in MatrixProductArgs args) => StoredByColumns(args) ? Lanes : MatrixProductRows512.ColumnGroup;
+    public static int Grain(in MatrixProductArgs args) => args.BInPanels ? WeightPanels.Rows : StoredByColumns(args) ? Lanes : MatrixProductRows512.ColumnGroup;
 
     /// <summary>Columns [n0, n1) alone, by one worker.</summary>
     /// <param name="sums">Room for <see cref="MatrixProductSkinnyRows.MaxSums"/> floats where weights are stored [K,N].</param>
@@ -44,6 +44,7 @@ internal static unsafe class MatrixProductSkinny
     /// <returns>How many bytes from the next column on are in the cache.</returns>
     public static nint Compute(in MatrixProductArgs args, int n0, int n1, float* sums, WeightOrder weights)
     {
+        if (args.BInPanels) return MatrixProductSkinnyPanels.Compute(args, n0, n1, weights);
         if (StoredByColumns(args)) return MatrixProductSkinnyColumns.Compute(args, n0, n1, weights);
         MatrixProductSkinnyRows.Compute(args, n0, n1, sums);
         return 0;

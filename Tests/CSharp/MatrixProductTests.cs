@@ -59,6 +59,13 @@ public unsafe class MatrixProductTests
         new Problem(new Random(n), m, n, k, MatrixElement.BFloat16, transposeB: true).CheckAll(CpuIsaChoice.Best);
     }
 
+    /// <summary>Weights in panels: rows of one pass and of several, tiles that read panels and tiles that widen them.</summary>
+    [Test]
+    public void WeightsInPanels(
+        [Values(1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 23, 192, 230)] int m, [Values(32, 480)] int n, [Values(2, 80, 384, 770, 1610)] int k,
+        [Values(MatrixElement.Float32, MatrixElement.BFloat16)] MatrixElement element) =>
+        new Problem(new Random(m + n + k), m, n, k, element, transposeA: false, transposeB: true, inPanels: true).CheckAll(CpuIsa.Avx512);
+
     [TestCase(7, 20, 30, 40), TestCase(3, 100, 110, 500), TestCase(5, 1, 64, 33)]
     public void Batches(int batch, int m, int n, int k)
     {
@@ -91,13 +98,14 @@ public unsafe class MatrixProductTests
     private sealed class Problem
     {
         private readonly int _m, _n, _k, _batch, _pad;
-        private readonly bool _transposeA, _transposeB, _accumulate, _isNarrowA;
+        private readonly bool _transposeA, _transposeB, _accumulate, _isNarrowA, _inPanels;
         private readonly MatrixElement _element;
         private readonly float[] _a, _bWide, _c;
         private readonly ushort[] _aNarrow, _bNarrow;
 
-        public Problem(Random random, int m, int n, int k, MatrixElement element, int batch = 1, bool? transposeA = null, bool? transposeB = null)
+        public Problem(Random random, int m, int n, int k, MatrixElement element, int batch = 1, bool? transposeA = null, bool? transposeB = null, bool inPanels = false)
         {
+            _inPanels = inPanels;
             (_m, _n, _k, _element, _batch) = (m, n, k, element, batch);
             (_transposeA, _transposeB) = (transposeA ?? random.Next(2) == 0, transposeB ?? random.Next(2) == 0);
             (_accumulate, _pad) = (random.Next(2) == 0, transposeA is null ? random.Next(3) : 0);
@@ -106,7 +114,7 @@ public unsafe class MatrixProductTests
             _bWide = Values(random, BBatch);
             _bNarrow = Array.ConvertAll(_bWide, Narrow);
             if (element != MatrixElement.Float32) _bWide = Array.ConvertAll(_bNarrow, Wide);
-            _isNarrowA = element != MatrixElement.Float32 && random.Next(2) == 0;
+            _isNarrowA = !inPanels && element != MatrixElement.Float32 && random.Next(2) == 0;
             _aNarrow = Array.ConvertAll(_a, Narrow);
             if (_isNarrowA) _a = Array.ConvertAll(_aNarrow, Wide);
         }
@@ -147,6 +155,12 @@ public unsafe class MatrixProductTests
             fixed (float* a = Padded(_a), bWide = Padded(_bWide), cPointer = Padded(c))
             fixed (ushort* aNarrow = Padded(_aNarrow), bNarrow = Padded(_bNarrow))
             {
+                byte* panels = (byte*)NativeMemory.AlignedAlloc((nuint)_bWide.Length * sizeof(float) + 1, 64);
+                if (_inPanels)
+                {
+                    int size = _element == MatrixElement.Float32 ? sizeof(float) : sizeof(ushort);
+                    new WeightPanels(_k * size).Write(panels, 0, new ReadOnlySpan<byte>(size == sizeof(float) ? bWide : bNarrow, _n * _k * size));
+                }
                 var args = new MatrixProductArgs
                 {
                     M = _m,
@@ -159,7 +173,8 @@ public unsafe class MatrixProductTests
                     ARowStride = _transposeA ? 1 : ALeading,
                     AColumnStride = _transposeA ? ALeading : 1,
                     ABatchStride = ABatch,
-                    B = _element == MatrixElement.Float32 ? (nint)bWide : (nint)bNarrow,
+                    B = _inPanels ? (nint)panels : _element == MatrixElement.Float32 ? (nint)bWide : (nint)bNarrow,
+                    BInPanels = _inPanels,
                     BElement = _element,
                     BRowStride = _transposeB ? 1 : BLeading,
                     BColumnStride = _transposeB ? BLeading : 1,
@@ -177,10 +192,11 @@ public unsafe class MatrixProductTests
                 long bytes = MatrixProduct.ScratchBytes(args, team.Count, isa);
                 void* scratch = NativeMemory.AlignedAlloc((nuint)bytes + 64, 64);
                 new Span<byte>(scratch, (int)bytes + 64).Fill(0xFF);
-                MatrixProductArgs ready = With(args, (nint)scratch, bytes);
+                MatrixProductArgs ready = args with { Scratch = (nint)scratch, ScratchBytes = bytes };
                 team.Run(worker => MatrixProduct.Run(worker, ready, isa));
                 for (int i = 0; i < 64; i++) Assert.That(((byte*)scratch)[bytes + i], Is.EqualTo(0xFF), "written beyond the scratch");
                 NativeMemory.AlignedFree(scratch);
+                NativeMemory.AlignedFree(panels);
             }
             for (int i = 0; i < c.Length; i++)
                 Assert.That(seen[i], Is.EqualTo(i < CBatch * _batch && i % CLeading < _n ? 1 : 0), "times that the epilogue saw an element");
@@ -188,7 +204,7 @@ public unsafe class MatrixProductTests
         }
 
         public override string ToString() =>
-            $"[{_m},{_k}]{(_transposeA ? "T" : "N")}·[{_k},{_n}]{(_transposeB ? "T" : "N")} {(_isNarrowA ? "both " : "")}{_element} ×{_batch}{(_accumulate ? " added" : "")} pad {_pad}";
+            $"[{_m},{_k}]{(_transposeA ? "T" : "N")}·[{_k},{_n}]{(_transposeB ? "T" : "N")} {(_isNarrowA ? "both " : "")}{_element} ×{_batch}{(_inPanels ? " in panels" : "")}{(_accumulate ? " added" : "")} pad {_pad}";
 
         private float[] Expected()
         {
@@ -228,30 +244,5 @@ public unsafe class MatrixProductTests
             : BitConverter.UInt32BitsToSingle((uint)value << 16);
 
         private static T[] Padded<T>(T[] values) => values.Length == 0 ? new T[1] : values;
-
-        private static MatrixProductArgs With(MatrixProductArgs args, nint scratch, long bytes) => new()
-        {
-            M = args.M,
-            N = args.N,
-            K = args.K,
-            Batch = args.Batch,
-            Accumulate = args.Accumulate,
-            Epilogue = args.Epilogue,
-            A = args.A,
-            AElement = args.AElement,
-            ARowStride = args.ARowStride,
-            AColumnStride = args.AColumnStride,
-            ABatchStride = args.ABatchStride,
-            B = args.B,
-            BElement = args.BElement,
-            BRowStride = args.BRowStride,
-            BColumnStride = args.BColumnStride,
-            BBatchStride = args.BBatchStride,
-            C = args.C,
-            CRowStride = args.CRowStride,
-            CBatchStride = args.CBatchStride,
-            Scratch = scratch,
-            ScratchBytes = bytes,
-        };
     }
 }

@@ -1,0 +1,62 @@
+using Legato.Runtime.Plans;
+
+namespace Legato.Runtime.Cpu;
+
+/// <summary>Kernels that look up rows of weights, as those of embeddings do, rewritten for weights that lie in <see cref="WeightPanels"/>.</summary>
+internal static class PanelLookup
+{
+    /// <summary>The kernel with an operand in panels of rows of that length; null where it reads otherwise than whole rows by their number.</summary>
+    public static Kernel? Of(Kernel kernel, int operand, long rowLength)
+    {
+        if (kernel.Operands[operand].Access != Access.Read)
+            return null;
+        // Half a word's elements follow one another.
+        int within = WeightPanels.WordBytes / kernel.Operands[operand].Type.Size();
+        bool isLookup = true;
+        IReadOnlyList<Statement> body = KernelRewriting.Indices(kernel.Body, (of, index) =>
+        {
+            if (of != operand)
+                return index;
+            IndexTerm[] rows = [.. index.Terms.Where(term => term.Stride.IsMultiple(rowLength))];
+            IndexTerm[] inRow = [.. index.Terms.Except(rows)];
+            if (rows.Length == 0 || rows.Any(term => !term.Stride.IsConstant)
+                || inRow is not [{ Value: Expr.Variable variable, Stride: { IsConstant: true, Constant: 1 } }] || !IsWithin(kernel, variable.Name, rowLength))
+            {
+                isLookup = false;
+                return index;
+            }
+            Expr row = rows.Select(term => Times(term.Value, term.Stride.Constant / rowLength)).Aggregate((x, y) => new Expr.Apply(Operation.Add, x, y));
+            return new Plans.Index(
+            [
+                new IndexTerm(By(Operation.Divide, row, WeightPanels.Rows), WeightPanels.Rows * rowLength),
+                new IndexTerm(By(Operation.Remainder, row, WeightPanels.Rows), within),
+                new IndexTerm(By(Operation.Divide, variable, within), WeightPanels.Rows * within),
+                new IndexTerm(By(Operation.Remainder, variable, within), Extent.One),
+            ]);
+        });
+        return isLookup ? kernel with { Body = body } : null;
+    }
+
+    /// <summary>Whether a loop's variable stays below a length, in every loop of that name.</summary>
+    private static bool IsWithin(Kernel kernel, string variable, long length)
+    {
+        Statement.Loop[] loops = [.. kernel.Body.SelectMany(s => s.Tree()).OfType<Statement.Loop>().Where(loop => loop.Variable == variable)];
+        return loops.Length > 0 && loops.All(loop => Constant(loop.From) >= 0 && Constant(loop.To) <= length);
+    }
+
+    private static long? Constant(Expr expression) => expression switch
+    {
+        Expr.Integer integer => integer.Value,
+        Expr.Size { Extent: { IsConstant: true } extent } => extent.Constant,
+        _ => null,
+    };
+
+    private static Expr Times(Expr value, long factor) => factor == 1 ? value : new Expr.Apply(Operation.Multiply, value, new Expr.Integer(factor));
+
+    private static Expr By(Operation operation, Expr value, long divisor) => (operation, divisor) switch
+    {
+        (Operation.Divide, 1) => value,
+        (Operation.Remainder, 1) => new Expr.Integer(0),
+        _ => new Expr.Apply(operation, value, new Expr.Integer(divisor)),
+    };
+}
