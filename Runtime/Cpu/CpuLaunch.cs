@@ -47,8 +47,11 @@ internal abstract class CpuLaunch(string name, Cost cost, CpuLowering lowering)
     /// <summary>This worker's part of the step; all of it where it is alone.</summary>
     public abstract void Run(Worker worker);
 
-    /// <summary>Does a little of what others have left of the step, or have in hand; false where there is nothing.</summary>
-    public virtual bool Help(Worker worker) => false;
+    /// <summary>Does a little of what others have left of the step; false where there is nothing.</summary>
+    public virtual bool ComputeLeft(Worker worker) => false;
+
+    /// <summary>Does what another has in hand of the step; false where there is nothing.</summary>
+    public virtual bool ComputeInHand(Worker worker) => false;
 
     /// <summary>Adds the weights that a worker reads in pieces, as many for every worker; only once bound.</summary>
     public virtual void AddWeights(int worker, OwnWeights weights)

@@ -97,7 +97,9 @@ internal sealed class CpuMatrixProductLaunch : CpuLaunch
         }
     }
 
-    public override bool Help(Worker worker) => SuitsRun && SkinnyRun.Help(worker, scratch.Address, scratch.Bytes);
+    public override bool ComputeLeft(Worker worker) => SuitsRun && SkinnyRun.ComputeLeft(worker, scratch.Address, scratch.Bytes);
+
+    public override bool ComputeInHand(Worker worker) => SuitsRun && SkinnyRun.ComputeInHand(worker);
 
     public override void AddWeights(int worker, OwnWeights weights)
     {

@@ -79,7 +79,7 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
         if (staysInRows || Panels is not null)
             return;
         if (written)
-            panels.LayIn(owner!.Team, Address, Bytes);
+            panels.LayIn(owner!.Team, Address);
         Panels = panels;
     }
 
@@ -87,7 +87,7 @@ internal sealed unsafe class CpuMemory : IDeviceMemory
     public void LayInRows()
     {
         staysInRows = true;
-        Panels?.LayOut(owner!.Team, Address, Bytes);
+        Panels?.LayOut(owner!.Team, Address);
         Panels = null;
     }
 

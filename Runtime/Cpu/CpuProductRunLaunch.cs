@@ -62,7 +62,9 @@ internal sealed class CpuProductRunLaunch : CpuLaunch
             RunApart(worker);
     }
 
-    public override bool Help(Worker worker) => skinny && SkinnyRun.Help(worker, scratch.Address, scratch.Bytes);
+    public override bool ComputeLeft(Worker worker) => skinny && SkinnyRun.ComputeLeft(worker, scratch.Address, scratch.Bytes);
+
+    public override bool ComputeInHand(Worker worker) => skinny && SkinnyRun.ComputeInHand(worker);
 
     public override void AddWeights(int worker, OwnWeights weights)
     {

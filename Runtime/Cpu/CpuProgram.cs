@@ -183,7 +183,7 @@ internal sealed class CpuProgram
         }
     }
 
-    /// <summary>What a worker does while launches aren't done: it reads ahead, then it helps.</summary>
+    /// <summary>What a worker does while launches aren't done: it takes what others have left, reads ahead, and at last does what they have in hand.</summary>
     private sealed class Waiting(CpuProgram program, OwnWeights weights) : IIdleWork
     {
         private Worker? worker;
@@ -197,16 +197,18 @@ internal sealed class CpuProgram
                 worker.Await(program.progress[i], program.run, this);
         }
 
-        public bool Step()
+        public bool Step() => Help(inHand: false) || ReadAhead() || Help(inHand: true);
+
+        private bool ReadAhead() => next < program.launches.Length && weights.ReadAhead(program.launches[next].FirstWeights).Step();
+
+        private bool Help(bool inHand)
         {
-            if (next < program.launches.Length && weights.ReadAhead(program.launches[next].FirstWeights).Step())
-                return true;
             for (int i = from; i < next; i++)
             {
                 if (program.progress[i].IsComplete(program.run))
                     continue;
                 worker!.Enter(program.progress[i], program.run);
-                if (program.launches[i].Help(worker))
+                if (inHand ? program.launches[i].ComputeInHand(worker) : program.launches[i].ComputeLeft(worker))
                     return true;
             }
             return false;

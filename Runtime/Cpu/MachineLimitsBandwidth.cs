@@ -15,7 +15,10 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
 {
     private const long LeastBytes = 256L << 20;
     private const long MostBytes = 4L << 30;
-    private const int ChunkBytes = 1 << 18;
+
+    /// <summary>Claims of each worker: as large as may be, as what is fetched beyond a claim is fetched in vain.</summary>
+    private const int Claims = 16, LeastClaim = 256 << 10, MostClaim = 2 << 20;
+
     private const int Streams = 16;
     private const int Rounds = 4;
     private const int NearBytes = 2 << 10, FarBytes = 8 << 10;
@@ -25,12 +28,12 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
     private static readonly Reader[] Ways =
     [
         (from, bytes) => ReadLinear(from, bytes, 0), (from, bytes) => ReadLinear(from, bytes, NearBytes), (from, bytes) => ReadLinear(from, bytes, FarBytes),
-        ReadStreams,
+        ReadInStreams,
     ];
-
 
     private readonly Team team;
     private readonly long total;
+    private readonly int claim;
     private readonly Reader best;
     private byte* buffer;
 
@@ -39,6 +42,7 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
     {
         this.team = team;
         total = Math.Clamp(2 * LargestCache(), LeastBytes, MostBytes) / HugePageBytes * HugePageBytes;
+        claim = (int)Math.Clamp(total / (Claims * team.Count), LeastClaim, MostClaim) / LeastClaim * LeastClaim;
         buffer = (byte*)NativeMemory.AlignedAlloc((nuint)total, HugePageBytes);
         // Advice that the system may refuse, at the cost of a lower measurement.
         if (OperatingSystem.IsLinux()) _ = Advise(buffer, (nint)total, AdviseHugePages);
@@ -58,7 +62,7 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
         do
         {
             team.Run(worker => Read(worker, best));
-            bytes += total / ChunkBytes * ChunkBytes;
+            bytes += total / claim * claim;
         } while (Stopwatch.GetElapsedTime(start) < least);
         return bytes / Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
@@ -92,8 +96,8 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
     private double Read(Worker worker, Reader read)
     {
         double bytes = 0;
-        while (worker.TryClaim((int)(total / ChunkBytes), out int chunk))
-            bytes += ChunkBytes + read(buffer + (long)chunk * ChunkBytes, ChunkBytes);
+        while (worker.TryClaim((int)(total / claim), out int item))
+            bytes += claim + read(buffer + (long)item * claim, claim);
         return bytes;
     }
 
@@ -115,6 +119,15 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
         return Vector256.Sum(a | b | c | d);
     }
 
+    /// <summary>A little at a time, so that streams lie as close as those of a matrix.</summary>
+    private static int ReadInStreams(byte* from, nint bytes)
+    {
+        int read = 0;
+        for (byte* end = from + bytes; from < end; from += LeastClaim)
+            read |= ReadStreams(from, LeastClaim);
+        return read;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int ReadStreams(byte* from, nint bytes)
     {
@@ -122,7 +135,7 @@ public sealed unsafe partial class MachineLimitsBandwidth : IDisposable
         nint stream = bytes / Streams;
         for (nint offset = 0; offset < stream; offset += 64)
         {
-            // Near its end a stream fetches the beginning of what follows the chunk.
+            // Near its end a stream fetches the beginning of what follows.
             nint ahead = offset + 512 < stream ? offset + 512 : offset + 512 + bytes - stream;
             byte* at = from + offset;
             for (int i = 0; i < Streams; i++, at += stream)

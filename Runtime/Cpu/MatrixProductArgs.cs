@@ -29,8 +29,8 @@ public readonly struct MatrixProductArgs
     public MatrixElement BElement { get; init; }
 
     /// <summary>
-    /// Whether B, stored [N,K], lies in <see cref="WeightPanels"/>, aligned to 64 bytes: its strides are then those that its rows had.
-    /// Only with AVX-512, for float32 and bf16.
+    /// Whether B, stored [N,K], lies in <see cref="WeightPanels"/>, aligned to 64 bytes: its strides are then those that its rows had,
+    /// and columns that fill no panel are the last of all. Only with AVX-512, for float32 and bf16.
     /// </summary>
     internal bool BInPanels { get; init; }
 
@@ -55,8 +55,8 @@ public readonly struct MatrixProductArgs
 
     public MatrixProductEpilogue? Epilogue { get; init; }
 
-    /// <summary>Whether B lies as a tile reads it.</summary>
-    internal bool BInTilePanels => BInPanels && BElement == MatrixElement.Float32;
+    /// <summary>How many of B's columns lie in panels.</summary>
+    internal int ColumnsInPanels => BInPanels ? (int)WeightPanels.InPanels(N) : 0;
 
     internal int BatchCount => Batch == 0 ? 1 : Batch;
 
@@ -77,11 +77,10 @@ public readonly struct MatrixProductArgs
     internal unsafe void PackB(MatrixProductTile tile, int batch, int n0, int n1, int k0, int depth, float* target, nint panelStride)
     {
         int size = BElementSize;
-        if (BInPanels)
-        {
-            MatrixProductPack.FromWeightPanels(BElement, (byte*)B + n0 * BColumnStride * size, (nint)BColumnStride * size, n1 - n0, k0, depth, target, panelStride);
-            return;
-        }
+        int inPanels = Math.Max(0, Math.Min(n1, ColumnsInPanels) - n0);
+        MatrixProductPack.FromWeightPanels(BElement, (byte*)B + n0 * BColumnStride * size, (nint)BColumnStride * size, inPanels, k0, depth, target, panelStride);
+        n0 += inPanels;
+        target += inPanels / tile.Columns * panelStride;
         byte* source = (byte*)B + (batch * BBatchStride + n0 * BColumnStride + k0 * BRowStride) * size;
         MatrixProductPack.Panels(BElement, source, (nint)BColumnStride * size, (nint)BRowStride * size,
             n1 - n0, depth, target, tile.Columns, tile.Columns, panelStride);

@@ -97,7 +97,8 @@ internal readonly unsafe ref struct MatrixProductByColumns(ReadOnlySpan<MatrixPr
     private void Compute(in MatrixProductArgs args, float* a, float* b, in Block block, WeightPiece next)
     {
         nint aPanelStride = (nint)K * tile.AWidth, bPanelStride = (nint)K * tile.Columns, cStride = (nint)args.CRowStride;
-        if (args.BInTilePanels) b = (float*)args.B + block.Start * (nint)K;
+        bool liesReady = block.End <= args.ColumnsInPanels && args.BElement == MatrixElement.Float32;
+        if (liesReady) b = (float*)args.B + block.Start * (nint)K;
         else args.PackB(tile, 0, block.Start, block.End, 0, K, b, bPanelStride);
         int tiles = MatrixProduct.Divide(M, tile.Rows) * MatrixProduct.Divide(block.End - block.Start, tile.Columns);
         byte* source = (byte*)next.Start;

@@ -13,6 +13,12 @@ internal static unsafe class MatrixProductSkinnyPanels
     /// <returns>How many bytes from the next column on are in the cache.</returns>
     public static nint Compute(in MatrixProductArgs args, int n0, int n1, WeightOrder weights)
     {
+        int inPanels = args.ColumnsInPanels;
+        if (n1 > inPanels)
+        {
+            if (n0 < inPanels) Compute(args, n0, inPanels, weights);
+            return MatrixProductSkinnyColumns.Compute(args, Math.Max(n0, inPanels), n1, weights);
+        }
         fixed (WeightPiece* own = weights.Own)
         {
             if (args.M > MatrixProductPanels512.MaxRows)

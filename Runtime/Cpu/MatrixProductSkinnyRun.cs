@@ -2,8 +2,8 @@ namespace Legato.Runtime.Cpu;
 
 /// <summary>
 /// Skinny products of one left matrix, computed as one. Each worker has its own part of every product's columns, which it reads in
-/// one piece, as memory likes it best. Who is done with its own and has read ahead what comes next helps: it takes what others, whom
-/// the system may have stopped, have left, and at last computes what they have in hand. A chain's products have the same columns, and
+/// one piece, as memory likes it best. Who is done with its own helps: it takes what others, whom the system may have stopped, have left,
+/// reads ahead what comes next, and at last computes what they have in hand. A chain's products have the same columns, and
 /// a later one's epilogue reads what earlier ones have written: so a part of it is begun when the same part of those is done.
 /// </summary>
 /// <param name="members">The products, chain by chain, their weights all stored by rows or all by columns.</param>
@@ -14,7 +14,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// Weights that are read for what is in hand: few enough that little is lost where a worker is stopped, so many that taking and
     /// handing in are little beside it.
     /// </summary>
-    private const int LeastBytesInHand = 512 << 10, MostBytesInHand = 1 << 20;
+    private const int LeastBytesInHand = 256 << 10, MostBytesInHand = 1 << 20;
 
     /// <summary>Columns of another's work in hand, after which to look whether it has been done.</summary>
     private const int ColumnsBetweenLooks = 64;
@@ -43,10 +43,6 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         weights?.LeaveLead(first, lead);
     }
 
-    /// <summary>Does some of what others have left, or have in hand; false where there is nothing that could be begun.</summary>
-    public bool Help(Worker worker, nint scratch, long scratchBytes) =>
-        ComputeLeft(worker, MatrixProduct.OwnScratch(worker, scratch, scratchBytes)) || ComputeInHand(worker);
-
     /// <summary>Adds a worker's own parts in the order in which it reads them.</summary>
     public void AddWeights(int worker, int workers, OwnWeights weights)
     {
@@ -64,9 +60,10 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         return taken;
     }
 
-    /// <summary>Some of the first other worker's part that has something left.</summary>
-    private bool ComputeLeft(Worker worker, float* sums)
+    /// <summary>Computes some of the first other worker's part that has something left; false where there is nothing.</summary>
+    public bool ComputeLeft(Worker worker, nint scratch, long scratchBytes)
     {
+        float* sums = MatrixProduct.OwnScratch(worker, scratch, scratchBytes);
         for (int chain = 0, first = 0; chain < chains.Length; first += chains[chain++])
             for (int i = 1; i < worker.Count; i++)
             {
@@ -87,8 +84,8 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
         return false;
     }
 
-    /// <summary>Computes what another worker has in hand, unless it hands it in meanwhile.</summary>
-    private bool ComputeInHand(Worker worker)
+    /// <summary>Computes what another worker has in hand, unless it hands it in meanwhile; false where there is nothing.</summary>
+    public bool ComputeInHand(Worker worker)
     {
         for (int i = 1; i < worker.Count; i++)
         {

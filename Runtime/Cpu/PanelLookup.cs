@@ -5,9 +5,10 @@ namespace Legato.Runtime.Cpu;
 /// <summary>Kernels that look up rows of weights, as those of embeddings do, rewritten for weights that lie in <see cref="WeightPanels"/>.</summary>
 internal static class PanelLookup
 {
-    /// <summary>The kernel with an operand in panels of rows of that length; null where it reads otherwise than whole rows by their number.</summary>
-    public static Kernel? Of(Kernel kernel, int operand, long rowLength)
+    /// <summary>The kernel with an operand in panels; null where it reads otherwise than whole rows by their number.</summary>
+    public static Kernel? Of(Kernel kernel, int operand, WeightPanels panels)
     {
+        long rowLength = panels.RowBytes / kernel.Operands[operand].Type.Size(), inPanels = WeightPanels.InPanels(panels.AllRows);
         if (kernel.Operands[operand].Access != Access.Read)
             return null;
         // Half a word's elements follow one another.
@@ -25,14 +26,14 @@ internal static class PanelLookup
                 isLookup = false;
                 return index;
             }
-            Expr row = rows.Select(term => Times(term.Value, term.Stride.Constant / rowLength)).Aggregate((x, y) => new Expr.Apply(Operation.Add, x, y));
-            return new Plans.Index(
-            [
-                new IndexTerm(By(Operation.Divide, row, WeightPanels.Rows), WeightPanels.Rows * rowLength),
-                new IndexTerm(By(Operation.Remainder, row, WeightPanels.Rows), within),
-                new IndexTerm(By(Operation.Divide, variable, within), WeightPanels.Rows * within),
-                new IndexTerm(By(Operation.Remainder, variable, within), Extent.One),
-            ]);
+            Expr row = rows.Select(term => Times(term.Value, term.Stride.Constant / rowLength)).Aggregate(Add);
+            Expr place = By(Operation.Remainder, row, WeightPanels.Rows);
+            Expr element = Add(Times(By(Operation.Divide, variable, within), WeightPanels.Rows * within), By(Operation.Remainder, variable, within));
+            Expr inPanel = Add(Times(place, within), element);
+            if (panels.AllRows > inPanels)
+                inPanel = new Expr.Apply(
+                    Operation.Select, new Expr.Apply(Operation.Less, row, new Expr.Integer(inPanels)), inPanel, Add(Times(place, rowLength), variable));
+            return new Plans.Index(new IndexTerm(By(Operation.Divide, row, WeightPanels.Rows), WeightPanels.Rows * rowLength), new IndexTerm(inPanel, Extent.One));
         });
         return isLookup ? kernel with { Body = body } : null;
     }
@@ -50,6 +51,8 @@ internal static class PanelLookup
         Expr.Size { Extent: { IsConstant: true } extent } => extent.Constant,
         _ => null,
     };
+
+    private static Expr Add(Expr x, Expr y) => new Expr.Apply(Operation.Add, x, y);
 
     private static Expr Times(Expr value, long factor) => factor == 1 ? value : new Expr.Apply(Operation.Multiply, value, new Expr.Integer(factor));
 

@@ -37,10 +37,10 @@ internal sealed class PanelUses(Plan plan)
     public (Kernel Kernel, int Operand)? Lookup(Step.Fused step)
     {
         int[] candidates = [.. Enumerable.Range(0, step.Operands.Count).Where(i => panels.ContainsKey(step.Operands[i].Buffer))];
-        if (candidates is not [int operand] || !IsWholePanels(step.Operands[operand], panels[step.Operands[operand].Buffer], out long rowLength))
+        if (candidates is not [int operand] || panels[step.Operands[operand].Buffer] is var found && !BeginsWithAPanel(step.Operands[operand], found))
             return null;
         // A kernel that workers share piece by piece is two; none that looks rows up has been.
-        return PanelLookup.Of(step.Kernel, operand, rowLength) is { } kernel && KernelSplit.Of(step.Kernel) is null ? (kernel, operand) : null;
+        return PanelLookup.Of(step.Kernel, operand, found) is { } kernel && KernelSplit.Of(step.Kernel) is null ? (kernel, operand) : null;
     }
 
     private static IEnumerable<Step> Unrolled(Step step) => step is Step.Loop loop ? loop.Body.SelectMany(Unrolled) : [step];
@@ -66,7 +66,7 @@ internal sealed class PanelUses(Plan plan)
         needed.UnionWith(others);
     }
 
-    /// <summary>The panels of a product's weights, where they are whole rows of K, from a panel's beginning to a panel's end.</summary>
+    /// <summary>The panels of a product's weights, where they are whole rows of K from a panel's beginning to a panel's end.</summary>
     private WeightPanels? Weights(Step.MatrixProduct product)
     {
         if (CpuIsaChoice.Active != CpuIsa.Avx512 || StretchFetch.InStreams)
@@ -77,17 +77,22 @@ internal sealed class PanelUses(Plan plan)
             return null;
         if (!product.K.IsConstant || product.K.Constant < 2 || !product.N.IsConstant || !product.Right.ColumnStride.Equals(product.K))
             return null;
-        var found = new WeightPanels((nint)(product.K.Constant * parameter.Type.Size()));
-        bool isWhole = found.RowBytes % WeightPanels.WordBytes == 0 && found.PanelBytes <= int.MaxValue && product.N.Constant % WeightPanels.Rows == 0
-            && plan.Maximum(parameter.Bytes) % found.PanelBytes == 0 && IsWholePanels(product.Right.View, found, out _);
+        long rowBytes = product.K.Constant * parameter.Type.Size(), bytes = plan.Maximum(parameter.Bytes);
+        var found = new WeightPanels((nint)rowBytes, bytes / rowBytes);
+        bool isWhole = rowBytes % WeightPanels.WordBytes == 0 && bytes % rowBytes == 0 && found.PanelBytes <= int.MaxValue
+            && BeginsWithAPanel(product.Right.View, found) && EndsWithAPanel(product, found);
         return isWhole ? found : null;
     }
 
-    /// <summary>Whether a view begins with a panel, in every iteration of loops.</summary>
-    private bool IsWholePanels(BufferView view, WeightPanels found, out long rowLength)
+    /// <summary>In every iteration of loops.</summary>
+    private bool BeginsWithAPanel(BufferView view, WeightPanels found)
     {
-        rowLength = found.RowBytes / parameters[view.Buffer].Type.Size();
-        long panel = WeightPanels.Rows * rowLength;
-        return view.Loops.Select(loop => loop.Stride).Prepend(view.Offset).All(extent => extent.IsConstant && extent.IsMultiple(panel));
+        long elements = found.PanelBytes / parameters[view.Buffer].Type.Size();
+        return view.Loops.Select(loop => loop.Stride).Prepend(view.Offset).All(extent => extent.IsConstant && extent.IsMultiple(elements));
     }
+
+    /// <summary>Or with the last row of all, where some fill no panel.</summary>
+    private static bool EndsWithAPanel(Step.MatrixProduct product, WeightPanels found) =>
+        product.N.Constant % WeightPanels.Rows == 0
+        || product.N.Constant == found.AllRows && product.Right.View is { Loops.Count: 0 } view && view.Offset.Equals(Extent.Zero);
 }

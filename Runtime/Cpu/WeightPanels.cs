@@ -5,10 +5,12 @@ namespace Legato.Runtime.Cpu;
 /// <summary>
 /// How a matrix of weights stored [N, K] lies where products of few rows read it: in panels of 32 rows, each as large as its rows were
 /// and in their place, in which 32-bit words of all rows lie side by side, word after word (one element of float32, two of bf16). A
-/// product reads its columns in one piece, front to back, which is how memory is fastest, and turns nothing.
+/// product reads its columns in one piece, front to back, which is how memory is fastest, and turns nothing. Rows that fill no panel
+/// follow one another.
 /// </summary>
 /// <param name="RowBytes">Bytes of a row; a whole number of words.</param>
-internal readonly unsafe record struct WeightPanels(nint RowBytes)
+/// <param name="AllRows">How many rows the memory holds.</param>
+internal readonly unsafe record struct WeightPanels(nint RowBytes, long AllRows)
 {
     /// <summary>Rows of a panel, which are columns of a product; as wide as a panel that products pack.</summary>
     public const int Rows = MatrixProductAvx512.Columns;
@@ -17,7 +19,12 @@ internal readonly unsafe record struct WeightPanels(nint RowBytes)
 
     public nint PanelBytes => Rows * RowBytes;
 
+    /// <summary>How many of so many rows lie in panels.</summary>
+    public static long InPanels(long rows) => rows / Rows * Rows;
+
     private nint WordsBytes => Rows * WordBytes;
+
+    private long BytesInPanels => InPanels(AllRows) * RowBytes;
 
     private int Words => (int)(RowBytes / WordBytes);
 
@@ -29,7 +36,8 @@ internal readonly unsafe record struct WeightPanels(nint RowBytes)
             int bytes = Next(offset, source.Length);
             byte* panel = memory + offset / PanelBytes * PanelBytes;
             fixed (byte* from = source)
-                if (bytes == PanelBytes) FromRows(from, panel);
+                if (offset >= BytesInPanels) NativeMemory.Copy(from, memory + offset, (nuint)bytes);
+                else if (bytes == PanelBytes) FromRows(from, panel);
                 else Move(panel, offset % PanelBytes, from, bytes, writes: true);
             source = source[bytes..];
             offset += bytes;
@@ -44,7 +52,8 @@ internal readonly unsafe record struct WeightPanels(nint RowBytes)
             int bytes = Next(offset, target.Length);
             byte* panel = memory + offset / PanelBytes * PanelBytes;
             fixed (byte* to = target)
-                if (bytes == PanelBytes) ToRows(panel, to);
+                if (offset >= BytesInPanels) NativeMemory.Copy(memory + offset, to, (nuint)bytes);
+                else if (bytes == PanelBytes) ToRows(panel, to);
                 else Move(panel, offset % PanelBytes, to, bytes, writes: false);
             target = target[bytes..];
             offset += bytes;
@@ -52,19 +61,19 @@ internal readonly unsafe record struct WeightPanels(nint RowBytes)
     }
 
     /// <summary>Lays rows into panels, in their place.</summary>
-    public void LayIn(Team team, nint memory, long bytes) => Turn(team, memory, bytes, intoPanels: true);
+    public void LayIn(Team team, nint memory) => Turn(team, memory, intoPanels: true);
 
     /// <summary>Lays panels back into rows.</summary>
-    public void LayOut(Team team, nint memory, long bytes) => Turn(team, memory, bytes, intoPanels: false);
+    public void LayOut(Team team, nint memory) => Turn(team, memory, intoPanels: false);
 
-    private void Turn(Team team, nint memory, long bytes, bool intoPanels)
+    private void Turn(Team team, nint memory, bool intoPanels)
     {
         WeightPanels panels = this;
         nint size = PanelBytes;
         team.Run(worker =>
         {
             void* copy = NativeMemory.AlignedAlloc((nuint)size, 64);
-            while (worker.TryClaim((int)(bytes / size), out int item))
+            while (worker.TryClaim((int)(panels.AllRows / Rows), out int item))
             {
                 byte* panel = (byte*)memory + item * size;
                 NativeMemory.Copy(panel, copy, (nuint)size);

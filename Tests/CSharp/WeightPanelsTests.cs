@@ -21,11 +21,11 @@ public unsafe class WeightPanelsTests
 
     /// <summary>Writes and reads of any bytes are those of rows, however they cut panels, rows and words.</summary>
     [Test]
-    public void BytesAreThoseOfRows([Values(4, 8, 60, 192, 3072)] int rowBytes, [Range(1, 4)] int seed)
+    public void BytesAreThoseOfRows([Values(4, 8, 60, 192, 3072)] int rowBytes, [Values(0, 5)] int tail, [Range(1, 3)] int seed)
     {
         var random = new Random(seed);
-        var panels = new WeightPanels(rowBytes);
-        var expected = new byte[3 * panels.PanelBytes];
+        var panels = new WeightPanels(rowBytes, 3 * WeightPanels.Rows + tail);
+        var expected = new byte[panels.AllRows * rowBytes];
         var memory = new byte[expected.Length];
         fixed (byte* start = memory)
             for (int i = 0; i < 60; i++)
@@ -48,7 +48,7 @@ public unsafe class WeightPanelsTests
     [Test]
     public void AWordOfAllRowsIsOnePiece()
     {
-        var panels = new WeightPanels(8);
+        var panels = new WeightPanels(8, 64);
         uint[] rows = [.. Enumerable.Range(0, 128).Select(i => (uint)i)], memory = new uint[128];
         fixed (uint* start = memory, source = rows)
             panels.Write((byte*)start, 0, new ReadOnlySpan<byte>(source, 512));
@@ -59,10 +59,10 @@ public unsafe class WeightPanelsTests
 
     /// <summary>A head tied to embeddings: the same bits as from rows, whatever the number of rows.</summary>
     [Test]
-    public void ATiedHeadHasTheBitsOfRows([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type, [Values(1, 5, 12, 40, 250)] int batch, [Values(1, 2)] int threads)
+    public void ATiedHeadHasTheBitsOfRows([Values(ScalarType.F32, ScalarType.BF16)] ScalarType type, [Values(Rows, Rows + 5, Rows + 20)] int rows, [Values(1, 5, 12, 40, 250)] int batch, [Values(1, 2)] int threads)
     {
         using var device = new CpuDevice(new CpuDeviceOptions(threads, Pin: false));
-        (PlanFixture fixture, Plan plan) = Tied(type);
+        (PlanFixture fixture, Plan plan) = Tied(type, rows);
         using IExecutable inPanels = fixture.Load(device, plan);
         Assert.That(Memory(inPanels, fixture).Panels, Is.Not.Null);
         using IExecutable inRows = fixture.Load(device, plan);
@@ -112,13 +112,13 @@ public unsafe class WeightPanelsTests
         new Random(1).NextBytes(bytes);
         memory.Write(0, bytes);
         using (IExecutable executable = device.Compile(Tied(ScalarType.F32).Plan, new Dictionary<string, IDeviceMemory> { ["table"] = memory }))
-            Assert.That(((CpuMemory)memory).Panels, Is.EqualTo(new WeightPanels(Depth * sizeof(float))));
+            Assert.That(((CpuMemory)memory).Panels, Is.EqualTo(new WeightPanels(Depth * sizeof(float), Rows)));
         var read = new byte[bytes.Length];
         memory.Read(0, read);
         Assert.That(read, Is.EqualTo(bytes));
     }
 
-    /// <summary>Columns that fill no panel, or columns of a part of the rows, stay where they are.</summary>
+    /// <summary>A part of the columns that fills no panel, or columns of a part of their depth, stay where they are.</summary>
     [TestCase(Rows, Depth, ExpectedResult = true)]
     [TestCase(Rows - 1, Depth, ExpectedResult = false)]
     [TestCase(Rows, Depth - 1, ExpectedResult = false)]
@@ -135,27 +135,28 @@ public unsafe class WeightPanelsTests
     [Test]
     public void OnlyRowsByTheirNumberAreLookedUp()
     {
+        var panels = new WeightPanels(Depth * sizeof(float), Rows);
         Kernel Reading(Runtime.Plans.Index at, long to) => Kernel([In("table"), Out("y")], Grid("b", N(4), Vector("k", N(to), Store(1, At("b", Depth, "k"), Load(0, at)))));
-        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 0, Depth), Is.Not.Null);
-        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth + 1), 0, Depth), Is.Null, "beyond the row");
-        Assert.That(PanelLookup.Of(Reading(At((V("b"), Depth), (V("k"), 2)), Depth / 2), 0, Depth), Is.Null, "every second element");
-        Assert.That(PanelLookup.Of(Reading(At("b", Depth / 2, "k"), Depth), 0, Depth), Is.Null, "from the middle of a row on");
-        Assert.That(PanelLookup.Of(Reading(At("k"), Depth), 0, Depth), Is.Null, "no number of a row");
-        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 1, Depth), Is.Null, "it is written");
+        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 0, panels), Is.Not.Null);
+        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth + 1), 0, panels), Is.Null, "beyond the row");
+        Assert.That(PanelLookup.Of(Reading(At((V("b"), Depth), (V("k"), 2)), Depth / 2), 0, panels), Is.Null, "every second element");
+        Assert.That(PanelLookup.Of(Reading(At("b", Depth / 2, "k"), Depth), 0, panels), Is.Null, "from the middle of a row on");
+        Assert.That(PanelLookup.Of(Reading(At("k"), Depth), 0, panels), Is.Null, "no number of a row");
+        Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 1, panels), Is.Null, "it is written");
     }
 
     private static CpuMemory Memory(IExecutable executable, PlanFixture fixture) => (CpuMemory)executable.Memory(executable.Plan.Buffers[fixture.Id("table")]);
 
-    private static (PlanFixture Fixture, Plan Plan) Tied(ScalarType type)
+    private static (PlanFixture Fixture, Plan Plan) Tied(ScalarType type, int rows = Rows)
     {
         Extent batch = Extent.Dimension("batch");
-        PlanFixture fixture = new PlanFixture().Dimension("batch", 256).Random("table", Rows * Depth, type, kind: BufferClass.Parameter)
-            .Random("tokens", batch, ScalarType.I32, Rows).Zeros("x", batch * Depth).Zeros("logits", batch * Rows);
+        PlanFixture fixture = new PlanFixture().Dimension("batch", 256).Random("table", rows * Depth, type, kind: BufferClass.Parameter)
+            .Random("tokens", batch, ScalarType.I32, rows).Zeros("x", batch * Depth).Zeros("logits", batch * rows);
         Kernel embed = Kernel([In("tokens", ScalarType.I32), In("table", type), Out("x")], Grid("b", Size(batch), Vector("k", N(Depth),
             Store(2, At("b", Depth, "k"), Load(1, At((Load(0, At("b")), Depth), (V("k"), 1)))))));
         return (fixture, fixture.Plan(
             new Step.Fused("embed", Cost.Zero, embed, [fixture.View("tokens"), fixture.View("table"), fixture.View("x")]),
-            new Step.MatrixProduct("head", Cost.Zero, batch, Rows, Depth, new Matrix(fixture.View("x"), Depth, 1), new Matrix(fixture.View("table"), 1, Depth),
-                new Matrix(fixture.View("logits"), Rows, 1), false, [], null, [])));
+            new Step.MatrixProduct("head", Cost.Zero, batch, rows, Depth, new Matrix(fixture.View("x"), Depth, 1), new Matrix(fixture.View("table"), 1, Depth),
+                new Matrix(fixture.View("logits"), rows, 1), false, [], null, [])));
     }
 }
