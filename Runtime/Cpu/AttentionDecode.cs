@@ -54,12 +54,12 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
         return scratch.Bytes - args.Scratch;
     }
 
-    /// <summary>Each worker reads the keys and values of the work items that it is likely to claim.</summary>
+    /// <summary>Each worker reads the keys and values of its own work items.</summary>
     public static void ReadAhead(Worker worker, in AttentionArgs args)
     {
-        int used = UsedRanges(args), items = args.Batch * args.KeyHeads * used;
+        int used = UsedRanges(args), items = args.Batch * args.KeyHeads * used, end = Start(worker.Index + 1, worker.Count, items);
         long keyBytes = args.HeadSize * args.Key.Type.Size() + args.ValueSize * args.Value.Type.Size(), left = AheadBytes / keyBytes;
-        for (int item = worker.Index; item < items && left > 0; item += worker.Count)
+        for (int item = Start(worker.Index, worker.Count, items); item < end && left > 0; item++)
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
             // The newest key may not be there yet, which is no harm; who comes late may find more keys than there is room for.
@@ -84,7 +84,7 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
             CombineAll(args, used);
             worker.Complete(0, 0);
         }
-        while (worker.TryClaim(items, out int item))
+        while (TryTake(worker, items, out int item))
         {
             int range = item % used, head = item / used % args.KeyHeads, batch = item / used / args.KeyHeads;
             RunRange(args, batch, head, range, operands);
@@ -101,6 +101,31 @@ internal readonly unsafe struct AttentionDecode<F, I, L>
             }
         }
     }
+
+    /// <summary>
+    /// One of the worker's own items, whose heads it has computed and whose keys and values it has read ahead, else one that another has
+    /// left: from the cache of another core they come slowly.
+    /// </summary>
+    private static bool TryTake(Worker worker, int items, out int item)
+    {
+        if (items > StepProgress.MostItems)
+            return worker.TryClaim(items, out item);
+        for (int i = 0; i < worker.Count; i++)
+        {
+            int part = (worker.Index + i) % worker.Count, start = Start(part, worker.Count, items), count = Start(part + 1, worker.Count, items) - start;
+            bool isTaken = i == 0
+                ? worker.Progress.TryTake(worker.RunNumber, member: 0, part, count, least: 1, most: 1, out item, out _)
+                : worker.Progress.TryTakeLast(worker.RunNumber, member: 0, part, count, most: 1, out item, out _);
+            item += start;
+            if (isTaken)
+                return true;
+        }
+        item = 0;
+        return false;
+    }
+
+    /// <summary>Where a worker's own items begin, and those of the one before end.</summary>
+    private static int Start(int worker, int workers, int items) => (int)((long)items * worker / workers);
 
     private void CombineAll(in AttentionArgs args, int used)
     {

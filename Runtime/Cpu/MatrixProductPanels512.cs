@@ -17,17 +17,18 @@ internal static unsafe class MatrixProductPanels512
 
     private const int Line = 64, Lanes = 16;
 
-    public static delegate*<nint, nint, float*, nint, byte*, in PanelFetch, float*, nint, bool, void>[] Kernels<TElement>() where TElement : struct, IColumnWords =>
+    public static delegate*<nint, nint, float*, nint, byte*, in PanelFetch, float*, nint, bool, void>[] Kernels<TElement, TFetch>()
+        where TElement : struct, IColumnWords where TFetch : struct, IWeightFetch =>
     [
-        &Products<TElement, Height1>, &Products<TElement, Height2>, &Products<TElement, Height3>, &Products<TElement, Height4>,
-        &Products<TElement, Height5>, &Products<TElement, Height6>, &Products<TElement, Height7>, &Products<TElement, Height8>,
+        &Products<TElement, TFetch, Height1>, &Products<TElement, TFetch, Height2>, &Products<TElement, TFetch, Height3>, &Products<TElement, TFetch, Height4>,
+        &Products<TElement, TFetch, Height5>, &Products<TElement, TFetch, Height6>, &Products<TElement, TFetch, Height7>, &Products<TElement, TFetch, Height8>,
     ];
 
     /// <param name="panels">How many, one after the other: between two calls memory would have nothing to do for a while.</param>
     /// <param name="depth">All of K, which is summed block by block.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Products<TElement, T>(nint panels, nint depth, float* a, nint aStride, byte* b, in PanelFetch fetch, float* c, nint cStride, bool add)
-        where TElement : struct, IColumnWords where T : struct, ITileHeight
+    private static void Products<TElement, TFetch, T>(nint panels, nint depth, float* a, nint aStride, byte* b, in PanelFetch fetch, float* c, nint cStride, bool add)
+        where TElement : struct, IColumnWords where TFetch : struct, IWeightFetch where T : struct, ITileHeight
     {
         byte* ahead = fetch.First, end = fetch.End;
         nint move = fetch.Move;
@@ -44,10 +45,10 @@ internal static unsafe class MatrixProductPanels512
                 Vector512<float> r0 = default, r1 = default, r2 = default, r3 = default, r4 = default, r5 = default, r6 = default, r7 = default;
                 for (; steps >= 2 * word; steps -= 2 * word, b += StepBytes, at += 2 * word)
                 {
-                    Sse.Prefetch0(ahead);
-                    Sse.Prefetch0(ahead + Line);
-                    Sse.Prefetch0(ahead + 2 * Line);
-                    Sse.Prefetch0(ahead + 3 * Line);
+                    TFetch.Fetch(ahead);
+                    TFetch.Fetch(ahead + Line);
+                    TFetch.Fetch(ahead + 2 * Line);
+                    TFetch.Fetch(ahead + 3 * Line);
                     ahead += move;
                     if (ahead >= end)
                     {
@@ -123,4 +124,27 @@ internal readonly unsafe struct PanelFetch(nint first, nint end, nint move, Weig
     public readonly nint Move = move;
 
     public readonly WeightPiece* Begin = begin, Last = last, Next = next;
+}
+
+/// <summary>How a line of weights is fetched.</summary>
+internal unsafe interface IWeightFetch
+{
+    static abstract void Fetch(byte* line);
+}
+
+/// <summary>
+/// Past the other caches, where what steps between products need stays, their code too: without that each layer found it in memory alone.
+/// As measured on Zen 5: LLaMA 100M decodes 2 to 4 % faster where reads are 48 GB/s, as fast where they are 77.
+/// </summary>
+internal readonly unsafe struct FetchForOnce : IWeightFetch
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(byte* line) => Sse.PrefetchNonTemporal(line);
+}
+
+/// <summary>Into all caches, for weights that are read several times.</summary>
+internal readonly unsafe struct FetchToKeep : IWeightFetch
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Fetch(byte* line) => Sse.Prefetch0(line);
 }

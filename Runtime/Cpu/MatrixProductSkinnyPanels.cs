@@ -24,7 +24,7 @@ internal static unsafe class MatrixProductSkinnyPanels
             if (args.M > MatrixProductPanels512.MaxRows)
                 return ComputeInPasses(args, n0, n1, weights, own);
             nint b = args.B + n0 * ColumnBytes(args);
-            Kernel(args, args.M)((n1 - n0) / WeightPanels.Rows, args.K, (float*)args.A, (nint)args.ARowStride, (byte*)b,
+            Kernel<FetchForOnce>(args, args.M)((n1 - n0) / WeightPanels.Rows, args.K, (float*)args.A, (nint)args.ARowStride, (byte*)b,
                 weights.Fetch(b, Ahead, own, MatrixProductPanels512.StepBytes), (float*)args.C + n0, (nint)args.CRowStride, args.Accumulate);
             return Ahead;
         }
@@ -44,10 +44,10 @@ internal static unsafe class MatrixProductSkinnyPanels
                 nint fetched = 0;
                 for (int m = 0; m < args.M; m += rows)
                 {
-                    // All of the next slice once, though the parts are whole lines.
+                    // The first passes fetch all of the next slice, one part each; the rest ask for what is there.
                     PanelFetch fetch = weights.Fetch(b, fetched < slice ? slice + fetched : 0, own, step);
                     fetched += slice * step / MatrixProductPanels512.StepBytes;
-                    Kernel(args, Math.Min(rows, args.M - m))(1, depth, (float*)args.A + m * args.ARowStride + k, (nint)args.ARowStride, (byte*)b,
+                    Kernel<FetchToKeep>(args, Math.Min(rows, args.M - m))(1, depth, (float*)args.A + m * args.ARowStride + k, (nint)args.ARowStride, (byte*)b,
                         fetch, (float*)args.C + m * args.CRowStride + n, (nint)args.CRowStride, args.Accumulate || k > 0);
                 }
             }
@@ -56,12 +56,13 @@ internal static unsafe class MatrixProductSkinnyPanels
 
     private static nint ColumnBytes(in MatrixProductArgs args) => (nint)args.BColumnStride * args.BElementSize;
 
-    private static delegate*<nint, nint, float*, nint, byte*, in PanelFetch, float*, nint, bool, void> Kernel(in MatrixProductArgs args, int rows) =>
-        (args.BElement == MatrixElement.Float32 ? Kernels.Float32 : Kernels.BFloat16)[rows - 1];
+    private static delegate*<nint, nint, float*, nint, byte*, in PanelFetch, float*, nint, bool, void> Kernel<TFetch>(in MatrixProductArgs args, int rows)
+        where TFetch : struct, IWeightFetch =>
+        (args.BElement == MatrixElement.Float32 ? Kernels<TFetch>.Float32 : Kernels<TFetch>.BFloat16)[rows - 1];
 
-    private static class Kernels
+    private static class Kernels<TFetch> where TFetch : struct, IWeightFetch
     {
         public static readonly delegate*<nint, nint, float*, nint, byte*, in PanelFetch, float*, nint, bool, void>[]
-            Float32 = MatrixProductPanels512.Kernels<ColumnWordsFloat32>(), BFloat16 = MatrixProductPanels512.Kernels<ColumnWordsBFloat16>();
+            Float32 = MatrixProductPanels512.Kernels<ColumnWordsFloat32, TFetch>(), BFloat16 = MatrixProductPanels512.Kernels<ColumnWordsBFloat16, TFetch>();
     }
 }
