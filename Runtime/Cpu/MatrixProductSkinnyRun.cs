@@ -178,12 +178,23 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// <summary>Rows of weights are read in pieces too large to be computed twice.</summary>
     private bool StaysInHand => MatrixProductSkinny.StoredByColumns(members[0]);
 
+    /// <summary>The same for all, so that the parts of a chain's members are of the same columns.</summary>
+    private int Grain
+    {
+        get
+        {
+            int most = 0;
+            foreach (ref readonly MatrixProductArgs member in members)
+                most = Math.Max(most, MatrixProductSkinny.Grain(member));
+            return most;
+        }
+    }
+
     /// <summary>Where a worker's part of a member begins, and the one before ends.</summary>
     private int Start(int member, int worker, int workers)
     {
-        ref readonly MatrixProductArgs args = ref members[member];
-        int grain = MatrixProductSkinny.Grain(args);
-        return worker == workers ? args.N : (int)((long)args.N * worker / workers) / grain * grain;
+        int columns = members[member].N, grain = Grain;
+        return worker == workers ? columns : (int)((long)columns * worker / workers) / grain * grain;
     }
 
     private ColumnWork PartOf(int member, int part, int workers, int item, int count)
@@ -199,8 +210,8 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// <summary>A narrower piece of rows would be read at half the speed.</summary>
     private int ItemColumns(int member, int workers)
     {
-        int columns = members[member].N, grain = MatrixProductSkinny.Grain(members[member]);
-        return StaysInHand ? MatrixProduct.RoundUp(MatrixProduct.Divide(columns, StepProgress.MostItems), grain) : columns;
+        int columns = members[member].N;
+        return StaysInHand ? MatrixProduct.RoundUp(MatrixProduct.Divide(columns, StepProgress.MostItems), Grain) : columns;
     }
 
     private int LeastItems(int member, int workers) => (int)(LeastBytesInHand / ItemBytes(member, workers)) + 1;

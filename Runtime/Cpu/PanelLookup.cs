@@ -30,7 +30,7 @@ internal static class PanelLookup
             Expr place = By(Operation.Remainder, row, WeightPanels.Rows);
             Expr element = Add(Times(By(Operation.Divide, variable, within), WeightPanels.Rows * within), By(Operation.Remainder, variable, within));
             Expr inPanel = Add(Times(place, within), element);
-            if (panels.AllRows > inPanels)
+            if (panels.HasRest)
                 inPanel = new Expr.Apply(
                     Operation.Select, new Expr.Apply(Operation.Less, row, new Expr.Integer(inPanels)), inPanel, Add(Times(place, rowLength), variable));
             return new Plans.Index(new IndexTerm(By(Operation.Divide, row, WeightPanels.Rows), WeightPanels.Rows * rowLength), new IndexTerm(inPanel, Extent.One));

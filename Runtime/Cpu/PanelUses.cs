@@ -37,7 +37,11 @@ internal sealed class PanelUses(Plan plan)
     public (Kernel Kernel, int Operand)? Lookup(Step.Fused step)
     {
         int[] candidates = [.. Enumerable.Range(0, step.Operands.Count).Where(i => panels.ContainsKey(step.Operands[i].Buffer))];
-        if (candidates is not [int operand] || panels[step.Operands[operand].Buffer] is var found && !BeginsWithAPanel(step.Operands[operand], found))
+        if (candidates is not [int operand])
+            return null;
+        BufferView view = step.Operands[operand];
+        WeightPanels found = panels[view.Buffer];
+        if (!BeginsWithAPanel(view, found) || found.HasRest && !IsWhole(view))
             return null;
         // A kernel that workers share piece by piece is two; none that looks rows up has been.
         return PanelLookup.Of(step.Kernel, operand, found) is { } kernel && KernelSplit.Of(step.Kernel) is null ? (kernel, operand) : null;
@@ -94,5 +98,7 @@ internal sealed class PanelUses(Plan plan)
     /// <summary>Or with the last row of all, where some fill no panel.</summary>
     private static bool EndsWithAPanel(Step.MatrixProduct product, WeightPanels found) =>
         product.N.Constant % WeightPanels.Rows == 0
-        || product.N.Constant == found.AllRows && product.Right.View is { Loops.Count: 0 } view && view.Offset.Equals(Extent.Zero);
+        || product.N.Constant == found.AllRows && IsWhole(product.Right.View);
+
+    private static bool IsWhole(BufferView view) => view.Loops.Count == 0 && view.Offset.Equals(Extent.Zero);
 }

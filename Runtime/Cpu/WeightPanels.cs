@@ -22,6 +22,9 @@ internal readonly unsafe record struct WeightPanels(nint RowBytes, long AllRows)
     /// <summary>How many of so many rows lie in panels.</summary>
     public static long InPanels(long rows) => rows / Rows * Rows;
 
+    /// <summary>Whether some rows fill no panel.</summary>
+    public bool HasRest => InPanels(AllRows) < AllRows;
+
     private nint WordsBytes => Rows * WordBytes;
 
     private long BytesInPanels => InPanels(AllRows) * RowBytes;

@@ -59,16 +59,19 @@ public class ProductRunTests
         Assert.That(Chains(Step(), a), Is.EqualTo("none"));
     }
 
-    /// <summary>Queries, keys, values, and an up that reads its gate: whether products are computed as one changes no bit.</summary>
+    /// <summary>
+    /// Queries, keys, values, and an up that reads its gate: whether products are computed as one changes no bit, though the weights of
+    /// some lie in panels and those of others in rows.
+    /// </summary>
     [Test]
     public void TogetherIsApart(
         [Values(1, 3, 40, 130)] int rows, [Values(33, 800)] int depth, [Values] bool byColumns, [Values(ScalarType.F32, ScalarType.BF16)] ScalarType type,
         [Values(2, 3)] int threads)
     {
-        (string Name, long Width)[] outputs = [("q", 160), ("k", 48), ("gate", 500), ("v", 48), ("up", 500)];
+        (string Name, long Width)[] outputs = [("q", 160), ("k", 48), ("gate", 512), ("v", 48), ("up", 512)];
         PlanFixture fixture = new PlanFixture().Random("left", rows * depth).Zeros("pause", 1);
         foreach ((string name, long width) in outputs)
-            fixture.Random("weight " + name, width * depth, type).Zeros(name, rows * width);
+            fixture.Random("weight " + name, width * depth, type, kind: name is "q" or "gate" ? BufferClass.Parameter : BufferClass.Activation).Zeros(name, rows * width);
         Step[] together = [.. outputs.Select(o => Of(o.Name, o.Width))];
         Step pause = fixture.Fused(Kernel([Out("pause")], Store(0, At(), F(1))));
         using var device = new CpuDevice(new CpuDeviceOptions(threads, Pin: false));

@@ -132,6 +132,19 @@ public unsafe class WeightPanelsTests
         return Memory(executable, fixture).Panels is not null;
     }
 
+    /// <summary>Which rows fill no panel is known from the first on only.</summary>
+    [TestCase(Rows, ExpectedResult = true)]
+    [TestCase(Rows + 5, ExpectedResult = false)]
+    public bool RowsFromThe32ndOnAreLookedUp(int rows)
+    {
+        using var device = new CpuDevice(new CpuDeviceOptions(1, Pin: false));
+        (PlanFixture fixture, Plan plan) = Tied(ScalarType.F32, rows);
+        Step.Fused embed = plan.Steps.OfType<Step.Fused>().Single();
+        BufferView[] operands = [.. embed.Operands.Select(view => view == fixture.View("table") ? view with { Offset = 32 * Depth } : view)];
+        using IExecutable executable = fixture.Load(device, fixture.Plan(embed with { Operands = operands }, plan.Steps.OfType<Step.MatrixProduct>().Single()));
+        return Memory(executable, fixture).Panels is not null;
+    }
+
     [Test]
     public void OnlyRowsByTheirNumberAreLookedUp()
     {
