@@ -41,6 +41,28 @@ let ``programs read a line of JSON a step`` () =
         Assert.That(steps[3].GetProperty("checkpoint").GetString(), Does.Exist))
 
 [<Test>]
+let ``a model of the built-in corpus that spoke on the way speaks at the end`` () =
+    inFolder (fun folder ->
+        let out = Path.Combine(folder, "run")
+
+        let flags = [
+            "--out"
+            out
+            "--steps"
+            "2"
+            "--eval-every"
+            "1"
+            "--batch"
+            "2"
+            "--sample-prompt"
+            "The "
+            "--quiet"
+        ]
+
+        let said = succeed (Invocation.legato ([ "train"; "llama-tiny" ] @ flags))
+        Assert.That(said, Does.Contain "sentences that the grammar accepts"))
+
+[<Test>]
 let ``a text is sampled at each evaluation, and the held-out loss told`` () =
     inFolder (fun folder ->
         let flags = [ "--steps"; "2"; "--sample-prompt"; "the " ]

@@ -186,13 +186,23 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) need (tokens: To
     let trainer: Trainer option ref = ref None
     let context = int job.Plans.Model.Context
 
-    let speaker =
-        lazy (generator job.Plans trainer.Value.Value job.Training.Precision job.Tokenizer 1 context)
+    let sampler: Generator option ref = ref None
+
+    let openSampler () =
+        if sampler.Value.IsNone then
+            sampler.Value <-
+                Some(generator job.Plans trainer.Value.Value job.Training.Precision job.Tokenizer 1 context)
+
+        sampler.Value.Value
+
+    let closeSampler () =
+        sampler.Value |> Option.iter _.Dispose()
+        sampler.Value <- None
 
     let sample =
         options.SamplePrompt
         |> Option.map (fun prompt ->
-            fun () -> speak (readsSource job.Plans) speaker.Value job.Tokenizer context options.Seed prompt)
+            fun () -> speak (readsSource job.Plans) (openSampler ()) job.Tokenizer context options.Seed prompt)
 
     let work observer say tellPlace =
         let made = new Trainer(device, job.Plans, kept, heldOut, job.Training, run, job.Tokenizer, observer)
@@ -223,13 +233,14 @@ let private train (job: Job) (run: RunFolder) (device: IDevice) need (tokens: To
         let exitCode = report job run outcome
 
         if exitCode = 0 then
+            closeSampler ()
+            // The recital's has more rows.
+            trainer.Value.Value.Memory.Release BufferClass.Cache
             recite job trainer.Value.Value
 
         exitCode
     finally
-        if speaker.IsValueCreated then
-            speaker.Value.Dispose()
-
+        closeSampler ()
         trainer.Value |> Option.iter _.Dispose()
 
 /// Refused before the first step, not at the first evaluation.

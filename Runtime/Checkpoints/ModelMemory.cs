@@ -82,6 +82,17 @@ public sealed class ModelMemory(IDevice device) : IDisposable
     public IEnumerable<PlanBuffer> Buffers(BufferClass kind) =>
         declared.Values.Where(b => b.Class == kind).OrderBy(b => b.Name, StringComparer.Ordinal);
 
+    /// <summary>Gives back the buffers of a class, which no executable may use from now on; plans to come may give them other sizes.</summary>
+    public void Release(BufferClass kind)
+    {
+        foreach (PlanBuffer buffer in Buffers(kind).ToArray())
+        {
+            byName[buffer.Name].Dispose();
+            byName.Remove(buffer.Name);
+            declared.Remove(buffer.Name);
+        }
+    }
+
     public void Dispose()
     {
         foreach (IDeviceMemory memory in byName.Values)
