@@ -24,7 +24,7 @@ internal sealed record KernelSplit(Kernel Fold, Kernel Finish, long Pieces, int 
             at++;
         if (kernel.Arguments.Count > 0 || at == kernel.Body.Count || kernel.Body[at] is not Statement.Loop { Kind: LoopKind.Vector } loop)
             return null;
-        if (Constant(loop.From) is not long from || Constant(loop.To) is not long to || to - from < 2 * PieceLength)
+        if (loop.From.Constant() is not long from || loop.To.Constant() is not long to || to - from < 2 * PieceLength)
             return null;
         Statement.Accumulator[] accumulators = [.. kernel.Body.Take(at).OfType<Statement.Accumulator>()];
         IEnumerable<Statement> rest = kernel.Body.Skip(at + 1);
@@ -70,11 +70,4 @@ internal sealed record KernelSplit(Kernel Fold, Kernel Finish, long Pieces, int 
 
     private static IReadOnlyList<KernelOperand> WithPieces(Kernel kernel, Statement.Accumulator[] accumulators, Access access) =>
         [.. kernel.Operands, .. accumulators.Select(a => new KernelOperand(a.Name, ScalarType.F32, access))];
-
-    private static long? Constant(Expr expression) => expression switch
-    {
-        Expr.Integer integer => integer.Value,
-        Expr.Size { Extent: { IsConstant: true } extent } => extent.Constant,
-        _ => null,
-    };
 }

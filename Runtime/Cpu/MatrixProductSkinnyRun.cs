@@ -22,6 +22,9 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     private readonly ReadOnlySpan<MatrixProductArgs> members = members;
     private readonly ReadOnlySpan<int> chains = chains;
 
+    /// <summary>Columns that stay together: the same for all, so that the parts of a chain's members are of the same columns.</summary>
+    private readonly int grain = Grain(members);
+
     /// <param name="scratch">As large as the member that needs most says, in place of the members' own.</param>
     /// <param name="weights">The worker's own weights of a whole run of a program, if there is one.</param>
     /// <param name="first">Where among them those begin that <see cref="AddWeights"/> adds for these products.</param>
@@ -178,22 +181,18 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     /// <summary>Rows of weights are read in pieces too large to be computed twice.</summary>
     private bool StaysInHand => MatrixProductSkinny.StoredByColumns(members[0]);
 
-    /// <summary>The same for all, so that the parts of a chain's members are of the same columns.</summary>
-    private int Grain
+    private static int Grain(ReadOnlySpan<MatrixProductArgs> members)
     {
-        get
-        {
-            int most = 0;
-            foreach (ref readonly MatrixProductArgs member in members)
-                most = Math.Max(most, MatrixProductSkinny.Grain(member));
-            return most;
-        }
+        int most = 0;
+        foreach (ref readonly MatrixProductArgs member in members)
+            most = Math.Max(most, MatrixProductSkinny.Grain(member));
+        return most;
     }
 
     /// <summary>Where a worker's part of a member begins, and the one before ends.</summary>
     private int Start(int member, int worker, int workers)
     {
-        int columns = members[member].N, grain = Grain;
+        int columns = members[member].N;
         return worker == workers ? columns : (int)((long)columns * worker / workers) / grain * grain;
     }
 
@@ -211,7 +210,7 @@ internal readonly unsafe ref struct MatrixProductSkinnyRun(ReadOnlySpan<MatrixPr
     private int ItemColumns(int member, int workers)
     {
         int columns = members[member].N;
-        return StaysInHand ? MatrixProduct.RoundUp(MatrixProduct.Divide(columns, StepProgress.MostItems), Grain) : columns;
+        return StaysInHand ? MatrixProduct.RoundUp(MatrixProduct.Divide(columns, StepProgress.MostItems), grain) : columns;
     }
 
     private int LeastItems(int member, int workers) => (int)(LeastBytesInHand / ItemBytes(member, workers)) + 1;

@@ -19,7 +19,7 @@ internal static class PanelLookup
             if (of != operand)
                 return index;
             IndexTerm[] rows = [.. index.Terms.Where(term => term.Stride.IsMultiple(rowLength))];
-            IndexTerm[] inRow = [.. index.Terms.Except(rows)];
+            IndexTerm[] inRow = [.. index.Terms.Where(term => !term.Stride.IsMultiple(rowLength))];
             if (rows.Length == 0 || rows.Any(term => !term.Stride.IsConstant)
                 || inRow is not [{ Value: Expr.Variable variable, Stride: { IsConstant: true, Constant: 1 } }] || !IsWithin(kernel, variable.Name, rowLength))
             {
@@ -42,15 +42,8 @@ internal static class PanelLookup
     private static bool IsWithin(Kernel kernel, string variable, long length)
     {
         Statement.Loop[] loops = [.. kernel.Body.SelectMany(s => s.Tree()).OfType<Statement.Loop>().Where(loop => loop.Variable == variable)];
-        return loops.Length > 0 && loops.All(loop => Constant(loop.From) >= 0 && Constant(loop.To) <= length);
+        return loops.Length > 0 && loops.All(loop => loop.From.Constant() >= 0 && loop.To.Constant() <= length);
     }
-
-    private static long? Constant(Expr expression) => expression switch
-    {
-        Expr.Integer integer => integer.Value,
-        Expr.Size { Extent: { IsConstant: true } extent } => extent.Constant,
-        _ => null,
-    };
 
     private static Expr Add(Expr x, Expr y) => new Expr.Apply(Operation.Add, x, y);
 

@@ -29,6 +29,14 @@ internal static class KernelAccess
         _ => false,
     };
 
+    /// <summary>The value of an integer expression that is a constant; else null.</summary>
+    public static long? Constant(this Expr expression) => expression switch
+    {
+        Expr.Integer integer => integer.Value,
+        Expr.Size { Extent: { IsConstant: true } extent } => extent.Constant,
+        _ => null,
+    };
+
     /// <summary>Whether every value of an integer expression is a multiple of a power of two.</summary>
     public static bool IsMultiple(this Expr expression, long of) => of == 1 || expression switch
     {

@@ -153,6 +153,7 @@ public unsafe class WeightPanelsTests
         Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 0, panels), Is.Not.Null);
         Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth + 1), 0, panels), Is.Null, "beyond the row");
         Assert.That(PanelLookup.Of(Reading(At((V("b"), Depth), (V("k"), 2)), Depth / 2), 0, panels), Is.Null, "every second element");
+        Assert.That(PanelLookup.Of(Reading(At((V("b"), Depth), (V("k"), 1), (V("k"), 1)), Depth / 2), 0, panels), Is.Null, "every second, counted twice");
         Assert.That(PanelLookup.Of(Reading(At("b", Depth / 2, "k"), Depth), 0, panels), Is.Null, "from the middle of a row on");
         Assert.That(PanelLookup.Of(Reading(At("k"), Depth), 0, panels), Is.Null, "no number of a row");
         Assert.That(PanelLookup.Of(Reading(At("b", Depth, "k"), Depth), 1, panels), Is.Null, "it is written");
